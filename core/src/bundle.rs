@@ -1,0 +1,263 @@
+//! Model bundles: one file with a manifest and the two graphs.
+//!
+//! A bundle is a safetensors file: `encoder.onnx` and `decoder.onnx` are its two U8 tensors, and its metadata hold the
+//! manifest as JSON beside that JSON's SHA-256. The format bounds and checks every offset before anything is read, and
+//! any tool that reads safetensors can look inside. The manifest holds the SHA-256 of both graphs, so that a damaged
+//! byte anywhere in the file is noticed.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::prelude::v1::*;
+
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::preprocess::PREPROCESSING_VERSION;
+use crate::{Error, Session, SessionOptions};
+
+/// Version of the bundle's layout that this library writes, and the only one that it reads.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// Name of the network that this library runs: TinyViT encoder and SAM decoder at 256x256.
+pub const ARCHITECTURE: &str = "lite-medsam-256";
+
+/// Bundles beyond this size are refused unread: no precision of this network comes near.
+const MAX_BYTES: u64 = 256 << 20;
+
+const ENCODER: &str = "encoder.onnx";
+const DECODER: &str = "decoder.onnx";
+const MANIFEST: &str = "umedsam.manifest";
+const MANIFEST_DIGEST: &str = "umedsam.manifest.sha256";
+
+/// How a model's weights are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Precision {
+    /// 32-bit floats.
+    F32,
+    /// 16-bit floats; computed in f32.
+    F16,
+}
+
+impl std::fmt::Display for Precision {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+        })
+    }
+}
+
+impl std::str::FromStr for Precision {
+    type Err = String;
+
+    fn from_str(s: &str) -> Result<Self, String> {
+        match s {
+            "f32" => Ok(Self::F32),
+            "f16" => Ok(Self::F16),
+            _ => Err(format!("precision '{s}' is none of f32, f16")),
+        }
+    }
+}
+
+/// What a bundle says of itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// Layout of the bundle: [`FORMAT_VERSION`].
+    pub format_version: u32,
+    /// The network: [`ARCHITECTURE`].
+    pub architecture: String,
+    /// Name of the weights, for people.
+    pub name: String,
+    /// How the weights are stored.
+    pub precision: Precision,
+    /// Version of the preprocessing that the graphs expect: [`PREPROCESSING_VERSION`].
+    pub preprocessing_version: u32,
+    /// SHA-256 of the weights that the graphs were made from, in hexadecimal.
+    pub weights_sha256: String,
+    /// Licence of the weights (SPDX).
+    pub licence: String,
+    /// Where the weights come from.
+    pub sources: Vec<String>,
+    /// SHA-256 of the encoder graph, in hexadecimal; filled in by [`write_bundle`].
+    pub encoder_sha256: String,
+    /// SHA-256 of the decoder graph, in hexadecimal; filled in by [`write_bundle`].
+    pub decoder_sha256: String,
+    /// The report of the accuracy gate, if the model went through it.
+    pub validation: Option<serde_json::Value>,
+}
+
+/// Why a model bundle cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BundleError {
+    /// The file can't be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file is larger than any bundle.
+    #[error("{name}: {size} bytes; a bundle has at most {max}")]
+    TooLarge {
+        /// The file.
+        name: String,
+        /// Its size in bytes.
+        size: u64,
+        /// Largest size accepted.
+        max: u64,
+    },
+    /// The file is damaged or not a bundle.
+    #[error("{name}: {field}: {message}")]
+    Invalid {
+        /// The file.
+        name: String,
+        /// Part of the bundle.
+        field: &'static str,
+        /// What is wrong with it.
+        message: String,
+    },
+}
+
+/// A checked model bundle, from which sessions are made.
+#[derive(Debug)]
+pub struct Model {
+    bytes: Cow<'static, [u8]>,
+    encoder: Range<usize>,
+    decoder: Range<usize>,
+    manifest: Manifest,
+}
+
+impl Model {
+    /// The model that this library carries: LiteMedSAM with its weights stored in f16.
+    #[cfg(feature = "bundled")]
+    pub fn bundled() -> Result<Self, Error> {
+        Self::check(include_bytes!("../assets/lite-medsam-f16.umedsam").as_slice().into(), "bundled model")
+    }
+
+    /// Reads and checks a bundle.
+    pub fn load(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = path.as_ref();
+        let io = |source| BundleError::Io { path: path.into(), source };
+        let size = fs::metadata(path).map_err(io)?.len();
+        let name = path.display().to_string();
+        if size > MAX_BYTES {
+            return Err(BundleError::TooLarge { name, size, max: MAX_BYTES }.into());
+        }
+        Self::check(fs::read(path).map_err(io)?.into(), &name)
+    }
+
+    /// Checks a bundle in memory.
+    pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, Error> {
+        Self::check(bytes.into(), "model in memory")
+    }
+
+    fn check(bytes: Cow<'static, [u8]>, name: &str) -> Result<Self, Error> {
+        let invalid = |field, message: String| BundleError::Invalid { name: name.into(), field, message };
+        let bad_file = |e: safetensors::SafeTensorError| invalid("container", e.to_string());
+        let (header, metadata) = SafeTensors::read_metadata(&bytes).map_err(bad_file)?;
+        let data_start = 8 + header;
+        let entries = metadata.metadata().as_ref().ok_or_else(|| invalid("manifest", "missing".into()))?;
+        let entry = |key| entries.get(key).ok_or_else(|| invalid("manifest", format!("{key} missing")));
+        let json = entry(MANIFEST)?;
+        expect_digest(json.as_bytes(), entry(MANIFEST_DIGEST)?).map_err(|m| invalid("manifest", m))?;
+
+        // The version first: a later layout may hold other fields.
+        let value: serde_json::Value =
+            serde_json::from_str(json).map_err(|e| invalid("manifest", e.to_string()))?;
+        let version = value.get("format_version").and_then(serde_json::Value::as_u64);
+        if version != Some(u64::from(FORMAT_VERSION)) {
+            let found = version.map_or("none".into(), |v| v.to_string());
+            let message = format!("{found} found, {FORMAT_VERSION} is what this version of the library reads");
+            return Err(invalid("format_version", message).into());
+        }
+        let manifest: Manifest = serde_json::from_value(value).map_err(|e| invalid("manifest", e.to_string()))?;
+        if manifest.architecture != ARCHITECTURE {
+            let message = format!("'{}' found, '{ARCHITECTURE}' is what this library runs", manifest.architecture);
+            return Err(invalid("architecture", message).into());
+        }
+        if manifest.preprocessing_version != PREPROCESSING_VERSION {
+            let found = manifest.preprocessing_version;
+            let message = format!("{found} found, {PREPROCESSING_VERSION} is what this library performs");
+            return Err(invalid("preprocessing_version", message).into());
+        }
+        let graph = |tensor: &'static str, digest: &str| {
+            let info = metadata.info(tensor).ok_or_else(|| invalid(tensor, "missing".into()))?;
+            let range = data_start + info.data_offsets.0..data_start + info.data_offsets.1;
+            let content = bytes.get(range.clone()).ok_or_else(|| invalid(tensor, "beyond the file's end".into()))?;
+            expect_digest(content, digest).map_err(|m| invalid(tensor, m))?;
+            Ok::<_, BundleError>(range)
+        };
+        let encoder = graph(ENCODER, &manifest.encoder_sha256)?;
+        let decoder = graph(DECODER, &manifest.decoder_sha256)?;
+        Ok(Self { bytes, encoder, decoder, manifest })
+    }
+
+    /// What the bundle says of itself.
+    pub const fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The encoder graph, an ONNX file: `image` (B,3,256,256) to `embedding` (B,256,64,64).
+    pub fn encoder_onnx(&self) -> &[u8] {
+        &self.bytes[self.encoder.clone()]
+    }
+
+    /// The decoder graph, an ONNX file: `embedding` (1,256,64,64) and `boxes` (N,4) to `logits` (N,256,256) and `iou`
+    /// (N).
+    pub fn decoder_onnx(&self) -> &[u8] {
+        &self.bytes[self.decoder.clone()]
+    }
+
+    /// Size of the bundle, in bytes.
+    pub fn size_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Loads both graphs, ready to run. The model may be dropped afterwards.
+    pub fn session(&self, options: &SessionOptions) -> Result<Session, Error> {
+        Session::new(self, options)
+    }
+}
+
+/// Writes a bundle of two ONNX graphs; the manifest's format version and digests of the graphs are filled in.
+pub fn write_bundle(path: &Path, encoder: &[u8], decoder: &[u8], manifest: &Manifest) -> Result<(), Error> {
+    let manifest = Manifest {
+        format_version: FORMAT_VERSION,
+        encoder_sha256: hex_digest(encoder),
+        decoder_sha256: hex_digest(decoder),
+        ..manifest.clone()
+    };
+    let invalid = |message: String| BundleError::Invalid { name: path.display().to_string(), field: "bundle", message };
+    let json = serde_json::to_string(&manifest).map_err(|e| invalid(e.to_string()))?;
+    let digest = hex_digest(json.as_bytes());
+    let metadata = HashMap::from([(MANIFEST.to_owned(), json), (MANIFEST_DIGEST.to_owned(), digest)]);
+    let view = |bytes| TensorView::new(Dtype::U8, vec![<[u8]>::len(bytes)], bytes).map_err(|e| invalid(e.to_string()));
+    let tensors = [(ENCODER, view(encoder)?), (DECODER, view(decoder)?)];
+    let bytes = safetensors::serialize(tensors, Some(metadata)).map_err(|e| invalid(e.to_string()))?;
+    crate::files::write_atomically(path, |out| out.write_all(&bytes))
+        .map_err(|source| BundleError::Io { path: path.into(), source }.into())
+}
+
+fn expect_digest(bytes: &[u8], expected: &str) -> Result<(), String> {
+    let actual = hex_digest(bytes);
+    if actual == expected { Ok(()) } else { Err(format!("damaged: SHA-256 {actual}, {expected} expected")) }
+}
+
+/// SHA-256 in lower-case hexadecimal.
+pub fn hex_digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

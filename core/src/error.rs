@@ -1,0 +1,103 @@
+//! What can go wrong before and around inference.
+
+use std::prelude::v1::*;
+
+/// An input that cannot be segmented, with the value that is wrong and the bound that it breaks.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// An image or a slice of zero or absurd size.
+    #[error("image is {width}x{height} pixels; each side must be 1 to {max}")]
+    ImageSize {
+        /// Width in pixels.
+        width: usize,
+        /// Height in pixels.
+        height: usize,
+        /// Largest side accepted.
+        max: usize,
+    },
+    /// The pixel buffer is shorter than the image that it is said to hold.
+    #[error("pixel buffer holds {actual} values, the image needs {expected}")]
+    BufferSize {
+        /// Values needed.
+        expected: usize,
+        /// Values given.
+        actual: usize,
+    },
+    /// A row stride shorter than a row.
+    #[error("row stride {stride} is shorter than a row of {row} values")]
+    Stride {
+        /// Stride given, in values.
+        stride: usize,
+        /// Values in a row.
+        row: usize,
+    },
+    /// NaN or infinity among the pixels of a floating-point image.
+    #[error("pixel {index} is {value}; floating-point images must be finite")]
+    PixelNotFinite {
+        /// Index into the buffer.
+        index: usize,
+        /// The value found.
+        value: f32,
+    },
+    /// NaN or infinity in a box.
+    #[error("box {index}: {coordinate} is {value}, not a finite number")]
+    BoxNotFinite {
+        /// Position of the box in the request, from 0.
+        index: usize,
+        /// Which coordinate (`x0`, `y0`, ...).
+        coordinate: &'static str,
+        /// The value found.
+        value: f64,
+    },
+    /// A box whose end lies before its start.
+    #[error("box {index}: {axis}0 = {start} lies beyond {axis}1 = {end}")]
+    BoxReversed {
+        /// Position of the box in the request, from 0.
+        index: usize,
+        /// `x`, `y` or `z`.
+        axis: char,
+        /// Start coordinate.
+        start: f64,
+        /// End coordinate.
+        end: f64,
+    },
+    /// A box that does not touch the image.
+    #[error("box {index}: {axis} range {start}..{end} lies outside the image (0..{size})")]
+    BoxOutside {
+        /// Position of the box in the request, from 0.
+        index: usize,
+        /// `x`, `y` or `z`.
+        axis: char,
+        /// Start coordinate.
+        start: f64,
+        /// End coordinate.
+        end: f64,
+        /// Size of the image along this axis, in pixels.
+        size: usize,
+    },
+    /// More objects than a label map can number.
+    #[error("{count} boxes; a label map holds at most {max}")]
+    TooManyBoxes {
+        /// Boxes given.
+        count: usize,
+        /// Most labels possible.
+        max: usize,
+    },
+    /// An embedding that does not belong to this model or has another size.
+    #[error("embedding: {0}")]
+    Embedding(String),
+    /// A model file that cannot be used.
+    #[cfg(feature = "runtime")]
+    #[error(transparent)]
+    Bundle(#[from] crate::BundleError),
+    /// The graph engine refused or failed.
+    #[cfg(feature = "runtime")]
+    #[error("{stage}: {message}")]
+    Engine {
+        /// What was being done (`encoder: load`, `decoder: run`, ...).
+        stage: String,
+        /// The engine's account, with its chain of causes.
+        message: String,
+    },
+}

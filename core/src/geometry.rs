@@ -1,0 +1,156 @@
+//! Coordinates: pixels of the given image, and the 256x256 grid that the network sees.
+//!
+//! Every box is in one of two spaces, and each space has a type of its own: [`PixelBox`] and [`ModelBox`].
+//! A [`Frame`] knows how an image maps into the model's grid and is the only way from one to the other.
+
+use std::prelude::v1::*;
+
+use crate::Error;
+
+/// Side of the network's square input, in pixels.
+pub const MODEL_SIDE: usize = 256;
+
+/// Largest image side accepted, in pixels: beyond it a size is more likely a damaged header than a picture.
+pub const MAX_SIDE: usize = 1 << 16;
+
+/// A box in pixels of the given image: `x` to the right, `y` down, the origin at the first pixel.
+///
+/// Coordinates name pixels and both ends belong to the box, as in the challenge's data: a single pixel has
+/// `x0 == x1` and `y0 == y1`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PixelBox {
+    /// Left column.
+    pub x0: f64,
+    /// Top row.
+    pub y0: f64,
+    /// Right column.
+    pub x1: f64,
+    /// Bottom row.
+    pub y1: f64,
+}
+
+impl PixelBox {
+    /// A box from its left, top, right and bottom coordinates in pixels. Checked when it is used.
+    pub const fn new(x0: f64, y0: f64, x1: f64, y1: f64) -> Self {
+        Self { x0, y0, x1, y1 }
+    }
+}
+
+/// A box in voxels of a volume: a [`PixelBox`] in the slices `z0..=z1`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct VoxelBox {
+    /// The box within the middle slice.
+    pub plane: PixelBox,
+    /// First slice.
+    pub z0: f64,
+    /// Last slice, which belongs to the box.
+    pub z1: f64,
+}
+
+impl VoxelBox {
+    /// A box from the challenge's order: x, y, z of its first corner, then of its last, in voxels.
+    pub const fn new(x0: f64, y0: f64, z0: f64, x1: f64, y1: f64, z1: f64) -> Self {
+        Self { plane: PixelBox::new(x0, y0, x1, y1), z0, z1 }
+    }
+}
+
+/// A box on the model's 256x256 grid, as the prompt encoder takes it (which adds half a pixel itself).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ModelBox {
+    /// Left column, 0 to 256.
+    pub x0: f32,
+    /// Top row, 0 to 256.
+    pub y0: f32,
+    /// Right column, 0 to 256.
+    pub x1: f32,
+    /// Bottom row, 0 to 256.
+    pub y1: f32,
+}
+
+impl ModelBox {
+    /// The coordinates in the order of the decoder's input: x0, y0, x1, y1.
+    pub const fn to_array(self) -> [f32; 4] {
+        [self.x0, self.y0, self.x1, self.y1]
+    }
+}
+
+/// How an image fits the model's grid: its longest side becomes 256, the rest is padded right and below.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frame {
+    width: usize,
+    height: usize,
+    scaled_width: usize,
+    scaled_height: usize,
+}
+
+impl Frame {
+    /// The frame of an image of `width` x `height` pixels, each 1 to [`MAX_SIDE`].
+    ///
+    /// The scaled sides are `int(side * 256 / max(width, height) + 0.5)`, as upstream rounds them. Upstream fails on
+    /// an image more than 512 times as long as wide, whose short side would become 0; here it becomes 1.
+    pub fn new(width: usize, height: usize) -> Result<Self, Error> {
+        if width == 0 || height == 0 || width > MAX_SIDE || height > MAX_SIDE {
+            return Err(Error::ImageSize { width, height, max: MAX_SIDE });
+        }
+        let scale = MODEL_SIDE as f64 / width.max(height) as f64;
+        let side = |n: usize| ((n as f64 * scale + 0.5) as usize).max(1);
+        Ok(Self { width, height, scaled_width: side(width), scaled_height: side(height) })
+    }
+
+    /// Width of the image, in pixels.
+    pub const fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Height of the image, in pixels.
+    pub const fn height(&self) -> usize {
+        self.height
+    }
+
+    /// Columns of the model's grid that the image covers, 1 to 256.
+    pub const fn scaled_width(&self) -> usize {
+        self.scaled_width
+    }
+
+    /// Rows of the model's grid that the image covers, 1 to 256.
+    pub const fn scaled_height(&self) -> usize {
+        self.scaled_height
+    }
+
+    /// Maps a box onto the model's grid: each coordinate times `256 / max(width, height)`, truncated.
+    ///
+    /// Parts of the box beyond the image are cut off. `index` is the box's position in the request, for errors.
+    pub fn to_model(&self, pixel_box: &PixelBox, index: usize) -> Result<ModelBox, Error> {
+        let b = self.clamp(pixel_box, index)?;
+        let scale = MODEL_SIDE as f64 / self.width.max(self.height) as f64;
+        let map = |v: f64| (v * scale) as i32 as f32;
+        Ok(ModelBox { x0: map(b.x0), y0: map(b.y0), x1: map(b.x1), y1: map(b.y1) })
+    }
+
+    fn clamp(&self, b: &PixelBox, index: usize) -> Result<PixelBox, Error> {
+        let (x0, x1) = clamp_range('x', b.x0, b.x1, self.width, index)?;
+        let (y0, y1) = clamp_range('y', b.y0, b.y1, self.height, index)?;
+        Ok(PixelBox { x0, y0, x1, y1 })
+    }
+}
+
+/// Checks one axis of a box against an image of `size` pixels and cuts off what lies beyond it.
+pub(crate) fn clamp_range(axis: char, start: f64, end: f64, size: usize, index: usize) -> Result<(f64, f64), Error> {
+    let names: [&'static str; 2] = match axis {
+        'x' => ["x0", "x1"],
+        'y' => ["y0", "y1"],
+        _ => ["z0", "z1"],
+    };
+    for (coordinate, value) in names.into_iter().zip([start, end]) {
+        if !value.is_finite() {
+            return Err(Error::BoxNotFinite { index, coordinate, value });
+        }
+    }
+    if end < start {
+        return Err(Error::BoxReversed { index, axis, start, end });
+    }
+    if end < 0.0 || start >= size as f64 {
+        return Err(Error::BoxOutside { index, axis, start, end, size });
+    }
+    Ok((start.max(0.0), end.min(size as f64)))
+}

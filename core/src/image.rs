@@ -1,0 +1,90 @@
+//! Borrowed views of 8-bit images.
+
+use crate::{Error, Frame};
+
+/// Number of interleaved channels of an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Channels {
+    Gray,
+    Rgb,
+}
+
+impl Channels {
+    pub(crate) const fn count(self) -> usize {
+        match self {
+            Self::Gray => 1,
+            Self::Rgb => 3,
+        }
+    }
+}
+
+/// An 8-bit gray or RGB image in the caller's memory: rows from top to bottom, channels interleaved.
+///
+/// Images of more than 8 bits are brought to 0..=255 first, by [`crate::intensity`]: the network was trained on such
+/// windows, and how to choose one depends on the modality.
+#[derive(Clone, Copy, Debug)]
+pub struct ImageView<'a> {
+    pixels: &'a [u8],
+    channels: Channels,
+    stride: usize,
+    frame: Frame,
+}
+
+impl<'a> ImageView<'a> {
+    /// A gray image of `width` x `height` bytes without gaps between rows.
+    pub fn gray8(pixels: &'a [u8], width: usize, height: usize) -> Result<Self, Error> {
+        Self::new(pixels, width, height, width, Channels::Gray)
+    }
+
+    /// A gray image whose rows start `stride` bytes apart.
+    pub fn gray8_strided(pixels: &'a [u8], width: usize, height: usize, stride: usize) -> Result<Self, Error> {
+        Self::new(pixels, width, height, stride, Channels::Gray)
+    }
+
+    /// An RGB image of `width` x `height` x 3 bytes without gaps between rows.
+    pub fn rgb8(pixels: &'a [u8], width: usize, height: usize) -> Result<Self, Error> {
+        Self::new(pixels, width, height, width.saturating_mul(3), Channels::Rgb)
+    }
+
+    /// An RGB image whose rows start `stride` bytes apart.
+    pub fn rgb8_strided(pixels: &'a [u8], width: usize, height: usize, stride: usize) -> Result<Self, Error> {
+        Self::new(pixels, width, height, stride, Channels::Rgb)
+    }
+
+    fn new(pixels: &'a [u8], width: usize, height: usize, stride: usize, channels: Channels) -> Result<Self, Error> {
+        let frame = Frame::new(width, height)?;
+        let row = width * channels.count();
+        if stride < row {
+            return Err(Error::Stride { stride, row });
+        }
+        let expected = stride.saturating_mul(height - 1).saturating_add(row);
+        if pixels.len() < expected {
+            return Err(Error::BufferSize { expected, actual: pixels.len() });
+        }
+        Ok(Self { pixels, channels, stride, frame })
+    }
+
+    /// How this image maps onto the model's grid.
+    pub const fn frame(&self) -> Frame {
+        self.frame
+    }
+
+    /// Width in pixels.
+    pub const fn width(&self) -> usize {
+        self.frame.width()
+    }
+
+    /// Height in pixels.
+    pub const fn height(&self) -> usize {
+        self.frame.height()
+    }
+
+    pub(crate) const fn channels(&self) -> Channels {
+        self.channels
+    }
+
+    /// The bytes of row `y`.
+    pub(crate) fn row(&self, y: usize) -> &'a [u8] {
+        &self.pixels[y * self.stride..][..self.width() * self.channels.count()]
+    }
+}

@@ -1,0 +1,60 @@
+//! Box-prompted segmentation of medical images with LiteMedSAM on devices without a GPU.
+//!
+//! One box drawn by a person, one mask back, in 2D and in 3D:
+//!
+//! ```no_run
+//! # #[cfg(feature = "runtime")] fn main() -> Result<(), umedsam::Error> {
+//! use umedsam::{ImageView, Model, PixelBox, SessionOptions};
+//!
+//! let model = Model::load("lite-medsam.umedsam")?;
+//! let mut session = model.session(&SessionOptions::new().with_threads(2))?;
+//! let (width, height) = (640, 480);
+//! let pixels = vec![0u8; width * height * 3];
+//! let embedding = session.encode(&ImageView::rgb8(&pixels, width, height)?)?;
+//! let masks = session.segment(&embedding, &[PixelBox::new(40.0, 60.0, 180.0, 210.0)])?;
+//! println!("{} px, predicted IoU {:.2}", masks[0].area(), masks[0].predicted_iou());
+//! # Ok(()) }
+//! # #[cfg(not(feature = "runtime"))] fn main() {}
+//! ```
+//!
+//! Without default features the crate is `no_std` + `alloc` and holds everything but inference: [`geometry`],
+//! [`image`], [`preprocess`], [`postprocess`], [`volume`] and [`metrics`].
+
+#![no_std]
+#![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+
+extern crate no_std_compat as std;
+
+mod error;
+#[cfg(feature = "std")]
+pub mod files;
+pub mod geometry;
+pub mod image;
+pub mod intensity;
+//pub mod metrics;
+#[cfg(feature = "npz")]
+pub mod npz;
+pub mod postprocess;
+pub mod preprocess;
+pub mod resize;
+#[cfg(feature = "runtime")]
+pub mod runtime;
+pub mod volume;
+
+#[cfg(feature = "runtime")]
+mod bundle;
+#[cfg(feature = "runtime")]
+mod session;
+
+#[cfg(feature = "runtime")]
+pub use bundle::{ARCHITECTURE, BundleError, FORMAT_VERSION, Manifest, Model, Precision, hex_digest, write_bundle};
+pub use error::Error;
+pub use geometry::{Frame, MODEL_SIDE, ModelBox, PixelBox, VoxelBox};
+pub use image::ImageView;
+pub use postprocess::MaskLogits;
+#[cfg(feature = "runtime")]
+pub use session::{
+    EMBEDDING_BYTES, Embedding, Segmentation, Session, SessionOptions, Stats, VolumeOptions, VolumeSegmentation,
+};

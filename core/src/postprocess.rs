@@ -1,0 +1,143 @@
+//! From the network's 256x256 logits to a mask of the image's size.
+
+use std::prelude::v1::*;
+
+use crate::{Frame, MODEL_SIDE};
+
+/// Values of one object's logits: 256x256, row by row.
+pub const LOGITS_LEN: usize = MODEL_SIDE * MODEL_SIDE;
+
+/// Logits of one object on the model's grid, with the frame of the image that they belong to.
+///
+/// A pixel belongs to the object where the logit, interpolated bilinearly to the image's size
+/// (`align_corners = False`, after the padding is cropped away), is above 0.
+#[derive(Clone, Copy, Debug)]
+pub struct MaskLogits<'a> {
+    logits: &'a [f32],
+    frame: Frame,
+}
+
+impl<'a> MaskLogits<'a> {
+    /// Logits ([`LOGITS_LEN`] values) of an object in an image with this frame.
+    ///
+    /// # Panics
+    /// If `logits` does not hold [`LOGITS_LEN`] values.
+    pub fn new(logits: &'a [f32], frame: Frame) -> Self {
+        assert_eq!(logits.len(), LOGITS_LEN, "length of an object's logits");
+        Self { logits, frame }
+    }
+
+    /// The frame of the image.
+    pub const fn frame(&self) -> Frame {
+        self.frame
+    }
+
+    /// The values on the model's grid.
+    pub const fn values(&self) -> &'a [f32] {
+        self.logits
+    }
+
+    /// Writes `label` over the object's pixels in a label map of the image's size, and returns their number.
+    ///
+    /// Objects painted later hide earlier ones, as upstream does it.
+    ///
+    /// # Panics
+    /// If `labels` is not of the image's size.
+    pub fn paint<T: Copy>(&self, label: T, labels: &mut [T]) -> usize {
+        self.scan(labels, |pixel| *pixel = label)
+    }
+
+    /// As [`Self::paint`], but only where the label map holds less than `label`: the same result as painting in
+    /// ascending order, whatever the order.
+    ///
+    /// # Panics
+    /// If `labels` is not of the image's size.
+    pub fn paint_max(&self, label: u16, labels: &mut [u16]) -> usize {
+        self.scan(labels, |pixel| *pixel = label.max(*pixel))
+    }
+
+    /// Fills `mask` (one byte a pixel) with 1 for the object and 0 elsewhere, and returns the object's pixels.
+    ///
+    /// # Panics
+    /// If `mask` is not of the image's size.
+    pub fn mask_into(&self, mask: &mut [u8]) -> usize {
+        mask.fill(0);
+        self.paint(1, mask)
+    }
+
+    /// Number of the object's pixels in the image's size.
+    pub fn area(&self) -> usize {
+        let mut pixels = vec![(); self.frame.width() * self.frame.height()];
+        self.paint((), &mut pixels)
+    }
+
+    /// Calls `hit` for each pixel of the object and returns their number.
+    fn scan<T>(&self, pixels: &mut [T], mut hit: impl FnMut(&mut T)) -> usize {
+        let (width, height) = (self.frame.width(), self.frame.height());
+        let (columns, rows) = (self.frame.scaled_width(), self.frame.scaled_height());
+        assert_eq!(pixels.len(), width * height, "size of the label map");
+        let Some((x_hits, y_hits)) = self.positive_ranges() else { return 0 };
+        // Between neighbours that are all at most 0 no interpolated value is above 0: only this part is computed.
+        let x_range = touched(x_hits, columns, width);
+        let y_range = touched(y_hits, rows, height);
+        let taps: Vec<Tap> = x_range.clone().map(|x| Tap::new(x, columns, width)).collect();
+        let mut line = [0.0f32; MODEL_SIDE];
+        let mut area = 0;
+        for y in y_range {
+            let tap = Tap::new(y, rows, height);
+            let (upper, lower) = (&self.logits[tap.first * MODEL_SIDE..], &self.logits[tap.second * MODEL_SIDE..]);
+            for ((out, &a), &b) in line[..columns].iter_mut().zip(upper).zip(lower) {
+                *out = a * (1.0 - tap.fraction) + b * tap.fraction;
+            }
+            for (pixel, t) in pixels[y * width..][x_range.clone()].iter_mut().zip(&taps) {
+                if line[t.first] * (1.0 - t.fraction) + line[t.second] * t.fraction > 0.0 {
+                    hit(pixel);
+                    area += 1;
+                }
+            }
+        }
+        area
+    }
+
+    /// First and last column and row of the cropped grid with a positive logit.
+    fn positive_ranges(&self) -> Option<((usize, usize), (usize, usize))> {
+        let (columns, rows) = (self.frame.scaled_width(), self.frame.scaled_height());
+        let mut x_hits: Option<(usize, usize)> = None;
+        let mut y_hits: Option<(usize, usize)> = None;
+        for (y, row) in self.logits.chunks_exact(MODEL_SIDE).take(rows).enumerate() {
+            let row = &row[..columns];
+            let Some(first) = row.iter().position(|&v| v > 0.0) else { continue };
+            let last = row.iter().rposition(|&v| v > 0.0).unwrap_or(first);
+            x_hits = Some(x_hits.map_or((first, last), |(a, b)| (a.min(first), b.max(last))));
+            y_hits = Some(y_hits.map_or((y, y), |(a, _)| (a, y)));
+        }
+        x_hits.zip(y_hits)
+    }
+}
+
+/// Two source samples of a destination pixel and the weight of the second.
+#[derive(Clone, Copy, Debug)]
+struct Tap {
+    first: usize,
+    second: usize,
+    fraction: f32,
+}
+
+impl Tap {
+    /// As `torch.nn.functional.interpolate(mode="bilinear", align_corners=False)` computes it, in f32.
+    fn new(index: usize, source: usize, target: usize) -> Self {
+        let scale = source as f32 / target as f32;
+        let position = (scale * (index as f32 + 0.5) - 0.5).max(0.0);
+        let first = (position as usize).min(source - 1);
+        Self { first, second: (first + 1).min(source - 1), fraction: position - first as f32 }
+    }
+}
+
+/// Destination pixels that a source sample in `first..=last` can reach.
+fn touched((first, last): (usize, usize), source: usize, target: usize) -> core::ops::Range<usize> {
+    let ratio = target as f64 / source as f64;
+    let start = ((first as f64 - 1.0) * ratio) as usize;
+    let end = libm::ceil((last as f64 + 2.0) * ratio) as usize;
+    // One pixel more on each side than the arithmetic asks for: f32 positions may round across.
+    start.saturating_sub(1)..(end + 1).min(target)
+}

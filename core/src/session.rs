@@ -1,0 +1,294 @@
+//! Encoding images and decoding boxes.
+
+use std::collections::HashMap;
+use std::prelude::v1::*;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tract_core::internal::{IntoArcTensor, IntoTValue, Tensor, tvec};
+use tract_linalg::multithread::Executor;
+
+use crate::postprocess::LOGITS_LEN;
+use crate::preprocess::{INPUT_LEN, Preprocessor};
+use crate::runtime::{Graph, floats, tensor};
+use crate::volume::Propagation;
+use crate::{Error, Frame, ImageView, MODEL_SIDE, MaskLogits, Model, ModelBox, PixelBox, VoxelBox};
+
+/// Bytes of an image's embedding: 256 channels of 64x64 in f32.
+pub const EMBEDDING_BYTES: usize = 256 * 64 * 64 * 4;
+
+/// How a session runs.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct SessionOptions {
+    /// Threads that one encode or decode may use.
+    pub threads: usize,
+    /// Boxes that go through the decoder together. A box costs about 20 MiB while it is decoded.
+    pub max_batch: usize,
+}
+
+impl SessionOptions {
+    /// One thread, 16 boxes at a time.
+    pub const fn new() -> Self {
+        Self { threads: 1, max_batch: 16 }
+    }
+
+    /// With this number of threads; 0 counts as 1.
+    #[must_use]
+    pub fn with_threads(self, threads: usize) -> Self {
+        Self { threads: threads.max(1), ..self }
+    }
+
+    /// With this number of boxes decoded together; 0 counts as 1.
+    #[must_use]
+    pub fn with_max_batch(self, max_batch: usize) -> Self {
+        Self { max_batch: max_batch.max(1), ..self }
+    }
+}
+
+impl Default for SessionOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// How a volume is segmented.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct VolumeOptions {
+    /// Bytes of embeddings kept for slices that are passed upwards by one object and downwards by another. A slice
+    /// that finds no room is encoded twice.
+    pub cache_bytes: usize,
+}
+
+impl VolumeOptions {
+    /// 512 MiB of embeddings: 128 slices.
+    pub const fn new() -> Self {
+        Self { cache_bytes: 512 << 20 }
+    }
+
+    /// With this many bytes of embeddings kept.
+    #[must_use]
+    pub const fn with_cache_bytes(self, cache_bytes: usize) -> Self {
+        Self { cache_bytes }
+    }
+}
+
+impl Default for VolumeOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What a session has done so far, and how long it took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Images or slices encoded.
+    pub encodes: usize,
+    /// Boxes decoded.
+    pub decodes: usize,
+    /// Time spent on resizing and normalising.
+    pub preprocess: Duration,
+    /// Time spent in the encoder.
+    pub encode: Duration,
+    /// Time spent in the decoder.
+    pub decode: Duration,
+}
+
+/// An encoded image: decode as many boxes from it as you like.
+///
+/// It owns its values (a clone shares them) and knows the image's frame and the model that made it.
+#[derive(Clone, Debug)]
+pub struct Embedding {
+    values: Arc<Tensor>,
+    frame: Frame,
+    model: Arc<str>,
+}
+
+impl Embedding {
+    /// The frame of the image that was encoded.
+    pub const fn frame(&self) -> Frame {
+        self.frame
+    }
+
+    /// The values: 256 channels of 64x64.
+    pub fn values(&self) -> Result<&[f32], Error> {
+        floats(&self.values)
+    }
+}
+
+/// One object's mask, on the model's grid, and how sure the network is of it.
+#[derive(Clone, Debug)]
+pub struct Segmentation {
+    logits: Vec<f32>,
+    frame: Frame,
+    predicted_iou: f32,
+}
+
+impl Segmentation {
+    /// The logits, from which a mask of the image's size is made.
+    pub fn logits(&self) -> MaskLogits<'_> {
+        MaskLogits::new(&self.logits, self.frame)
+    }
+
+    /// The network's own estimate of the mask's intersection over union with the truth, 0 to 1 (uncalibrated).
+    pub const fn predicted_iou(&self) -> f32 {
+        self.predicted_iou
+    }
+
+    /// The mask in the image's size, one byte a pixel: 1 for the object, 0 elsewhere.
+    pub fn mask(&self) -> Vec<u8> {
+        let mut mask = vec![0; self.frame.width() * self.frame.height()];
+        self.logits().paint(1, &mut mask);
+        mask
+    }
+
+    /// Number of the object's pixels in the image's size.
+    pub fn area(&self) -> usize {
+        self.logits().area()
+    }
+}
+
+/// Labels of a volume and how sure the network is of each object.
+#[derive(Clone, Debug)]
+pub struct VolumeSegmentation {
+    /// Label `i + 1` for box `i`, 0 elsewhere: (depth, height, width).
+    pub labels: Vec<u16>,
+    /// For each object the mean of its slices' predicted IoU (uncalibrated).
+    pub predicted_iou: Vec<f32>,
+}
+
+/// The two graphs of a model, loaded, and every buffer that they need outside tract.
+#[derive(Debug)]
+pub struct Session {
+    encoder: Graph,
+    decoder: Graph,
+    preprocessor: Preprocessor,
+    input: Vec<f32>,
+    max_batch: usize,
+    model: Arc<str>,
+    stats: Stats,
+}
+
+impl Session {
+    pub(crate) fn new(model: &Model, options: &SessionOptions) -> Result<Self, Error> {
+        let executor =
+            if options.threads > 1 { Executor::multithread(options.threads) } else { Executor::SingleThread };
+        let image: &[usize] = &[1, 3, MODEL_SIDE, MODEL_SIDE];
+        Ok(Self {
+            encoder: Graph::load("encoder", model.encoder_onnx(), &[(0, image)], executor.clone())?,
+            decoder: Graph::load("decoder", model.decoder_onnx(), &[], executor)?,
+            preprocessor: Preprocessor::new(),
+            input: vec![0.0; INPUT_LEN],
+            max_batch: options.max_batch,
+            model: model.manifest().encoder_sha256.as_str().into(),
+            stats: Stats::default(),
+        })
+    }
+
+    /// What this session has done so far.
+    pub const fn stats(&self) -> Stats {
+        self.stats
+    }
+
+    /// Encodes an image or a slice: the expensive part, done once however many boxes follow.
+    pub fn encode(&mut self, image: &ImageView<'_>) -> Result<Embedding, Error> {
+        let start = Instant::now();
+        let mut input = std::mem::take(&mut self.input);
+        let frame = self.preprocessor.preprocess_into(image, &mut input);
+        self.stats.preprocess += start.elapsed();
+        let embedding = self.encode_input(&input, frame);
+        self.input = input;
+        embedding
+    }
+
+    /// Encodes an input that was prepared elsewhere: [`INPUT_LEN`] values as
+    /// [`preprocess_into`](Preprocessor::preprocess_into) writes them, and the frame of the image that it shows.
+    ///
+    /// # Panics
+    /// If `input` does not hold [`INPUT_LEN`] values.
+    pub fn encode_input(&mut self, input: &[f32], frame: Frame) -> Result<Embedding, Error> {
+        assert_eq!(input.len(), INPUT_LEN, "length of the network's input");
+        let start = Instant::now();
+        let input = tensor(&[1, 3, MODEL_SIDE, MODEL_SIDE], input)?;
+        let mut outputs = self.encoder.run(tvec!(input.into_tvalue()))?;
+        let values = outputs.remove(0).into_arc_tensor();
+        self.stats.encodes += 1;
+        self.stats.encode += start.elapsed();
+        Ok(Embedding { values, frame, model: self.model.clone() })
+    }
+
+    /// Segments the objects in `boxes` (pixels of the encoded image), many boxes to one pass of the decoder.
+    pub fn segment(&mut self, embedding: &Embedding, boxes: &[PixelBox]) -> Result<Vec<Segmentation>, Error> {
+        let frame = embedding.frame;
+        let prompts: Vec<ModelBox> =
+            boxes.iter().enumerate().map(|(i, b)| frame.to_model(b, i)).collect::<Result<_, _>>()?;
+        let mut found = Vec::with_capacity(boxes.len());
+        self.decode(embedding, &prompts, |_, logits, predicted_iou| {
+            found.push(Segmentation { logits: logits.values().to_vec(), frame, predicted_iou });
+        })?;
+        Ok(found)
+    }
+
+    /// Decodes boxes on the model's grid and hands each object's logits and predicted IoU to `take`, in order, without
+    /// keeping them.
+    pub fn decode(
+        &mut self,
+        embedding: &Embedding,
+        boxes: &[ModelBox],
+        mut take: impl FnMut(usize, MaskLogits<'_>, f32),
+    ) -> Result<(), Error> {
+        if embedding.model != self.model {
+            return Err(Error::Embedding("made by another model than this session's".into()));
+        }
+        for (batch, first) in boxes.chunks(self.max_batch).zip((0..).step_by(self.max_batch)) {
+            let start = Instant::now();
+            let coordinates: Vec<f32> = batch.iter().flat_map(|b| b.to_array()).collect();
+            let prompts = tensor(&[batch.len(), 4], &coordinates)?;
+            let outputs = self.decoder.run(tvec!(embedding.values.clone().into_tvalue(), prompts.into_tvalue()))?;
+            self.stats.decodes += batch.len();
+            self.stats.decode += start.elapsed();
+            let objects = floats(&outputs[0])?.chunks_exact(LOGITS_LEN).zip(floats(&outputs[1])?);
+            for ((logits, &iou), index) in objects.zip(first..) {
+                take(index, MaskLogits::new(logits, embedding.frame), iou);
+            }
+        }
+        Ok(())
+    }
+
+    /// Segments objects through a volume of slices given by `slice` (which is asked for slice `z`), and tells
+    /// `progress` of the slices done and the slices in all.
+    pub fn segment_volume<'a>(
+        &mut self,
+        (depth, height, width): (usize, usize, usize),
+        slice: impl Fn(usize) -> Result<ImageView<'a>, Error>,
+        boxes: &[VoxelBox],
+        options: &VolumeOptions,
+        mut progress: impl FnMut(usize, usize),
+    ) -> Result<VolumeSegmentation, Error> {
+        let mut propagation = Propagation::new(boxes, depth, width, height)?;
+        let mut cache: HashMap<usize, Embedding> = HashMap::new();
+        let mut confidence = vec![(0.0f32, 0usize); boxes.len()];
+        let total = propagation.remaining();
+        while let Some(request) = propagation.next_request() {
+            let embedding = match cache.remove(&request.z) {
+                Some(kept) => kept,
+                None => self.encode(&slice(request.z)?)?,
+            };
+            let prompts: Vec<ModelBox> = request.prompts.iter().map(|p| p.model_box).collect();
+            self.decode(&embedding, &prompts, |i, logits, iou| {
+                let object = request.prompts[i].object;
+                propagation.supply(request.z, object, &logits);
+                confidence[object].0 += iou;
+                confidence[object].1 += 1;
+            })?;
+            if request.again && (cache.len() + 1) * EMBEDDING_BYTES <= options.cache_bytes {
+                cache.insert(request.z, embedding);
+            }
+            progress(total - propagation.remaining(), total);
+        }
+        let predicted_iou = confidence.iter().map(|&(sum, n)| sum / n.max(1) as f32).collect();
+        Ok(VolumeSegmentation { labels: propagation.into_labels(), predicted_iou })
+    }
+}

@@ -1,0 +1,230 @@
+//! The checked weights of a LiteMedSAM, and their file: safetensors with the provenance in its metadata.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use safetensors::{Dtype, SafeTensors};
+use sha2::{Digest, Sha256};
+
+use super::error::{Error, ErrorKind};
+use super::litemedsam::{self, ARCHITECTURE};
+use super::tensor::{DType, Tensor, TensorData};
+use super::{Limits, store};
+
+/// Where weights come from. What is not known is `None`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Provenance {
+    /// SHA-256 of the checkpoint that the weights were read from, lower-case hexadecimal.
+    pub sha256: Option<String>,
+    /// What the source is, in words.
+    pub source: Option<String>,
+    /// SPDX expression of the weights' licence.
+    pub licence: Option<String>,
+}
+
+impl Provenance {
+    /// Sets [`sha256`](Self::sha256).
+    #[must_use]
+    pub fn with_sha256(self, sha256: impl Into<String>) -> Self {
+        Self { sha256: Some(sha256.into()), ..self }
+    }
+
+    /// Sets [`source`](Self::source).
+    #[must_use]
+    pub fn with_source(self, source: impl Into<String>) -> Self {
+        Self { source: Some(source.into()), ..self }
+    }
+
+    /// Sets [`licence`](Self::licence).
+    #[must_use]
+    pub fn with_licence(self, licence: impl Into<String>) -> Self {
+        Self { licence: Some(licence.into()), ..self }
+    }
+}
+
+/// The 435 tensors of a LiteMedSAM: names, types and shapes are those of the architecture, every number is finite.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Weights {
+    tensors: BTreeMap<String, Tensor>,
+    provenance: Provenance,
+}
+
+impl Weights {
+    /// Checks `tensors` against the architecture.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Architecture`] with all differences, or [`ErrorKind::NonFinite`].
+    pub fn new(tensors: BTreeMap<String, Tensor>, provenance: Provenance) -> Result<Self, Error> {
+        Ok(Self::checked(tensors, provenance)?)
+    }
+
+    pub(crate) fn checked(tensors: BTreeMap<String, Tensor>, provenance: Provenance) -> Result<Self, ErrorKind> {
+        litemedsam::check(&tensors).map_err(ErrorKind::Architecture)?;
+        for (name, tensor) in &tensors {
+            if let TensorData::F32(values) = tensor.data()
+                && let Some(index) = values.iter().position(|v| !v.is_finite())
+            {
+                return Err(ErrorKind::NonFinite { tensor: name.clone(), index, value: values[index] });
+            }
+        }
+        Ok(Self { tensors, provenance })
+    }
+
+    /// Reproducible pseudo-random weights for tests and benchmarks; see [`litemedsam::synthetic`].
+    pub fn synthetic(seed: u64) -> Self {
+        let provenance = Provenance::default().with_source(format!("synthetic weights, seed {seed}"));
+        Self { tensors: litemedsam::synthetic(seed), provenance }
+    }
+
+    /// Reads a safetensors file, written by [`save`](Self::save) or by a training program.
+    ///
+    /// # Errors
+    /// I/O, a malformed or oversized file, another architecture, or numbers that are not finite.
+    pub fn load(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = path.as_ref();
+        let bytes = store::read(path, Limits::default().archive_bytes);
+        bytes.and_then(|bytes| Self::decode(&bytes)).map_err(|kind| Error::at(path, kind))
+    }
+
+    /// Reads safetensors from memory. Errors as for [`load`](Self::load).
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
+        Ok(Self::decode(bytes)?)
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, ErrorKind> {
+        let (_, header) = SafeTensors::read_metadata(bytes).map_err(ErrorKind::Safetensors)?;
+        let file = SafeTensors::deserialize(bytes).map_err(ErrorKind::Safetensors)?;
+        let entry = |key: &str| header.metadata().as_ref()?.get(key).cloned();
+        // A training program need not write metadata; what it writes must not contradict.
+        if let Some(found) = entry("architecture").filter(|a| a != ARCHITECTURE) {
+            return Err(ErrorKind::OtherArchitecture { found, expected: ARCHITECTURE });
+        }
+        let provenance =
+            Provenance { sha256: entry("source_sha256"), source: entry("source"), licence: entry("licence") };
+        let tensors = file.iter().map(|(name, view)| {
+            let data = match view.dtype() {
+                Dtype::F32 => TensorData::F32(decode(view.data(), f32::from_le_bytes)),
+                Dtype::F16 => TensorData::F32(decode(view.data(), |b| half::f16::from_le_bytes(b).to_f32())),
+                Dtype::BF16 => TensorData::F32(decode(view.data(), |b| half::bf16::from_le_bytes(b).to_f32())),
+                Dtype::I64 => TensorData::I64(decode(view.data(), i64::from_le_bytes)),
+                other => {
+                    return Err(ErrorKind::UnsupportedType { tensor: name.to_owned(), dtype: other.to_string() });
+                }
+            };
+            let tensor = Tensor::checked(view.shape().to_vec(), data)?;
+            Ok((name.to_owned(), tensor))
+        });
+        Self::checked(tensors.collect::<Result<_, _>>()?, provenance)
+    }
+
+    /// Writes a safetensors file: to a temporary file beside `path` first, so that `path` never holds half of it. The
+    /// same weights give the same bytes.
+    ///
+    /// # Errors
+    /// I/O only.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
+        let path = path.as_ref();
+        let mut metadata = BTreeMap::from([("architecture", ARCHITECTURE)]);
+        let Provenance { sha256, source, licence } = &self.provenance;
+        for (key, value) in [("source_sha256", sha256), ("source", source), ("licence", licence)] {
+            metadata.extend(value.as_deref().map(|value| (key, value)));
+        }
+        store::write(path, &self.tensors, &metadata).map_err(|e| Error::at(path, ErrorKind::Io(e)))
+    }
+
+    /// The elements of the `f32` tensor `name`, row-major.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NoSuchTensor`] unless there is one of just this shape.
+    pub fn f32(&self, name: &str, shape: &[usize]) -> Result<&[f32], Error> {
+        let found = match self.tensors.get(name) {
+            None => "no such name".to_owned(),
+            Some(tensor) => match tensor.data() {
+                TensorData::F32(values) if tensor.shape() == shape => return Ok(values),
+                _ => format!("found {} {:?}", tensor.dtype(), tensor.shape()),
+            },
+        };
+        let (tensor, shape) = (name.to_owned(), shape.to_vec());
+        Err(ErrorKind::NoSuchTensor { tensor, dtype: DType::F32, shape, found }.into())
+    }
+
+    /// The tensor `name`.
+    pub fn get(&self, name: &str) -> Option<&Tensor> {
+        self.tensors.get(name)
+    }
+
+    /// All tensors, by name.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &Tensor)> {
+        self.tensors.iter().map(|(name, tensor)| (name.as_str(), tensor))
+    }
+
+    /// Number of elements of all tensors together.
+    pub fn elements(&self) -> usize {
+        self.tensors.values().map(Tensor::len).sum()
+    }
+
+    /// Where the weights come from.
+    pub fn provenance(&self) -> &Provenance {
+        &self.provenance
+    }
+
+    /// SHA-256 over the tensors themselves, lower-case hexadecimal: equal for equal weights, whatever file they were
+    /// in. Each tensor in order of name gives `name dtype lengths...\n` (as in the table of the architecture) and its
+    /// elements, little-endian.
+    pub fn content_sha256(&self) -> String {
+        let mut hash = Sha256::new();
+        for (name, tensor) in &self.tensors {
+            let shape: String = tensor.shape().iter().map(|d| format!(" {d}")).collect();
+            hash.update(format!("{name} {}{shape}\n", tensor.dtype()));
+            store::chunks(tensor.data(), |chunk| {
+                hash.update(chunk);
+                Ok(())
+            })
+            .expect("a hash takes everything");
+        }
+        hex(&hash.finalize())
+    }
+}
+
+fn decode<const N: usize, T>(bytes: &[u8], decode: impl Fn([u8; N]) -> T) -> Vec<T> {
+    bytes.as_chunks::<N>().0.iter().map(|&b| decode(b)).collect()
+}
+
+/// Lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tensor_is_asked_for_by_name_and_shape() {
+        let weights = Weights::synthetic(3);
+        let name = "mask_decoder.mask_tokens.weight";
+        assert_eq!(weights.f32(name, &[4, 256]).unwrap().len(), 1024);
+        let error = weights.f32(name, &[256, 4]).unwrap_err().to_string();
+        assert!(error.contains(name) && error.contains("found f32 [4, 256]"), "{error}");
+        assert!(weights.f32("no.such", &[1]).unwrap_err().to_string().contains("no such name"));
+        let counter = "image_encoder.patch_embed.seq.0.bn.num_batches_tracked";
+        assert!(weights.f32(counter, &[]).unwrap_err().to_string().contains("found i64 []"));
+    }
+
+    #[test]
+    fn numbers_must_be_finite() {
+        let mut tensors = litemedsam::synthetic(3);
+        let mut values = vec![0.0; 256];
+        values[9] = f32::NAN;
+        let name = "prompt_encoder.no_mask_embed.weight";
+        tensors.insert(name.into(), Tensor::new(vec![1, 256], TensorData::F32(values)).unwrap());
+        let error = Weights::new(tensors, Provenance::default()).unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::NonFinite { tensor, index: 9, .. } if tensor == name), "{error}");
+    }
+
+    #[test]
+    fn hexadecimal_keeps_leading_zeros() {
+        assert_eq!(hex(&[0x00, 0x0f, 0xa0]), "000fa0");
+    }
+}

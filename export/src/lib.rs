@@ -1,0 +1,10 @@
+//! From a LiteMedSAM checkpoint to ONNX graphs and a model bundle, without Python or PyTorch.
+//!
+//! [`checkpoint`] reads the published weights, [`onnx`] builds the two graphs from them, [`bundle`] puts the graphs and
+//! a manifest into the one file that [`umedsam::Model`] loads.
+
+#![forbid(unsafe_code)]
+
+pub mod bundle;
+pub mod checkpoint;
+pub mod onnx;

