@@ -1,0 +1,295 @@
+//! The challenge's NPZ files: cases with boxes, and segmentations.
+//!
+//! 2D: `imgs` (H,W) or (H,W,3), `boxes` (N,4) as x_min, y_min, x_max, y_max. 3D: `imgs` (D,H,W), `boxes` (N,6) as
+//! x_min, y_min, z_min, x_max, y_max, z_max, `spacing` (3) in mm. `gts`, where present, is a label map of the same size.
+//! A segmentation holds one array `segs`, label `i` for the `i`-th box from 1.
+
+mod array;
+mod write;
+
+use std::path::{Path, PathBuf};
+use std::prelude::v1::*;
+
+use array::{Archive, Array, Values};
+pub use write::write_segs;
+
+use crate::intensity::{Window, to_u8};
+use crate::{Error, ImageView, PixelBox, VoxelBox};
+
+/// Largest array accepted unless [`Limits`] says otherwise: 2 GiB.
+const MAX_BYTES: u64 = 2 << 30;
+
+/// How much of a file to trust.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Bytes that one array may take, as stored.
+    pub array_bytes: u64,
+}
+
+impl Limits {
+    /// 2 GiB an array.
+    pub const fn new() -> Self {
+        Self { array_bytes: MAX_BYTES }
+    }
+
+    /// With this many bytes an array.
+    #[must_use]
+    pub const fn with_array_bytes(self, array_bytes: u64) -> Self {
+        Self { array_bytes }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Why an NPZ file cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {}{problem}", path.display(), array.map(|a| format!("array '{a}': ")).unwrap_or_default())]
+pub struct NpzError {
+    /// The file.
+    pub path: PathBuf,
+    /// The array in it, if one is to blame.
+    pub array: Option<&'static str>,
+    /// What is wrong.
+    pub problem: Problem,
+}
+
+/// What is wrong with an NPZ file or one of its arrays.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Problem {
+    /// The system could not read or write the file.
+    #[error("{0}")]
+    Io(std::io::Error),
+    /// No zip archive, or a damaged one.
+    #[error("not a readable NPZ archive: {0}")]
+    Archive(String),
+    /// A damaged array.
+    #[error("damaged array: {0}")]
+    Npy(String),
+    /// An array that must be there is not.
+    #[error("missing")]
+    Missing,
+    /// Python objects, which would have to be unpickled.
+    #[error("holds Python objects; only arrays of numbers are read")]
+    ObjectArray,
+    /// Elements that are no numbers of 1 to 8 bytes.
+    #[error("elements are {0}; integers and floats of 1 to 8 bytes are read")]
+    Type(String),
+    /// More data than the limits allow.
+    #[error("shape {shape:?} is beyond the limit of {max} bytes")]
+    TooLarge {
+        /// Shape in the array's header.
+        shape: Vec<usize>,
+        /// Bytes allowed.
+        max: u64,
+    },
+    /// Less data than the shape asks for.
+    #[error("holds {actual} of {expected} bytes")]
+    Truncated {
+        /// Bytes that the shape asks for.
+        expected: usize,
+        /// Bytes found.
+        actual: usize,
+    },
+    /// A shape that the format doesn't have.
+    #[error("has shape {found:?}; {expected} expected")]
+    Shape {
+        /// Shape found.
+        found: Vec<usize>,
+        /// Shapes accepted, in words.
+        expected: String,
+    },
+    /// A value out of its range.
+    #[error("value {value} at {index}: {expected} expected")]
+    Value {
+        /// Position in the array, in C order.
+        index: usize,
+        /// Value found.
+        value: f64,
+        /// What is accepted, in words.
+        expected: &'static str,
+    },
+    /// An image that cannot be segmented.
+    #[error(transparent)]
+    Image(Error),
+}
+
+/// Size of a case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Number of slices of a volume; none for an image.
+    pub depth: Option<usize>,
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+    /// 1 for gray, 3 for RGB.
+    pub channels: usize,
+}
+
+impl Shape {
+    /// Shape of the label map: (D,H,W) or (H,W).
+    pub fn labels(&self) -> Vec<usize> {
+        self.depth.into_iter().chain([self.height, self.width]).collect()
+    }
+}
+
+/// The boxes of a case.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Boxes {
+    /// Of an image.
+    Plane(Vec<PixelBox>),
+    /// Of a volume.
+    Volume(Vec<VoxelBox>),
+}
+
+/// An image or a volume with boxes, and the truth where it is known.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// 8-bit intensities, slice by slice, row by row, channels interleaved.
+    pub pixels: Vec<u8>,
+    /// Size.
+    pub shape: Shape,
+    /// What to segment.
+    pub boxes: Boxes,
+}
+
+/// The truth of a case, for scoring.
+#[derive(Clone, Debug)]
+pub struct Truth {
+    /// Label map; 0 is background.
+    pub labels: Vec<u16>,
+    /// (H,W) or (D,H,W).
+    pub shape: Vec<usize>,
+    /// `spacing` as stored: mm along x, y, z.
+    pub spacing: Option<[f64; 3]>,
+}
+
+impl Case {
+    /// Reads a case. Intensities that are not whole numbers from 0 to 255 are brought there by
+    /// [`Window::Percentile`].
+    pub fn read(path: &Path, limits: &Limits) -> Result<Self, NpzError> {
+        let fail = |array, problem| NpzError { path: path.into(), array: Some(array), problem };
+        let mut archive = Archive::open(path, limits.array_bytes)?;
+        let boxes = boxes(&archive.require("boxes")?).map_err(|p| fail("boxes", p))?;
+        let imgs = archive.require("imgs")?;
+        let volume = matches!(boxes, Boxes::Volume(_));
+        let shape = shape(&imgs.shape, volume).map_err(|p| fail("imgs", p))?;
+        // The frame's bounds are those of every image: sizes of 0 and absurd ones end here.
+        crate::Frame::new(shape.width, shape.height).map_err(|e| fail("imgs", Problem::Image(e)))?;
+        let pixels = intensities(imgs.values).map_err(|p| fail("imgs", p))?;
+        Ok(Self { pixels, shape, boxes })
+    }
+
+    /// The image, or slice `z` of the volume.
+    pub fn slice(&self, z: usize) -> Result<ImageView<'_>, Error> {
+        let Shape { height, width, channels, .. } = self.shape;
+        let size = height * width * channels;
+        let pixels = self.pixels.get(z * size..(z + 1) * size).unwrap_or_default();
+        if channels == 1 { ImageView::gray8(pixels, width, height) } else { ImageView::rgb8(pixels, width, height) }
+    }
+}
+
+impl Truth {
+    /// Reads `gts` and `spacing` of a case.
+    pub fn read(path: &Path, limits: &Limits) -> Result<Self, NpzError> {
+        let mut archive = Archive::open(path, limits.array_bytes)?;
+        let (labels, shape) = label_map(path, "gts", archive.require("gts")?)?;
+        let spacing = match archive.read("spacing")? {
+            None => None,
+            Some(array) => Some(spacing(&array).map_err(|p| NpzError {
+                path: path.into(),
+                array: Some("spacing"),
+                problem: p,
+            })?),
+        };
+        Ok(Self { labels, shape, spacing })
+    }
+}
+
+/// Reads the labels of a segmentation and their shape.
+pub fn read_segs(path: &Path, limits: &Limits) -> Result<(Vec<u16>, Vec<usize>), NpzError> {
+    let segs = Archive::open(path, limits.array_bytes)?.require("segs")?;
+    label_map(path, "segs", segs)
+}
+
+fn label_map(path: &Path, name: &'static str, array: Array) -> Result<(Vec<u16>, Vec<usize>), NpzError> {
+    let fail = |problem| NpzError { path: path.into(), array: Some(name), problem };
+    if !matches!(array.shape.len(), 2 | 3) {
+        return Err(fail(Problem::Shape { found: array.shape, expected: "(H,W) or (D,H,W)".into() }));
+    }
+    let labels = match array.values {
+        Values::U8(v) => v.into_iter().map(u16::from).collect(),
+        Values::Number(v) => v
+            .iter()
+            .enumerate()
+            .map(|(index, &value)| {
+                let label = value as u16;
+                let whole = f64::from(label) == value;
+                whole.then_some(label).ok_or(Problem::Value { index, value, expected: "a label from 0 to 65535" })
+            })
+            .collect::<Result<_, _>>()
+            .map_err(fail)?,
+    };
+    Ok((labels, array.shape))
+}
+
+fn boxes(array: &Array) -> Result<Boxes, Problem> {
+    let [count, columns] = array.shape[..] else {
+        return Err(Problem::Shape { found: array.shape.clone(), expected: "(N,4) or (N,6)".into() });
+    };
+    if count == 0 {
+        return Err(Problem::Shape { found: array.shape.clone(), expected: "at least one box".into() });
+    }
+    let values = array.values.to_f64();
+    Ok(match columns {
+        4 => Boxes::Plane(values.chunks_exact(4).map(|b| PixelBox::new(b[0], b[1], b[2], b[3])).collect()),
+        6 => Boxes::Volume(
+            values.chunks_exact(6).map(|b| VoxelBox::new(b[0], b[1], b[2], b[3], b[4], b[5])).collect(),
+        ),
+        _ => return Err(Problem::Shape { found: array.shape.clone(), expected: "(N,4) or (N,6)".into() }),
+    })
+}
+
+fn shape(found: &[usize], volume: bool) -> Result<Shape, Problem> {
+    let (depth, height, width, channels) = match (volume, found) {
+        (false, &[h, w]) => (None, h, w, 1),
+        (false, &[h, w, c @ (1 | 3)]) => (None, h, w, c),
+        (true, &[d, h, w]) => (Some(d), h, w, 1),
+        (true, &[d, h, w, c @ (1 | 3)]) => (Some(d), h, w, c),
+        _ => {
+            let expected = if volume { "(D,H,W) for boxes (N,6)" } else { "(H,W) or (H,W,3) for boxes (N,4)" };
+            return Err(Problem::Shape { found: found.into(), expected: expected.into() });
+        }
+    };
+    if depth == Some(0) {
+        return Err(Problem::Shape { found: found.into(), expected: "at least one slice".into() });
+    }
+    Ok(Shape { depth, height, width, channels })
+}
+
+fn intensities(values: Values) -> Result<Vec<u8>, Problem> {
+    match values {
+        Values::U8(v) => Ok(v),
+        Values::Number(v) if v.iter().all(|&x| x == f64::from(x as u8)) => Ok(v.iter().map(|&x| x as u8).collect()),
+        Values::Number(v) => {
+            let narrow: Vec<f32> = v.iter().map(|&x| x as f32).collect();
+            to_u8(&narrow, Window::Percentile).map_err(Problem::Image)
+        }
+    }
+}
+
+fn spacing(array: &Array) -> Result<[f64; 3], Problem> {
+    let values = array.values.to_f64();
+    let shape = || Problem::Shape { found: array.shape.clone(), expected: "(3)".into() };
+    let spacing: [f64; 3] = values.try_into().map_err(|_| shape())?;
+    match spacing.iter().position(|&s| !(s.is_finite() && s > 0.0)) {
+        None => Ok(spacing),
+        Some(index) => Err(Problem::Value { index, value: spacing[index], expected: "a length in mm above 0" }),
+    }
+}

@@ -1,0 +1,46 @@
+//! Writing segmentations.
+
+use std::io::{self, Cursor, Write};
+use std::path::Path;
+use std::prelude::v1::*;
+
+use npyz::WriterBuilder;
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, ZipWriter};
+
+use super::{NpzError, Problem};
+use crate::files::write_atomically;
+
+/// Writes `segs` of this shape, compressed, as numpy reads it: `np.load(path)["segs"]`.
+///
+/// Labels up to 255 are stored in bytes, as upstream does it; beyond, where its bytes would wrap, in 16 bits.
+pub fn write_segs(path: &Path, labels: &[u16], shape: &[usize]) -> Result<(), NpzError> {
+    let io = |e| NpzError { path: path.into(), array: Some("segs"), problem: Problem::Io(e) };
+    assert_eq!(shape.iter().product::<usize>(), labels.len(), "shape of the labels");
+    let bytes = encode(labels, shape).map_err(io)?;
+    write_atomically(path, |file| file.write_all(&bytes)).map_err(io)
+}
+
+fn encode(labels: &[u16], shape: &[usize]) -> io::Result<Vec<u8>> {
+    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+    // The fastest level: label maps compress to little at any.
+    let options = SimpleFileOptions::default()
+        .compression_method(CompressionMethod::Deflated)
+        .compression_level(Some(1))
+        .large_file(labels.len() >= 1 << 30);
+    zip.start_file("segs.npy", options)?;
+    let shape: Vec<u64> = shape.iter().map(|&d| d as u64).collect();
+    let mut buffered = io::BufWriter::with_capacity(1 << 16, &mut zip);
+    if labels.iter().all(|&l| l <= 255) {
+        let mut npy = npyz::WriteOptions::<u8>::new().default_dtype().shape(&shape).writer(&mut buffered).begin_nd()?;
+        npy.extend(labels.iter().map(|&l| l as u8))?;
+        npy.finish()?;
+    } else {
+        let mut npy = npyz::WriteOptions::<u16>::new().default_dtype().shape(&shape).writer(&mut buffered).begin_nd()?;
+        npy.extend(labels.iter().copied())?;
+        npy.finish()?;
+    }
+    buffered.flush()?;
+    drop(buffered);
+    Ok(zip.finish()?.into_inner())
+}

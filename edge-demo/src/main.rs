@@ -1,0 +1,103 @@
+//! The command `umedsam`: segments medical images from boxes, scores segmentations, shows what a model file holds.
+
+#![forbid(unsafe_code)]
+
+mod info;
+mod input;
+mod overlay;
+mod samples;
+mod segment;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Segment medical images from boxes, on the CPU, offline. Without a command: segment the two built-in samples.
+#[derive(Debug, Parser)]
+#[command(name = "umedsam", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Segment pictures (PNG, JPEG, TIFF, with --box) and NPZ cases (2D or 3D, with their own boxes).
+    Segment(SegmentArguments),
+    /// Score segmentations against the truth in NPZ cases: DSC and NSD by modality.
+    Eval(EvalArguments),
+    /// Show what a model bundle holds.
+    Info {
+        /// The bundle; the built-in model if left out.
+        file: Option<PathBuf>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// How to run a model.
+#[derive(Args, Clone, Debug)]
+struct ModelArguments {
+    /// Model bundle; the built-in model if left out.
+    #[arg(long, value_name = "FILE")]
+    model: Option<PathBuf>,
+    /// Arithmetic to compute in.
+    #[arg(long, value_name = "P", default_value = "f32", value_parser = ["f32"])]
+    precision: String,
+    /// Threads; as many as the machine has cores if left out.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    threads: Option<u16>,
+}
+
+#[derive(Args, Debug)]
+struct SegmentArguments {
+    /// Pictures, NPZ cases, or folders of them.
+    #[arg(required = true, value_name = "INPUT")]
+    inputs: Vec<PathBuf>,
+    /// A box in pixels, both corners included; once for each object. For pictures.
+    #[arg(long = "box", value_name = "X0,Y0,X1,Y1", value_parser = input::parse_box, allow_hyphen_values = true)]
+    boxes: Vec<umedsam::PixelBox>,
+    /// Folder for the results; made if absent.
+    #[arg(long, value_name = "DIR", default_value = "out")]
+    out: PathBuf,
+    /// Also write a PNG of each image with masks and boxes drawn in.
+    #[arg(long)]
+    overlay: bool,
+    /// Print one JSON object for each input instead of text.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    model: ModelArguments,
+}
+
+#[derive(Args, Debug)]
+struct EvalArguments {
+    /// Folder of NPZ cases with `gts`.
+    cases: PathBuf,
+    /// Folder of segmentations of the same names.
+    segs: PathBuf,
+    /// Also write one line for each case.
+    #[arg(long, value_name = "FILE")]
+    csv: Option<PathBuf>,
+    /// Print JSON instead of a table.
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        None => samples::run(),
+        Some(Command::Segment(arguments)) => segment::run(&arguments),
+        Some(Command::Eval(_)) => Ok(()),
+        Some(Command::Info { file, json }) => info::run(file.as_deref(), json),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("umedsam: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

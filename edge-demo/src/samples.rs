@@ -1,0 +1,54 @@
+//! What the command does without arguments: segments two built-in images.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::Context;
+use umedsam::PixelBox;
+
+use crate::ModelArguments;
+use crate::input::Picture;
+use crate::segment::{Outputs, open, print, segment_picture};
+
+/// A built-in image and the boxes that a person would draw in it.
+struct Sample {
+    file: &'static str,
+    what: &'static str,
+    bytes: &'static [u8],
+    boxes: &'static [PixelBox],
+}
+
+const SAMPLES: [Sample; 2] = [
+    Sample {
+        file: "retina.jpg",
+        what: "fundus photograph: optic disc and macula",
+        bytes: include_bytes!("../assets/retina.jpg"),
+        boxes: &[PixelBox::new(118.0, 538.0, 322.0, 766.0), PixelBox::new(560.0, 570.0, 860.0, 840.0)],
+    },
+    Sample {
+        file: "cell.png",
+        what: "quantitative phase microscopy: a cell in saline",
+        bytes: include_bytes!("../assets/cell.png"),
+        boxes: &[PixelBox::new(360.0, 305.0, 496.0, 442.0)],
+    },
+];
+
+/// Segments the samples into the folder `out`.
+pub(crate) fn run() -> anyhow::Result<()> {
+    let folder = PathBuf::from("out");
+    fs::create_dir_all(&folder).with_context(|| format!("{}: make folder", folder.display()))?;
+    let start = Instant::now();
+    let model = ModelArguments { model: None, precision: "f32".into(), threads: None };
+    let mut session = open(&model)?;
+    println!("built-in model ready in {:.0} ms (umedsam info shows what it is)", start.elapsed().as_secs_f64() * 1e3);
+    for sample in &SAMPLES {
+        let start = Instant::now();
+        let picture = Picture::decode(sample.bytes)?;
+        let outputs = Outputs::new(Path::new(sample.file), &folder, true);
+        let name = format!("{} - {}", sample.file, sample.what);
+        print(&segment_picture(&mut session, &name, &picture, sample.boxes, &outputs, start.elapsed())?);
+    }
+    println!("your own image: umedsam segment IMAGE --box x0,y0,x1,y1 --overlay");
+    Ok(())
+}

@@ -1,0 +1,348 @@
+//! `umedsam segment`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+use umedsam::npz::{Boxes, Case, Limits, write_segs};
+use umedsam::{Error, ImageView, Model, PixelBox, Session, SessionOptions, Stats, VolumeOptions, VoxelBox};
+
+use crate::input::{Kind, Picture, files};
+use crate::overlay::{Overlay, write_labels};
+use crate::{ModelArguments, SegmentArguments};
+
+/// What was found in one input.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    /// The input.
+    pub(crate) input: String,
+    /// Height and width, or depth, height and width.
+    pub(crate) shape: Vec<usize>,
+    /// One entry for each box.
+    pub(crate) objects: Vec<Object>,
+    /// Files written.
+    pub(crate) written: Vec<PathBuf>,
+    /// Slices encoded.
+    pub(crate) encodes: usize,
+    /// Milliseconds of each stage.
+    pub(crate) ms: Stages,
+}
+
+/// One object.
+#[derive(Debug, Serialize)]
+pub(crate) struct Object {
+    /// Its value in the label map, from 1.
+    pub(crate) label: usize,
+    /// Pixels or voxels that carry its label.
+    pub(crate) size: usize,
+    /// The network's own estimate of the IoU (uncalibrated); in 3D the mean over the slices.
+    pub(crate) predicted_iou: f32,
+}
+
+/// Milliseconds of each stage.
+#[derive(Debug, Serialize)]
+pub(crate) struct Stages {
+    read: f64,
+    preprocess: f64,
+    encode: f64,
+    decode: f64,
+    postprocess: f64,
+    write: f64,
+}
+
+fn ms(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e5).round() / 100.0
+}
+
+/// Segments every input; a failing one is reported and does not stop the others.
+pub(crate) fn run(arguments: &SegmentArguments) -> anyhow::Result<()> {
+    let files = files(&arguments.inputs)?;
+    for (path, kind) in &files {
+        match kind {
+            Kind::Picture if arguments.boxes.is_empty() => {
+                bail!("{}: a picture needs at least one --box x0,y0,x1,y1", path.display())
+            }
+            Kind::Npz if !arguments.boxes.is_empty() => {
+                bail!("{}: an NPZ case brings its own boxes; --box is for pictures", path.display())
+            }
+            _ => {}
+        }
+    }
+    refuse_collisions(&files)?;
+    fs::create_dir_all(&arguments.out).with_context(|| format!("{}: make folder", arguments.out.display()))?;
+    let mut session = open(&arguments.model)?;
+    let progress = bar(files.len() as u64, "files");
+    let mut failures = 0;
+    for (path, kind) in &files {
+        progress.set_message(path.file_name().unwrap_or_default().to_string_lossy().into_owned());
+        let result = match kind {
+            Kind::Npz => segment_case(&mut session, path, arguments),
+            Kind::Picture => segment_file(&mut session, path, arguments),
+        };
+        progress.suspend(|| match result {
+            Ok(report) if arguments.json => println!("{}", serde_json::json!(report)),
+            Ok(report) => print(&report),
+            Err(error) => {
+                failures += 1;
+                eprintln!("umedsam: {error:#}");
+            }
+        });
+        progress.inc(1);
+    }
+    progress.finish_and_clear();
+    if failures > 0 {
+        bail!("{failures} of {} inputs failed", files.len());
+    }
+    Ok(())
+}
+
+/// Two inputs that would write the same result are refused before the first is segmented.
+fn refuse_collisions(files: &[(PathBuf, Kind)]) -> anyhow::Result<()> {
+    let mut stems: Vec<_> = files.iter().map(|(path, _)| (path.file_stem(), path)).collect();
+    stems.sort();
+    match stems.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+        Some(pair) => bail!("{} and {} would write the same result", pair[0].1.display(), pair[1].1.display()),
+        None => Ok(()),
+    }
+}
+
+/// A session on the model that the arguments name, or on the built-in one.
+pub(crate) fn open(arguments: &ModelArguments) -> anyhow::Result<Session> {
+    let model = match &arguments.model {
+        Some(path) => Model::load(path)?,
+        None => Model::bundled()?,
+    };
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = arguments.threads.map_or(cores, usize::from);
+    Ok(model.session(&SessionOptions::new().with_threads(threads))?)
+}
+
+/// A progress bar on standard error, drawn only where that is a terminal.
+fn bar(length: u64, unit: &str) -> ProgressBar {
+    let bar = ProgressBar::new(length);
+    if let Ok(style) = ProgressStyle::with_template(&format!("{{bar:30}} {{pos}}/{{len}} {unit} {{msg}} ({{eta}} left)")) {
+        bar.set_style(style);
+    }
+    bar
+}
+
+fn segment_file(session: &mut Session, path: &Path, arguments: &SegmentArguments) -> anyhow::Result<Report> {
+    let start = Instant::now();
+    let picture = Picture::read(path)?;
+    let read = start.elapsed();
+    let name = path.display().to_string();
+    let outputs = Outputs::new(path, &arguments.out, arguments.overlay);
+    segment_picture(session, &name, &picture, &arguments.boxes, &outputs, read)
+        .with_context(|| path.display().to_string())
+}
+
+/// Where results go.
+#[derive(Debug)]
+pub(crate) struct Outputs {
+    labels: PathBuf,
+    overlay: Option<PathBuf>,
+}
+
+impl Outputs {
+    pub(crate) fn new(input: &Path, folder: &Path, overlay: bool) -> Self {
+        let stem = input.file_stem().unwrap_or_default().to_string_lossy();
+        let labels = match Kind::of(input) {
+            Some(Kind::Npz) => folder.join(input.file_name().unwrap_or_default()),
+            _ => folder.join(format!("{stem}.mask.png")),
+        };
+        Self { labels, overlay: overlay.then(|| folder.join(format!("{stem}.overlay.png"))) }
+    }
+}
+
+/// Segments a picture and writes its label map.
+pub(crate) fn segment_picture(
+    session: &mut Session,
+    name: &str,
+    picture: &Picture,
+    boxes: &[PixelBox],
+    outputs: &Outputs,
+    read: Duration,
+) -> anyhow::Result<Report> {
+    let before = session.stats();
+    let view = picture.view()?;
+    let (width, height) = (view.width(), view.height());
+    let found = Plane::segment(session, &view, boxes)?;
+    let start = Instant::now();
+    write_labels(&outputs.labels, &found.labels, width, height)?;
+    let mut written = vec![outputs.labels.clone()];
+    if let Some(path) = &outputs.overlay {
+        draw(picture.pixels(), &found.labels, width, height, boxes, path)?;
+        written.push(path.clone());
+    }
+    let stages = stages(before, session.stats(), read, found.postprocess, start.elapsed());
+    let encodes = session.stats().encodes - before.encodes;
+    Ok(Report { input: name.into(), shape: vec![height, width], objects: found.objects, written, encodes, ms: stages })
+}
+
+/// The objects of one image.
+struct Plane {
+    labels: Vec<u16>,
+    objects: Vec<Object>,
+    postprocess: Duration,
+}
+
+impl Plane {
+    fn segment(session: &mut Session, view: &ImageView<'_>, boxes: &[PixelBox]) -> Result<Self, Error> {
+        let max = usize::from(u16::MAX);
+        if boxes.len() > max {
+            return Err(Error::TooManyBoxes { count: boxes.len(), max });
+        }
+        let frame = view.frame();
+        let prompts =
+            boxes.iter().enumerate().map(|(i, b)| frame.to_model(b, i)).collect::<Result<Vec<_>, _>>()?;
+        let embedding = session.encode(view)?;
+        let mut labels = vec![0u16; view.width() * view.height()];
+        let mut confidence = Vec::with_capacity(boxes.len());
+        let mut postprocess = Duration::ZERO;
+        session.decode(&embedding, &prompts, |i, logits, iou| {
+            let start = Instant::now();
+            logits.paint((i + 1) as u16, &mut labels);
+            confidence.push(iou);
+            postprocess += start.elapsed();
+        })?;
+        let objects = objects(&labels, &confidence);
+        Ok(Self { labels, objects, postprocess })
+    }
+}
+
+fn objects(labels: &[u16], confidence: &[f32]) -> Vec<Object> {
+    let mut sizes = vec![0usize; confidence.len() + 1];
+    for &label in labels {
+        sizes[usize::from(label)] += 1;
+    }
+    confidence
+        .iter()
+        .enumerate()
+        .map(|(i, &predicted_iou)| Object { label: i + 1, size: sizes[i + 1], predicted_iou })
+        .collect()
+}
+
+fn segment_case(session: &mut Session, path: &Path, arguments: &SegmentArguments) -> anyhow::Result<Report> {
+    let start = Instant::now();
+    let case = Case::read(path, &Limits::new())?;
+    let read = start.elapsed();
+    let outputs = Outputs::new(path, &arguments.out, arguments.overlay);
+    if same_file(path, &outputs.labels) {
+        bail!("{}: the result would replace the input; choose another --out", path.display());
+    }
+    let before = session.stats();
+    let (labels, objects, postprocess) = match &case.boxes {
+        Boxes::Plane(boxes) => {
+            let found = Plane::segment(session, &case.slice(0)?, boxes).with_context(|| path.display().to_string())?;
+            (found.labels, found.objects, found.postprocess)
+        }
+        Boxes::Volume(boxes) => {
+            let start = Instant::now();
+            let found = segment_volume(session, &case, boxes).with_context(|| path.display().to_string())?;
+            let spent = session.stats();
+            let inference =
+                spent.preprocess + spent.encode + spent.decode - before.preprocess - before.encode - before.decode;
+            let rest = start.elapsed().saturating_sub(inference);
+            let objects = objects(&found.labels, &found.predicted_iou);
+            (found.labels, objects, rest)
+        }
+    };
+    let start = Instant::now();
+    let shape = case.shape.labels();
+    write_segs(&outputs.labels, &labels, &shape)?;
+    let mut written = vec![outputs.labels];
+    if let Some(overlay) = outputs.overlay {
+        draw_case(&case, &labels, &overlay)?;
+        written.push(overlay);
+    }
+    let stages = stages(before, session.stats(), read, postprocess, start.elapsed());
+    let encodes = session.stats().encodes - before.encodes;
+    Ok(Report { input: path.display().to_string(), shape, objects, written, encodes, ms: stages })
+}
+
+fn segment_volume(
+    session: &mut Session,
+    case: &Case,
+    boxes: &[VoxelBox],
+) -> Result<umedsam::VolumeSegmentation, Error> {
+    let shape = (case.shape.depth.unwrap_or(1), case.shape.height, case.shape.width);
+    let progress = bar(0, "slices");
+    let found = session.segment_volume(shape, |z| case.slice(z), boxes, &VolumeOptions::new(), |done, total| {
+        progress.set_length(total as u64);
+        progress.set_position(done as u64);
+    });
+    progress.finish_and_clear();
+    found
+}
+
+/// Draws an image, or a volume's slice with the most labelled voxels.
+fn draw_case(case: &Case, labels: &[u16], path: &Path) -> anyhow::Result<()> {
+    let (width, height, channels) = (case.shape.width, case.shape.height, case.shape.channels);
+    let area = |slice: &[u16]| slice.iter().filter(|&&l| l > 0).count();
+    let slices = labels.chunks_exact(width * height);
+    let z = slices.enumerate().max_by_key(|(_, slice)| area(slice)).map_or(0, |(z, _)| z);
+    let pixels = &case.pixels[z * width * height * channels..][..width * height * channels];
+    let labels = &labels[z * width * height..][..width * height];
+    let boxes: Vec<PixelBox> = match &case.boxes {
+        Boxes::Plane(boxes) => boxes.clone(),
+        Boxes::Volume(boxes) => boxes.iter().map(|b| b.plane).collect(),
+    };
+    draw(pixels, labels, width, height, &boxes, path)
+}
+
+fn draw(
+    pixels: &[u8],
+    labels: &[u16],
+    width: usize,
+    height: usize,
+    boxes: &[PixelBox],
+    path: &Path,
+) -> anyhow::Result<()> {
+    let mut overlay = Overlay::new(pixels, width, height);
+    overlay.masks(labels);
+    for (b, label) in boxes.iter().zip(1..) {
+        overlay.frame(b, label);
+    }
+    overlay.save(path)
+}
+
+fn stages(before: Stats, after: Stats, read: Duration, postprocess: Duration, write: Duration) -> Stages {
+    Stages {
+        read: ms(read),
+        preprocess: ms(after.preprocess - before.preprocess),
+        encode: ms(after.encode - before.encode),
+        decode: ms(after.decode - before.decode),
+        postprocess: ms(postprocess),
+        write: ms(write),
+    }
+}
+
+/// Whether two paths name the same existing file.
+fn same_file(a: &Path, b: &Path) -> bool {
+    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+}
+
+/// A report for people.
+pub(crate) fn print(report: &Report) {
+    let shape: Vec<String> = report.shape.iter().map(usize::to_string).collect();
+    println!("{} ({})", report.input, shape.join("x"));
+    let unit = if report.shape.len() == 3 { "voxels" } else { "px" };
+    const SHOWN: usize = 12;
+    for o in report.objects.iter().take(SHOWN) {
+        println!("  object {:<3} {:>9} {unit}   predicted IoU {:.3}", o.label, o.size, o.predicted_iou);
+    }
+    if report.objects.len() > SHOWN {
+        println!("  ... {} more objects", report.objects.len() - SHOWN);
+    }
+    let m = &report.ms;
+    println!(
+        "  read {:.0} ms, preprocess {:.1}, encode {:.0} (x{}), decode {:.0}, postprocess {:.1}, write {:.0}",
+        m.read, m.preprocess, m.encode, report.encodes, m.decode, m.postprocess, m.write
+    );
+    for path in &report.written {
+        println!("  -> {}", path.display());
+    }
+}
