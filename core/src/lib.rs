@@ -33,7 +33,7 @@ pub mod files;
 pub mod geometry;
 pub mod image;
 pub mod intensity;
-//pub mod metrics;
+pub mod metrics;
 #[cfg(feature = "npz")]
 pub mod npz;
 pub mod postprocess;

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod eval;
 mod info;
 mod input;
 mod overlay;
@@ -90,7 +91,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         None => samples::run(),
         Some(Command::Segment(arguments)) => segment::run(&arguments),
-        Some(Command::Eval(_)) => Ok(()),
+        Some(Command::Eval(arguments)) => eval::run(&arguments),
         Some(Command::Info { file, json }) => info::run(file.as_deref(), json),
     };
     match result {

@@ -1,0 +1,143 @@
+//! Scores of all labels of a case.
+
+use std::vec;
+use std::vec::Vec;
+
+use super::dice;
+use super::surface::{codes_2d, codes_3d, contour_lengths, overlap, surface_areas};
+
+/// Tolerance of the surface measures: 2 mm in 3D, 2 pixels in 2D, as in the challenge.
+pub const TOLERANCE: f64 = 2.0;
+
+/// Which measure "NSD" is, and along which axes the spacing lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Convention {
+    /// As the challenge's evaluation computes it, for comparison with published tables.
+    ///
+    /// A 2D mask is taken for a slab one voxel thick whose two faces count as surface, which makes its "NSD" nearly an
+    /// area measure. In 3D the spacing, which is stored as x, y, z, is applied to the axes z, y, x in that order. Where
+    /// the DSC is not above 0.2 (or both objects are empty), 0 is given without a look at the surfaces.
+    Upstream,
+    /// What the name says: in 2D the share of the contours within 2 pixels, in 3D the share of the surfaces within 2
+    /// mm, with the spacing along the axes to which it belongs.
+    Boundary,
+}
+
+/// Scores of one label; nothing where both objects are empty.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LabelScore {
+    /// Dice similarity coefficient, 0 to 1.
+    pub dsc: Option<f64>,
+    /// Normalised surface distance (surface Dice at [`TOLERANCE`]), 0 to 1.
+    pub nsd: Option<f64>,
+}
+
+/// Mean of the values that are there; nothing if none is.
+pub fn mean(values: impl Iterator<Item = Option<f64>>) -> Option<f64> {
+    let (sum, count) = values.flatten().fold((0.0, 0usize), |(sum, n), v| (sum + v, n + 1));
+    (count > 0).then(|| sum / count as f64)
+}
+
+/// Scores of the labels 1 to the largest of `gt`, in order.
+///
+/// Both label maps have the given shape, (H,W) or (D,H,W). `spacing` is the challenge's: mm along x, y, z; it counts in
+/// 3D only and is 1 where there is none.
+///
+/// # Panics
+/// If a label map is not of the shape, or the shape has neither two nor three axes.
+pub fn score_case(
+    gt: &[u16],
+    pred: &[u16],
+    shape: &[usize],
+    spacing: Option<[f64; 3]>,
+    convention: Convention,
+) -> Vec<LabelScore> {
+    let (volume, flat) = match *shape {
+        [h, w] => ([1, h, w], true),
+        [d, h, w] => ([d, h, w], false),
+        _ => panic!("label maps have two or three axes"),
+    };
+    assert!(gt.len() == volume.iter().product::<usize>() && pred.len() == gt.len(), "size of the label maps");
+    let [x, y, z] = spacing.unwrap_or([1.0; 3]);
+    let measure = match (convention, flat) {
+        (Convention::Upstream, true) => Measure::Slab,
+        (Convention::Boundary, true) => Measure::Contour,
+        (Convention::Upstream, false) => Measure::Surface([x, y, z]),
+        (Convention::Boundary, false) => Measure::Surface([z, y, x]),
+    };
+    extents(gt, pred, volume)
+        .into_iter()
+        .enumerate()
+        .skip(1)
+        .map(|(label, extent)| {
+            let dsc = dice(extent.both, extent.gt, extent.pred);
+            let nsd = if convention == Convention::Upstream && dsc.is_none_or(|d| d <= 0.2) {
+                Some(0.0)
+            } else {
+                measure.score(&extent, gt, pred, volume, label as u16)
+            };
+            LabelScore { dsc, nsd }
+        })
+        .collect()
+}
+
+/// Sizes of a label's two objects and the box around both.
+#[derive(Clone, Copy)]
+struct Extent {
+    gt: usize,
+    pred: usize,
+    both: usize,
+    low: [usize; 3],
+    high: [usize; 3],
+}
+
+/// The extents of all labels of `gt` in one pass; entry 0 is unused.
+fn extents(gt: &[u16], pred: &[u16], shape: [usize; 3]) -> Vec<Extent> {
+    let labels = usize::from(gt.iter().copied().max().unwrap_or(0));
+    let mut extents = vec![Extent { gt: 0, pred: 0, both: 0, low: [usize::MAX; 3], high: [0; 3] }; labels + 1];
+    for (i, (&g, &p)) in gt.iter().zip(pred).enumerate().filter(|(_, (g, p))| **g != 0 || **p != 0) {
+        let position = [i / (shape[1] * shape[2]), i / shape[2] % shape[1], i % shape[2]];
+        for (label, truth) in [(g, true), (p, false)] {
+            let Some(extent) = extents.get_mut(usize::from(label)).filter(|_| label != 0) else { continue };
+            if truth { extent.gt += 1 } else { extent.pred += 1 }
+            extent.both += usize::from(truth && g == p);
+            for axis in 0..3 {
+                extent.low[axis] = extent.low[axis].min(position[axis]);
+                extent.high[axis] = extent.high[axis].max(position[axis] + 1);
+            }
+        }
+    }
+    extents
+}
+
+enum Measure {
+    Slab,
+    Contour,
+    Surface([f64; 3]),
+}
+
+impl Measure {
+    fn score(&self, extent: &Extent, gt: &[u16], pred: &[u16], shape: [usize; 3], label: u16) -> Option<f64> {
+        if extent.gt + extent.pred == 0 {
+            return None;
+        }
+        let (low, high) = (extent.low, extent.high);
+        let cut = |labels: &[u16]| -> Vec<bool> {
+            let rows = (low[0]..high[0]).flat_map(|z| (low[1]..high[1]).map(move |y| (z * shape[1] + y) * shape[2]));
+            rows.flat_map(|row| labels[row + low[2]..row + high[2]].iter().map(|&l| l == label)).collect()
+        };
+        let (gt, pred) = (cut(gt), cut(pred));
+        let size: [usize; 3] = core::array::from_fn(|axis| high[axis] - low[axis]);
+        match *self {
+            Self::Contour => overlap(&gt, &pred, size, [1.0; 3], TOLERANCE, &contour_lengths([1.0; 2]), codes_2d),
+            // The slab's thin axis is the last.
+            Self::Slab => {
+                let size = [size[1], size[2], 1];
+                overlap(&gt, &pred, size, [1.0; 3], TOLERANCE, &surface_areas([1.0; 3]), codes_3d)
+            }
+            Self::Surface(spacing) => {
+                overlap(&gt, &pred, size, spacing, TOLERANCE, &surface_areas(spacing), codes_3d)
+            }
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! How well a segmentation agrees with the truth: DSC and NSD.
+//!
+//! Surface measures are those of DeepMind's surface-distance (`compute_surface_dice_at_tolerance`), to the last bits of
+//! f64. Two conventions are offered, because published tables of the challenge use one that is not what its name says:
+//! see [`Convention`].
+
+mod case;
+mod distance;
+mod surface;
+mod surfels;
+
+pub use case::{Convention, LabelScore, TOLERANCE, mean, score_case};
+pub use surface::{contour_dice, surface_dice};
+
+/// Dice similarity coefficient, `2 |A and B| / (|A| + |B|)`, from sizes; nothing when both are empty.
+pub fn dice(intersection: usize, a: usize, b: usize) -> Option<f64> {
+    (a + b > 0).then(|| 2.0 * intersection as f64 / (a + b) as f64)
+}
