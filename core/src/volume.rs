@@ -174,8 +174,11 @@ impl Track {
     fn new(b: &VoxelBox, index: usize, depth: usize, frame: &Frame) -> Result<Self, Error> {
         let fallback = frame.to_model(&b.plane, index)?;
         let (z0, z1) = clamp_range('z', b.z0, b.z1, depth, index)?;
+        let z0 = libm::trunc(z0);
         let (first, last) = (z0 as usize, (z1 as usize).min(depth - 1));
-        let middle = (((z1 as usize - first) as f64 / 2.0 + first as f64) as usize).min(last);
+        // From the box as given: upstream does not cut it at the last slice before it takes the middle.
+        let middle = ((libm::trunc(b.z1) - z0) / 2.0 + z0) as usize;
+        let middle = middle.clamp(first, last);
         Ok(Self { first, middle, last, fallback, middle_next: fallback, next: fallback })
     }
 

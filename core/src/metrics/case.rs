@@ -1,7 +1,6 @@
 //! Scores of all labels of a case.
 
-use std::vec;
-use std::vec::Vec;
+use std::prelude::v1::*;
 
 use super::dice;
 use super::surface::{codes_2d, codes_3d, contour_lengths, overlap, surface_areas};
@@ -52,10 +51,11 @@ pub fn score_case(
     spacing: Option<[f64; 3]>,
     convention: Convention,
 ) -> Vec<LabelScore> {
+    assert!(matches!(shape.len(), 2 | 3), "label maps have two or three axes");
     let (volume, flat) = match *shape {
         [h, w] => ([1, h, w], true),
         [d, h, w] => ([d, h, w], false),
-        _ => panic!("label maps have two or three axes"),
+        _ => ([0; 3], false),
     };
     assert!(gt.len() == volume.iter().product::<usize>() && pred.len() == gt.len(), "size of the label maps");
     let [x, y, z] = spacing.unwrap_or([1.0; 3]);
