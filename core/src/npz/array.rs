@@ -1,18 +1,15 @@
 //! One array of an NPZ file, read with every size checked before it is trusted.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{BufReader, Read};
 use std::path::Path;
 use std::prelude::v1::*;
 
-use npyz::{DType, Endianness, NpyHeader, Order, TypeChar};
 use zip::ZipArchive;
 use zip::result::ZipError;
 
+use super::npy::Header;
 use super::{NpzError, Problem};
-
-/// Header text of a .npy beyond this length is damage or malice: numpy writes about 100 bytes.
-const MAX_HEADER: usize = 64 << 10;
 
 /// An open NPZ file.
 pub(super) struct Archive<'a> {
@@ -72,65 +69,41 @@ impl<'a> Archive<'a> {
 }
 
 fn read_npy(mut reader: impl Read, max_bytes: u64) -> Result<Array, Problem> {
-    let header = read_header(&mut reader)?;
-    let DType::Plain(kind) = header.dtype() else {
-        return Err(Problem::Type("a structured type".into()));
-    };
-    let type_name = kind.to_string();
-    if kind.type_char() == TypeChar::Object {
+    let Header { kind, big_endian, fortran_order, shape } = Header::read(&mut reader)?;
+    if kind.starts_with('O') {
         return Err(Problem::ObjectArray);
     }
-    let decode = decoder(kind.type_char(), kind.size_field()).ok_or(Problem::Type(type_name))?;
-    let shape: Vec<usize> = header.shape().iter().map(|&d| usize::try_from(d).unwrap_or(usize::MAX)).collect();
-    let bytes = shape.iter().try_fold(kind.size_field() as usize, |n, &d| n.checked_mul(d));
+    let decode = decoder(&kind).ok_or(Problem::Type(kind))?;
+    let size = match decode {
+        Decode::Bytes => 1,
+        Decode::Numbers(size, _) => size,
+    };
+    let bytes = shape.iter().try_fold(size, |n, &d| n.checked_mul(d));
     let bytes = bytes
         .filter(|&n| n as u64 <= max_bytes)
         .ok_or_else(|| Problem::TooLarge { shape: shape.clone(), max: max_bytes })?;
 
-    // Grows with what is really there, whatever the header claims; one byte more than the data lets the archive
-    // notice its end, where it checks the checksum.
+    // Grows with what is really there, whatever the header claims. The byte beyond must be the end: only there does the
+    // archive compare its checksum.
     let mut raw = Vec::new();
-    reader.take(bytes as u64 + 1).read_to_end(&mut raw).map_err(broken)?;
+    reader.take(bytes as u64 + 1).read_to_end(&mut raw).map_err(Problem::reading)?;
     if raw.len() < bytes {
         return Err(Problem::Truncated { expected: bytes, actual: raw.len() });
     }
-    raw.truncate(bytes);
-    if kind.endianness() == Endianness::Big {
-        raw.chunks_exact_mut(kind.size_field() as usize).for_each(<[u8]>::reverse);
+    if raw.len() > bytes {
+        return Err(Problem::Npy(format!("more than the {bytes} bytes of its shape")));
     }
-    let fortran = header.order() == Order::Fortran;
+    if big_endian {
+        raw.chunks_exact_mut(size).for_each(<[u8]>::reverse);
+    }
     let values = match decode {
-        Decode::Bytes => Values::U8(if fortran { to_c_order(&raw, &shape) } else { raw }),
+        Decode::Bytes => Values::U8(if fortran_order { to_c_order(&raw, &shape) } else { raw }),
         Decode::Numbers(size, f) => {
             let numbers: Vec<f64> = raw.chunks_exact(size).map(f).collect();
-            Values::Number(if fortran { to_c_order(&numbers, &shape) } else { numbers })
+            Values::Number(if fortran_order { to_c_order(&numbers, &shape) } else { numbers })
         }
     };
     Ok(Array { shape, values })
-}
-
-fn read_header(reader: &mut impl Read) -> Result<NpyHeader, Problem> {
-    // Magic, version and length: the length is judged before the parser allocates it.
-    let mut start = [0u8; 12];
-    reader.read_exact(&mut start).map_err(broken)?;
-    if &start[..6] != b"\x93NUMPY" {
-        return Err(Problem::Npy("not a .npy file".into()));
-    }
-    let length = match start[6] {
-        1 => usize::from(u16::from_le_bytes([start[8], start[9]])),
-        _ => u32::from_le_bytes([start[8], start[9], start[10], start[11]]) as usize,
-    };
-    if length > MAX_HEADER {
-        return Err(Problem::Npy(format!("header of {length} bytes, at most {MAX_HEADER} accepted")));
-    }
-    NpyHeader::from_reader(start.as_slice().chain(reader)).map_err(broken)
-}
-
-fn broken(error: io::Error) -> Problem {
-    match error.kind() {
-        io::ErrorKind::UnexpectedEof => Problem::Npy("ends too early".into()),
-        _ => Problem::Npy(error.to_string()),
-    }
 }
 
 enum Decode {
@@ -138,7 +111,7 @@ enum Decode {
     Numbers(usize, fn(&[u8]) -> f64),
 }
 
-fn decoder(kind: TypeChar, size: u64) -> Option<Decode> {
+fn decoder(kind: &str) -> Option<Decode> {
     macro_rules! number {
         ($t:ty) => {
             Decode::Numbers(size_of::<$t>(), |b| {
@@ -148,17 +121,17 @@ fn decoder(kind: TypeChar, size: u64) -> Option<Decode> {
             })
         };
     }
-    Some(match (kind, size) {
-        (TypeChar::Uint | TypeChar::Bool, 1) => Decode::Bytes,
-        (TypeChar::Uint, 2) => number!(u16),
-        (TypeChar::Uint, 4) => number!(u32),
-        (TypeChar::Uint, 8) => number!(u64),
-        (TypeChar::Int, 1) => number!(i8),
-        (TypeChar::Int, 2) => number!(i16),
-        (TypeChar::Int, 4) => number!(i32),
-        (TypeChar::Int, 8) => number!(i64),
-        (TypeChar::Float, 4) => number!(f32),
-        (TypeChar::Float, 8) => number!(f64),
+    Some(match kind {
+        "u1" | "b1" => Decode::Bytes,
+        "u2" => number!(u16),
+        "u4" => number!(u32),
+        "u8" => number!(u64),
+        "i1" => number!(i8),
+        "i2" => number!(i16),
+        "i4" => number!(i32),
+        "i8" => number!(i64),
+        "f4" => number!(f32),
+        "f8" => number!(f64),
         _ => return None,
     })
 }

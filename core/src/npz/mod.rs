@@ -5,6 +5,7 @@
 //! A segmentation holds one array `segs`, label `i` for the `i`-th box from 1.
 
 mod array;
+mod npy;
 mod write;
 
 use std::path::{Path, PathBuf};
@@ -117,6 +118,16 @@ pub enum Problem {
     /// An image that cannot be segmented.
     #[error(transparent)]
     Image(Error),
+}
+
+impl Problem {
+    /// A failure while an array was read out of its archive.
+    fn reading(error: std::io::Error) -> Self {
+        match error.kind() {
+            std::io::ErrorKind::UnexpectedEof => Self::Npy("ends too early".into()),
+            _ => Self::Npy(error.to_string()),
+        }
+    }
 }
 
 /// Size of a case.

@@ -4,10 +4,10 @@ use std::io::{self, Cursor, Write};
 use std::path::Path;
 use std::prelude::v1::*;
 
-use npyz::WriterBuilder;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
+use super::npy::Header;
 use super::{NpzError, Problem};
 use crate::files::write_atomically;
 
@@ -29,16 +29,13 @@ fn encode(labels: &[u16], shape: &[usize]) -> io::Result<Vec<u8>> {
         .compression_level(Some(1))
         .large_file(labels.len() >= 1 << 30);
     zip.start_file("segs.npy", options)?;
-    let shape: Vec<u64> = shape.iter().map(|&d| d as u64).collect();
     let mut buffered = io::BufWriter::with_capacity(1 << 16, &mut zip);
     if labels.iter().all(|&l| l <= 255) {
-        let mut npy = npyz::WriteOptions::<u8>::new().default_dtype().shape(&shape).writer(&mut buffered).begin_nd()?;
-        npy.extend(labels.iter().map(|&l| l as u8))?;
-        npy.finish()?;
+        buffered.write_all(&Header::bytes("|u1", shape))?;
+        labels.iter().try_for_each(|&l| buffered.write_all(&[l as u8]))?;
     } else {
-        let mut npy = npyz::WriteOptions::<u16>::new().default_dtype().shape(&shape).writer(&mut buffered).begin_nd()?;
-        npy.extend(labels.iter().copied())?;
-        npy.finish()?;
+        buffered.write_all(&Header::bytes("<u2", shape))?;
+        labels.iter().try_for_each(|&l| buffered.write_all(&l.to_le_bytes()))?;
     }
     buffered.flush()?;
     drop(buffered);

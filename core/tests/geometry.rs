@@ -1,0 +1,105 @@
+//! Boxes and sizes that a person or a file may give.
+
+use proptest::prelude::*;
+use umedsam::preprocess::{INPUT_LEN, Preprocessor};
+use umedsam::volume::Propagation;
+use umedsam::{Error, Frame, ImageView, MaskLogits, PixelBox, VoxelBox};
+
+fn refusal(b: PixelBox) -> Error {
+    Frame::new(100, 50).unwrap().to_model(&b, 3).unwrap_err()
+}
+
+#[test]
+fn boxes_that_name_nothing_are_refused() {
+    let message = |x0, y0, x1, y1| refusal(PixelBox::new(x0, y0, x1, y1)).to_string();
+    assert_eq!(message(1.0, f64::NAN, 3.0, 4.0), "box 3: y0 is NaN, not a finite number");
+    assert_eq!(message(1.0, 2.0, f64::INFINITY, 4.0), "box 3: x1 is inf, not a finite number");
+    assert_eq!(message(9.0, 2.0, 3.0, 4.0), "box 3: x0 = 9 lies beyond x1 = 3");
+    assert_eq!(message(100.0, 2.0, 120.0, 4.0), "box 3: x range 100..120 lies outside the image (0..100)");
+    assert_eq!(message(1.0, -9.0, 3.0, -4.0), "box 3: y range -9..-4 lies outside the image (0..50)");
+    let volume = |z0, z1| Propagation::new(&[VoxelBox::new(0.0, 0.0, z0, 9.0, 9.0, z1)], 8, 100, 50).map(|_| ());
+    assert_eq!(volume(8.0, 9.0).unwrap_err().to_string(), "box 0: z range 8..9 lies outside the image (0..8)");
+    assert_eq!(volume(5.0, 4.0).unwrap_err().to_string(), "box 0: z0 = 5 lies beyond z1 = 4");
+    volume(7.0, 1e300).unwrap();
+}
+
+#[test]
+fn a_single_pixel_is_a_box_and_what_sticks_out_is_cut() {
+    let frame = Frame::new(100, 50).unwrap();
+    let model = |x0, y0, x1, y1| frame.to_model(&PixelBox::new(x0, y0, x1, y1), 0).unwrap().to_array();
+    assert_eq!(model(10.0, 10.0, 10.0, 10.0), [25.0, 25.0, 25.0, 25.0]);
+    assert_eq!(model(-5.0, -1e300, 1e300, 20.0), [0.0, 0.0, 256.0, 51.0]);
+}
+
+#[test]
+fn sizes_are_bounded() {
+    for (w, h) in [(0, 5), (5, 0), (65_537, 1), (1, usize::MAX)] {
+        assert!(matches!(Frame::new(w, h), Err(Error::ImageSize { .. })), "{w}x{h}");
+    }
+    assert!(matches!(ImageView::rgb8(&[0; 11], 2, 2), Err(Error::BufferSize { expected: 12, actual: 11 })));
+    assert!(matches!(ImageView::gray8_strided(&[0; 99], 9, 2, 8), Err(Error::Stride { stride: 8, row: 9 })));
+    // Upstream would ask for a side of 0.
+    let frame = Frame::new(3, 20_000).unwrap();
+    assert_eq!((frame.scaled_width(), frame.scaled_height()), (1, 256));
+    let pixels = vec![9; 60_000];
+    let mut input = vec![1.0; INPUT_LEN];
+    Preprocessor::new().preprocess_into(&ImageView::gray8(&pixels, 3, 20_000).unwrap(), &mut input);
+    assert!(input.iter().all(|&v| v == 0.0));
+}
+
+#[test]
+fn overlapping_objects_keep_the_later_label_whatever_comes_first() {
+    let (everywhere, nowhere) = (vec![1.0; 256 * 256], vec![-1.0; 256 * 256]);
+    let boxes = [VoxelBox::new(0.0, 0.0, 0.0, 9.0, 9.0, 3.0), VoxelBox::new(0.0, 0.0, 1.0, 9.0, 9.0, 1.0)];
+    let frame = Frame::new(16, 12).unwrap();
+    let mut propagation = Propagation::new(&boxes, 4, 16, 12).unwrap();
+    while let Some(request) = propagation.next_request() {
+        for prompt in &request.prompts {
+            let logits = if request.z == 3 { &nowhere } else { &everywhere };
+            propagation.supply(request.z, prompt.object, &MaskLogits::new(logits, frame));
+        }
+    }
+    let slices: Vec<u16> = propagation.labels().chunks(16 * 12).map(|s| s[0]).collect();
+    assert_eq!(slices, [1, 2, 1, 0]);
+}
+
+proptest! {
+    #[test]
+    fn any_box_is_mapped_into_the_grid_or_refused(
+        w in 1usize..5000, h in 1usize..5000,
+        x0 in any::<f64>(), y0 in -1e4..1e4f64, x1 in -1e4..1e4f64, y1 in any::<f64>(),
+    ) {
+        if let Ok(b) = Frame::new(w, h).unwrap().to_model(&PixelBox::new(x0, y0, x1, y1), 0) {
+            prop_assert!(b.to_array().iter().all(|v| (0.0..=256.0).contains(v)));
+            prop_assert!(b.x0 <= b.x1 && b.y0 <= b.y1);
+        }
+    }
+
+    #[test]
+    fn masks_skip_nothing_that_is_positive(w in 1usize..90, h in 1usize..90, seed in any::<u32>()) {
+        // Against the plain loop over every pixel.
+        let mut state = seed;
+        let mut noise = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            if state >> 24 < 3 { (state >> 8) as f32 } else { -1e5 }
+        };
+        let logits: Vec<f32> = (0..256 * 256).map(|_| noise()).collect();
+        let frame = Frame::new(w, h).unwrap();
+        let mut mask = vec![0; w * h];
+        MaskLogits::new(&logits, frame).mask_into(&mut mask);
+        let tap = |i: usize, n: usize, m: usize| {
+            let p = (n as f32 / m as f32 * (i as f32 + 0.5) - 0.5).max(0.0);
+            let a = (p as usize).min(n - 1);
+            (a, (a + 1).min(n - 1), p - a as f32)
+        };
+        for y in 0..h {
+            let (a, b, fy) = tap(y, frame.scaled_height(), h);
+            for x in 0..w {
+                let (l, r, fx) = tap(x, frame.scaled_width(), w);
+                let column = |c: usize| logits[a * 256 + c] * (1.0 - fy) + logits[b * 256 + c] * fy;
+                let value = column(l) * (1.0 - fx) + column(r) * fx;
+                prop_assert_eq!(mask[y * w + x] == 1, value > 0.0, "{},{}", x, y);
+            }
+        }
+    }
+}

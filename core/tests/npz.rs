@@ -1,0 +1,156 @@
+//! NPZ files: what numpy writes (tests/golden/npz.py) is read, what is damaged or hostile is refused by name.
+#![cfg(feature = "npz")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use umedsam::npz::{Boxes, Case, Limits, NpzError, Problem, Truth, read_segs, write_segs};
+use umedsam::{PixelBox, VoxelBox};
+
+fn data(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)
+}
+
+fn temporary(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-{name}", std::process::id()))
+}
+
+fn refusal(name: &str) -> NpzError {
+    Case::read(&data(name), &Limits::new()).unwrap_err()
+}
+
+#[test]
+fn types_byte_orders_and_memory_orders_make_no_difference() {
+    let plain = Case::read(&data("plain.npz"), &Limits::new()).unwrap();
+    let dressed = Case::read(&data("dressed.npz"), &Limits::new()).unwrap();
+    let gray: Vec<u8> = plain.pixels.iter().copied().step_by(3).collect();
+    assert_eq!((plain.shape.channels, dressed.shape.channels), (3, 1));
+    assert_eq!(gray, dressed.pixels);
+    assert_eq!(plain.boxes, dressed.boxes);
+    assert_eq!(
+        plain.boxes,
+        Boxes::Plane(vec![PixelBox::new(1.0, 2.0, 4.0, 3.0), PixelBox::new(0.0, 0.0, 6.0, 4.0)])
+    );
+    let truth = |name| Truth::read(&data(name), &Limits::new()).unwrap();
+    assert_eq!(truth("plain.npz").labels, truth("dressed.npz").labels);
+    let expected: Vec<u16> = gray.iter().map(|&v| u16::from(v > 100)).collect();
+    assert_eq!(truth("plain.npz").labels, expected);
+}
+
+#[test]
+fn a_volume_has_slices_and_spacing() {
+    let case = Case::read(&data("volume.npz"), &Limits::new()).unwrap();
+    assert_eq!(case.shape.labels(), [3, 5, 7]);
+    assert_eq!(case.boxes, Boxes::Volume(vec![VoxelBox::new(1.0, 1.0, 0.0, 4.0, 3.0, 2.0)]));
+    let truth = Truth::read(&data("volume.npz"), &Limits::new()).unwrap();
+    assert_eq!(truth.spacing, Some([0.7, 0.8, 2.5]));
+    // The label map was made of the voxels, slice by slice.
+    let expected: Vec<u16> = case.pixels.iter().map(|&v| u16::from(v > 100)).collect();
+    assert_eq!(truth.labels, expected);
+    assert_eq!(case.slice(2).unwrap().width(), 7);
+    assert!(case.slice(3).is_err());
+}
+
+#[test]
+fn what_cannot_be_segmented_is_refused_by_name() {
+    let message = |name| refusal(name).to_string();
+    for (name, words) in [
+        ("objects.npz", "array 'imgs': holds Python objects"),
+        ("nan.npz", "array 'imgs': pixel 1 is NaN"),
+        ("complex.npz", "array 'imgs': elements are"),
+        ("text.npz", "array 'imgs': elements are"),
+        ("nobox.npz", "array 'boxes': missing"),
+        ("emptybox.npz", "array 'boxes': has shape [0, 4]; at least one box expected"),
+        ("flatbox.npz", "array 'boxes': has shape [4]; (N,4) or (N,6) expected"),
+        ("rank.npz", "array 'imgs': has shape [2, 3, 4, 5, 6]"),
+        ("zero.npz", "array 'imgs': image is 3x0 pixels"),
+    ] {
+        let message = message(name);
+        assert!(message.contains(words) && message.contains(name), "{message}");
+    }
+    let truth = |name| Truth::read(&data(name), &Limits::new()).unwrap_err().to_string();
+    assert!(truth("negative.npz").contains("array 'gts': value -1 at 0: a label from 0 to 65535 expected"));
+    assert!(truth("spacing.npz").contains("array 'spacing': value 0 at 1: a length in mm above 0 expected"));
+    assert!(truth("nobox.npz").contains("array 'gts': missing"));
+    let absent = Case::read(&data("absent.npz"), &Limits::new()).unwrap_err();
+    assert!(matches!(absent.problem, Problem::Io(_)), "{absent}");
+}
+
+#[test]
+fn limits_are_kept() {
+    let error = Case::read(&data("volume.npz"), &Limits::new().with_array_bytes(104)).unwrap_err();
+    assert!(matches!(error.problem, Problem::TooLarge { max: 104, .. }), "{error}");
+    Case::read(&data("volume.npz"), &Limits::new().with_array_bytes(105)).unwrap();
+}
+
+/// Every truncation and a thousand damaged bytes: an error or the right values, never a panic.
+#[test]
+fn damage_is_noticed() {
+    let path = temporary("damaged.npz");
+    let whole = fs::read(data("dressed.npz")).unwrap();
+    let expected = Case::read(&data("dressed.npz"), &Limits::new()).unwrap();
+    for length in 0..whole.len() {
+        fs::write(&path, &whole[..length]).unwrap();
+        assert!(Case::read(&path, &Limits::new()).is_err(), "cut to {length} bytes");
+    }
+    let mut state = 1u32;
+    for _ in 0..1000 {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let mut bytes = whole.clone();
+        bytes[(state >> 8) as usize % whole.len()] ^= 1 << (state & 7);
+        fs::write(&path, &bytes).unwrap();
+        if let Ok(case) = Case::read(&path, &Limits::new()) {
+            assert_eq!((case.pixels, case.boxes), (expected.pixels.clone(), expected.boxes.clone()));
+        }
+    }
+    fs::remove_file(path).unwrap();
+}
+
+/// A header that promises more than the file holds is refused without the promised memory.
+#[test]
+fn a_header_cannot_ask_for_memory() {
+    let path = temporary("greedy.npz");
+    for shape in ["(1000000000, 2)", "(18446744073709551615, 18446744073709551615)", "(40000, 40000)"] {
+        let text = format!("{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}");
+        let mut npy = b"\x93NUMPY\x01\x00".to_vec();
+        npy.extend((text.len() as u16 + 1).to_le_bytes());
+        npy.extend(text.bytes().chain([b'\n']));
+        write_zip(&path, &[("boxes.npy", &npy)]);
+        let error = Case::read(&path, &Limits::new()).unwrap_err();
+        assert!(matches!(error.problem, Problem::Truncated { .. } | Problem::TooLarge { .. }), "{error}");
+    }
+    let mut npy = b"\x93NUMPY\x02\x00".to_vec();
+    npy.extend(u32::MAX.to_le_bytes());
+    write_zip(&path, &[("boxes.npy", &npy)]);
+    let error = Case::read(&path, &Limits::new()).unwrap_err();
+    assert!(error.to_string().contains("header of 4294967295 bytes"), "{error}");
+    fs::remove_file(path).unwrap();
+}
+
+fn write_zip(path: &Path, entries: &[(&str, &[u8])]) {
+    use std::io::Write;
+    let mut zip = zip::ZipWriter::new(fs::File::create(path).unwrap());
+    for (name, bytes) in entries {
+        zip.start_file(*name, zip::write::SimpleFileOptions::default()).unwrap();
+        zip.write_all(bytes).unwrap();
+    }
+    zip.finish().unwrap();
+}
+
+#[test]
+fn segmentations_come_back_in_bytes_or_in_16_bits() {
+    let path = temporary("segs.npz");
+    for (top, kind) in [(255, "'|u1'"), (256, "'<u2'")] {
+        let labels: Vec<u16> = (0..24).map(|i| i * top / 23).collect();
+        write_segs(&path, &labels, &[2, 3, 4]).unwrap();
+        assert_eq!(read_segs(&path, &Limits::new()).unwrap(), (labels, vec![2, 3, 4]));
+        let mut zip = zip::ZipArchive::new(fs::File::open(&path).unwrap()).unwrap();
+        let mut npy = Vec::new();
+        std::io::Read::read_to_end(&mut zip.by_name("segs.npy").unwrap(), &mut npy).unwrap();
+        let header = String::from_utf8_lossy(&npy[..128]).into_owned();
+        assert!(header.contains(kind) && header.contains("(2, 3, 4"), "{header}");
+    }
+    fs::remove_file(&path).unwrap();
+    let error = write_segs(&data("no/such/folder/x.npz"), &[0], &[1, 1]).unwrap_err();
+    assert!(error.to_string().contains("no/such/folder"), "{error}");
+}
