@@ -1,1 +1,63 @@
-//! x
+//! What the whole-pipeline tests share: golden values and the pictures that they belong to.
+
+#![forbid(unsafe_code)]
+
+use std::path::{Path, PathBuf};
+
+use safetensors::SafeTensors;
+
+const NETWORK: &[u8] = include_bytes!("../data/network.safetensors");
+
+/// Values of PyTorch's (tests/golden/network.py), by name.
+pub fn golden(name: &str) -> Vec<f32> {
+    golden_bytes(name).as_chunks::<4>().0.iter().map(|&b| f32::from_le_bytes(b)).collect()
+}
+
+/// As [`golden`], for bytes.
+pub fn golden_bytes(name: &str) -> &'static [u8] {
+    SafeTensors::deserialize(NETWORK).unwrap().tensor(name).unwrap().data()
+}
+
+/// Names of all golden values.
+pub fn golden_names() -> Vec<String> {
+    SafeTensors::deserialize(NETWORK).unwrap().names().into_iter().map(Into::into).collect()
+}
+
+/// Every n-th value, as the generator took them.
+pub fn sample(values: &[f32], count: usize) -> Vec<f32> {
+    values.iter().copied().step_by((values.len() / count).max(1)).collect()
+}
+
+/// Largest absolute difference.
+pub fn max_difference(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len(), "lengths");
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, |m, d| if d.is_nan() { f32::INFINITY } else { f32::max(m, d) })
+}
+
+/// Largest absolute value.
+pub fn scale(values: &[f32]) -> f32 {
+    values.iter().fold(0.0, |m, v| m.max(v.abs()))
+}
+
+/// The synthetic picture: 256x256 RGB.
+pub fn picture() -> Vec<u8> {
+    let value = |i: u64| {
+        let (y, x, c) = (i / 768, i / 3 % 256, i % 3);
+        let noise = (i * 2_654_435_761 % (1 << 32)) >> 27;
+        let disc = u64::from(x.abs_diff(120).pow(2) + y.abs_diff(90).pow(2) < 2500);
+        x / 4 + y / 8 + disc * 90 + c * 20 + noise
+    };
+    (0..256 * 256 * 3).map(|i| value(i) as u8).collect()
+}
+
+/// The sample image of a cell: gray values, width and height.
+pub fn cell() -> (Vec<u8>, usize, usize) {
+    let image = image::open(root().join("edge-demo/assets/cell.png")).unwrap().into_luma8();
+    let (width, height) = (image.width() as usize, image.height() as usize);
+    (image.into_raw(), width, height)
+}
+
+/// The workspace's folder.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}

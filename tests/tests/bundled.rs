@@ -1,0 +1,151 @@
+//! The built-in model (weights stored in f16) against PyTorch in f32, and the ways in which a bundle can be wrong.
+
+use umedsam::metrics::dice;
+use umedsam::{Error, ImageView, Model, PixelBox, Precision, Session, SessionOptions};
+use umedsam_tests::{cell, golden, golden_bytes, max_difference, picture};
+
+fn session() -> Session {
+    Model::bundled().unwrap().session(&SessionOptions::new().with_threads(2)).unwrap()
+}
+
+fn boxes(name: &str) -> Vec<PixelBox> {
+    let corner = |b: &[f32]| b.iter().map(|&v| f64::from(v)).collect::<Vec<_>>();
+    golden(name).chunks(4).map(corner).map(|b| PixelBox::new(b[0], b[1], b[2], b[3])).collect()
+}
+
+#[test]
+fn masks_of_the_sample_agree_with_pytorch() {
+    let (pixels, width, height) = cell();
+    let mut session = session();
+    let embedding = session.encode(&ImageView::gray8(&pixels, width, height).unwrap()).unwrap();
+    let found = session.segment(&embedding, &boxes("cell.boxes")).unwrap();
+    let truth = golden_bytes("cell.masks");
+    for (i, segmentation) in found.iter().enumerate() {
+        let packed = &truth[i * truth.len() / found.len()..][..truth.len() / found.len()];
+        let expected: Vec<bool> = (0..width * height).map(|p| packed[p / 8] >> (7 - p % 8) & 1 == 1).collect();
+        let mask = segmentation.mask();
+        let both = mask.iter().zip(&expected).filter(|(m, e)| **m == 1 && **e).count();
+        let size = expected.iter().filter(|e| **e).count();
+        let agreement = dice(both, segmentation.area(), size).unwrap();
+        // The weights are rounded to 16 bits: f32 agrees to 1.000.
+        assert!(agreement >= 0.998, "object {i}: DSC {agreement}");
+        let iou = golden("cell.iou")[i];
+        assert!((segmentation.predicted_iou() - iou).abs() < 2e-3, "object {i}: IoU {}", segmentation.predicted_iou());
+    }
+}
+
+#[test]
+fn batches_threads_and_order_make_no_difference() {
+    let pixels = picture();
+    let image = ImageView::rgb8(&pixels, 256, 256).unwrap();
+    let model = Model::bundled().unwrap();
+    let boxes: Vec<PixelBox> =
+        (0..7).map(|i| PixelBox::new(f64::from(i) * 20.0, 30.0, f64::from(i) * 20.0 + 90.0, 160.0)).collect();
+    let run = |options: SessionOptions| {
+        let mut session = model.session(&options).unwrap();
+        let embedding = session.encode(&image).unwrap();
+        // A second image in between: an embedding must own its values.
+        let blank = vec![0; 64 * 64];
+        session.encode(&ImageView::gray8(&blank, 64, 64).unwrap()).unwrap();
+        let found = session.segment(&embedding, &boxes).unwrap();
+        assert_eq!(session.stats().encodes, 2);
+        assert_eq!(session.stats().decodes, 7);
+        found
+    };
+    let whole = run(SessionOptions::new());
+    for options in [SessionOptions::new().with_max_batch(1), SessionOptions::new().with_max_batch(3).with_threads(2)] {
+        for (a, b) in whole.iter().zip(&run(options)) {
+            assert!(max_difference(a.logits().values(), b.logits().values()) < 2e-4);
+            assert!((a.predicted_iou() - b.predicted_iou()).abs() < 1e-5);
+        }
+    }
+}
+
+#[test]
+fn no_box_gives_no_mask_and_a_wrong_box_an_error() {
+    let mut session = session();
+    let pixels = vec![7; 40];
+    let embedding = session.encode(&ImageView::gray8(&pixels, 8, 5).unwrap()).unwrap();
+    assert!(session.segment(&embedding, &[]).unwrap().is_empty());
+    let error = session.segment(&embedding, &[PixelBox::new(8.0, 0.0, 9.0, 4.0)]).unwrap_err();
+    assert!(matches!(error, Error::BoxOutside { index: 0, axis: 'x', size: 8, .. }), "{error}");
+    let one = session.segment(&embedding, &[PixelBox::new(0.0, 0.0, 7.0, 4.0)]).unwrap();
+    assert_eq!(one[0].mask().len(), 40);
+}
+
+fn bytes() -> Vec<u8> {
+    std::fs::read(umedsam_tests::root().join("core/assets/lite-medsam-f16.umedsam")).unwrap()
+}
+
+#[test]
+fn the_manifest_says_what_the_model_is() {
+    let model = Model::bundled().unwrap();
+    let m = model.manifest();
+    assert_eq!((m.name.as_str(), m.precision, m.licence.as_str()), ("LiteMedSAM", Precision::F16, "Apache-2.0"));
+    assert!(m.sources.iter().any(|s| s.contains("79d8c9dca6db4d69d3f905579e5250af05e859fff9c1f543e89a513c3028ce76")));
+    assert!(model.size_bytes() < 20_000_000);
+    assert_eq!(m.validation, None);
+}
+
+#[test]
+fn a_flipped_byte_anywhere_is_noticed() {
+    let whole = bytes();
+    // Everything in the header, and a sample of the graphs.
+    let header = 8 + u64::from_le_bytes(whole[..8].try_into().unwrap()) as usize;
+    let positions = (0..header).step_by(37).chain((header..whole.len()).step_by(whole.len() / 20)).chain([whole.len() - 1]);
+    let mut damaged = whole;
+    for position in positions {
+        damaged[position] ^= 0x10;
+        let error = Model::from_bytes(damaged.clone()).expect_err("a damaged bundle was accepted");
+        assert!(error.to_string().starts_with("model in memory: "), "byte {position}: {error}");
+        damaged[position] ^= 0x10;
+    }
+    Model::from_bytes(damaged).unwrap();
+}
+
+#[test]
+fn a_truncated_or_foreign_file_is_refused_by_name() {
+    let whole = bytes();
+    for length in [0, 1, 8, 100, whole.len() / 2, whole.len() - 1] {
+        assert!(Model::from_bytes(whole[..length].to_vec()).is_err(), "{length} bytes");
+    }
+    let error = Model::load("no/such.umedsam").unwrap_err().to_string();
+    assert!(error.contains("no/such.umedsam"), "{error}");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("picture.umedsam");
+    std::fs::write(&path, b"\x89PNG\r\n\x1a\n0000000000000").unwrap();
+    let error = Model::load(&path).unwrap_err().to_string();
+    assert!(error.contains("picture.umedsam") && error.contains("container"), "{error}");
+}
+
+#[test]
+fn another_version_or_network_is_named() {
+    let model = Model::bundled().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("other.umedsam");
+    let mut manifest = model.manifest().clone();
+    manifest.architecture = "other-net".into();
+    umedsam::write_bundle(&path, model.encoder_onnx(), model.decoder_onnx(), &manifest).unwrap();
+    let error = Model::load(&path).unwrap_err().to_string();
+    assert!(error.contains("'other-net' found, 'lite-medsam-256'"), "{error}");
+    manifest = model.manifest().clone();
+    manifest.preprocessing_version = 2;
+    umedsam::write_bundle(&path, model.encoder_onnx(), model.decoder_onnx(), &manifest).unwrap();
+    let error = Model::load(&path).unwrap_err().to_string();
+    assert!(error.contains("preprocessing_version: 2 found, 1"), "{error}");
+}
+
+#[test]
+fn a_graph_that_is_no_graph_is_an_error_not_a_panic() {
+    let model = Model::bundled().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("broken.umedsam");
+    let cut = &model.encoder_onnx()[..model.encoder_onnx().len() / 3];
+    // A valid model, but the wrong one: it has two inputs.
+    for encoder in [&b"no graph"[..], &[], cut, model.decoder_onnx()] {
+        umedsam::write_bundle(&path, encoder, model.decoder_onnx(), model.manifest()).unwrap();
+        let opened = Model::load(&path).unwrap().session(&SessionOptions::new());
+        let error = opened.expect_err("a broken graph was loaded").to_string();
+        assert!(error.starts_with("encoder: "), "{error}");
+    }
+}
