@@ -1,1 +1,5 @@
-//! x
+//! Training of U-MedSAM: LiteMedSAM in libtorch, with the names of the published checkpoint.
+
+#![forbid(unsafe_code)]
+
+pub mod model;

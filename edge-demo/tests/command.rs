@@ -1,0 +1,163 @@
+//! The command as a person runs it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use umedsam::npz::{Limits, read_segs};
+
+fn umedsam(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_umedsam")).current_dir(folder).args(arguments).output().unwrap()
+}
+
+fn out(output: &Output) -> String {
+    assert!(output.status.success(), "{}", err(output));
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn failure(output: &Output) -> String {
+    assert!(!output.status.success(), "it should have failed");
+    let message = err(output);
+    assert!(!message.contains("panicked"), "{message}");
+    message
+}
+
+fn data(path: &str) -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path).canonicalize().unwrap().display().to_string()
+}
+
+fn files(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|e| e.unwrap().file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn without_arguments_it_segments_the_samples() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = out(&umedsam(folder.path(), &[]));
+    assert!(text.contains("optic disc") && text.contains("predicted IoU") && text.contains("encode"), "{text}");
+    let written = files(&folder.path().join("out"));
+    assert_eq!(written, ["cell.mask.png", "cell.overlay.png", "retina.mask.png", "retina.overlay.png"]);
+    let mask = image::open(folder.path().join("out/retina.mask.png")).unwrap().into_luma8();
+    assert_eq!(mask.dimensions(), (1411, 1411));
+    let count = |label| mask.iter().filter(|&&v| v == label).count();
+    assert!((28_000..36_000).contains(&count(1)) && (30_000..60_000).contains(&count(2)), "{} {}", count(1), count(2));
+    let overlay = image::open(folder.path().join("out/retina.overlay.png")).unwrap().into_rgb8();
+    assert_ne!(overlay.get_pixel(118, 538), image::open(data("assets/retina.jpg")).unwrap().into_rgb8().get_pixel(118, 538));
+}
+
+#[test]
+fn pictures_and_cases_go_through_one_call() {
+    let folder = tempfile::tempdir().unwrap();
+    let inputs = folder.path().join("in");
+    std::fs::create_dir(&inputs).unwrap();
+    std::fs::copy(data("../core/tests/data/volume.npz"), inputs.join("volume.npz")).unwrap();
+    std::fs::copy(data("../core/tests/data/plain.npz"), inputs.join("plain.npz")).unwrap();
+    std::fs::write(inputs.join("notes.txt"), "passed over").unwrap();
+    let text = out(&umedsam(folder.path(), &["segment", "in", "--json", "--overlay", "--threads", "1"]));
+    let reports: Vec<serde_json::Value> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    assert_eq!(reports.len(), 2);
+    assert_eq!(reports[0]["objects"].as_array().unwrap().len(), 2);
+    assert_eq!(reports[1]["shape"], serde_json::json!([3, 5, 7]));
+    assert_eq!(reports[1]["encodes"], 3);
+    assert_eq!(files(&folder.path().join("out")), ["plain.npz", "plain.overlay.png", "volume.npz", "volume.overlay.png"]);
+    let segs = |name: &str| read_segs(&folder.path().join("out").join(name), &Limits::new()).unwrap();
+    assert_eq!(segs("plain.npz").1, [5, 7]);
+    let (labels, shape) = segs("volume.npz");
+    assert_eq!(shape, [3, 5, 7]);
+    assert!(labels.iter().all(|&l| l <= 1));
+
+    // What was written can be scored, and a case without a result is named.
+    let text = out(&umedsam(folder.path(), &["eval", "in", "out", "--csv", "scores.csv"]));
+    assert!(text.contains("other") && text.contains("mean"), "{text}");
+    let csv = std::fs::read_to_string(folder.path().join("scores.csv")).unwrap();
+    assert_eq!(csv.lines().count(), 3, "{csv}");
+    std::fs::remove_file(folder.path().join("out/plain.npz")).unwrap();
+    let message = failure(&umedsam(folder.path(), &["eval", "in", "out"]));
+    assert!(message.contains("1 of 2 cases have no segmentation") && message.contains("plain.npz"), "{message}");
+}
+
+#[test]
+fn a_picture_of_16_bits_is_segmented() {
+    let folder = tempfile::tempdir().unwrap();
+    let disc = |x: u32, y: u32| u16::from(x.abs_diff(60).pow(2) + y.abs_diff(40).pow(2) < 500) * 30_000 + 900;
+    let image = image::ImageBuffer::from_fn(120, 80, |x, y| image::Luma([disc(x, y)]));
+    image.save(folder.path().join("scan.tiff")).unwrap();
+    let text = out(&umedsam(folder.path(), &["segment", "scan.tiff", "--box", "36,16,84,64", "--out", "masks", "--json"]));
+    let report: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let size = report["objects"][0]["size"].as_u64().unwrap();
+    assert!((1300..1900).contains(&size), "{size} px; the disc has 1570");
+    assert_eq!(files(&folder.path().join("masks")), ["scan.mask.png"]);
+}
+
+#[test]
+fn mistakes_are_answered_in_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| failure(&umedsam(folder.path(), arguments));
+    let cell = data("assets/cell.png");
+    let message = run(&["segment", &cell]);
+    assert!(message.contains("needs at least one --box"), "{message}");
+    let message = run(&["segment", &cell, "--box", "900,1,950,20"]);
+    assert!(message.contains("cell.png") && message.contains("box 0: x range 900..950 lies outside the image"), "{message}");
+    let message = run(&["segment", &cell, "--box", "9,1,5,20"]);
+    assert!(message.contains("x0 = 9 lies beyond x1 = 5"), "{message}");
+    let message = run(&["segment", &cell, "--box", "9,1,NaN,20"]);
+    assert!(message.contains("x1 is NaN"), "{message}");
+    let message = run(&["segment", &cell, "--box", "9,1,5"]);
+    assert!(message.contains("3 numbers; x0,y0,x1,y1 expected"), "{message}");
+    let message = run(&["segment", "absent.png", "--box", "1,1,2,2"]);
+    assert!(message.contains("absent.png: no such file"), "{message}");
+    let message = run(&["segment", &data("../core/tests/data/nan.npz")]);
+    assert!(message.contains("nan.npz: array 'imgs': pixel 1 is NaN"), "{message}");
+    let case = data("../core/tests/data/plain.npz");
+    let message = run(&["segment", &case, "--box", "1,1,2,2"]);
+    assert!(message.contains("brings its own boxes"), "{message}");
+    std::fs::write(folder.path().join("cut.png"), &std::fs::read(&cell).unwrap()[..5000]).unwrap();
+    let message = run(&["segment", "cut.png", "--box", "1,1,2,2"]);
+    assert!(message.contains("cut.png: not a readable picture"), "{message}");
+    std::fs::copy(&case, folder.path().join("case.npz")).unwrap();
+    let message = run(&["segment", "case.npz", "--out", "."]);
+    assert!(message.contains("would replace the input"), "{message}");
+    let message = run(&["segment", &cell, "--box", "1,1,2,2", "--model", "case.npz"]);
+    assert!(message.contains("case.npz: container"), "{message}");
+    let message = run(&["info", "absent.umedsam"]);
+    assert!(message.contains("absent.umedsam"), "{message}");
+    // Nothing but what the tests put there, and an empty folder for results.
+    assert_eq!(files(folder.path()), ["case.npz", "cut.png", "out"]);
+    assert!(files(&folder.path().join("out")).is_empty());
+}
+
+#[test]
+fn one_failing_input_does_not_stop_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let inputs = folder.path().join("in");
+    std::fs::create_dir(&inputs).unwrap();
+    std::fs::copy(data("../core/tests/data/objects.npz"), inputs.join("a.npz")).unwrap();
+    std::fs::copy(data("../core/tests/data/plain.npz"), inputs.join("b.npz")).unwrap();
+    let output = umedsam(folder.path(), &["segment", "in"]);
+    let message = failure(&output);
+    assert!(message.contains("a.npz: array 'imgs': holds Python objects") && message.contains("1 of 2 inputs failed"), "{message}");
+    assert_eq!(files(&folder.path().join("out")), ["b.npz"]);
+}
+
+#[test]
+fn info_describes_the_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = out(&umedsam(folder.path(), &["info"]));
+    assert!(text.contains("LiteMedSAM") && text.contains("Apache-2.0") && text.contains("no accuracy gate"), "{text}");
+    let json: serde_json::Value =
+        serde_json::from_str(&out(&umedsam(folder.path(), &["info", "--json", &bundle()]))).unwrap();
+    assert_eq!(json["precision"], "f16");
+}
+
+fn bundle() -> String {
+    let path: PathBuf = data("../core/assets/lite-medsam-f16.umedsam").into();
+    path.display().to_string()
+}

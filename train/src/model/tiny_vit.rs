@@ -1,0 +1,167 @@
+//! The image encoder: TinyViT at 256x256 without strides in its patch embedding.
+
+use tch::{Kind, Tensor, nn};
+
+use super::layers::{ConvBn, LayerNorm2d, gelu, layer_norm, linear};
+
+/// Channels, side, blocks, heads and window of the attention stages.
+const STAGES: [(i64, i64, i64, i64, i64); 3] = [(128, 128, 2, 4, 7), (160, 64, 6, 5, 14), (320, 64, 2, 10, 7)];
+
+#[derive(Debug)]
+pub(super) struct TinyVit {
+    patch: [ConvBn; 2],
+    bottlenecks: Vec<Bottleneck>,
+    /// Patch merging before each attention stage, and the stage's blocks.
+    stages: Vec<(Bottleneck, Vec<Block>)>,
+    neck: (nn::Conv2D, LayerNorm2d, nn::Conv2D, LayerNorm2d),
+}
+
+impl TinyVit {
+    pub(super) fn new(p: &nn::Path<'_>) -> Self {
+        let patch = p / "patch_embed" / "seq";
+        let layers = p / "layers";
+        let first = &layers / 0;
+        let bottlenecks = (0..2).map(|i| Bottleneck::new(&(&first / "blocks" / i), [64, 256, 64], 1)).collect();
+        let mut input = 64;
+        let stages = STAGES.iter().zip(0..).map(|(&(channels, side, depth, heads, window), i)| {
+            let stride = if i == 0 || i == 1 { 2 } else { 1 };
+            let merge = Bottleneck::new(&(&layers / i / "downsample"), [input, channels, channels], stride);
+            input = channels;
+            let blocks = &layers / (i + 1) / "blocks";
+            let block = |b| Block::new(&(&blocks / b), channels, side, heads, window);
+            (merge, (0..depth).map(block).collect())
+        });
+        let stages = stages.collect();
+        let neck = p / "neck";
+        let conv = |i: i64, input, kernel| {
+            let config = nn::ConvConfig { padding: kernel / 2, bias: false, ..Default::default() };
+            nn::conv2d(&neck / i, input, 256, kernel, config)
+        };
+        Self {
+            patch: [ConvBn::new(&(&patch / 0), 3, 32, 1, 1, 1), ConvBn::new(&(&patch / 2), 32, 64, 1, 1, 1)],
+            bottlenecks,
+            stages,
+            neck: (conv(0, 320, 1), LayerNorm2d::new(&(&neck / 1), 256), conv(2, 256, 3), LayerNorm2d::new(&(&neck / 3), 256)),
+        }
+    }
+
+    pub(super) fn forward(&self, images: &Tensor, train: bool) -> Tensor {
+        let x = self.patch[1].forward(&gelu(&self.patch[0].forward(images, train)), train);
+        let mut x = self.bottlenecks.iter().fold(x, |x, b| gelu(&(b.forward(&x, train) + &x)));
+        for (merge, blocks) in &self.stages {
+            x = blocks.iter().fold(merge.forward(&x, train), |x, b| b.forward(&x, train));
+        }
+        let (first, first_norm, second, second_norm) = &self.neck;
+        second_norm.forward(&first_norm.forward(&x.apply(first)).apply(second))
+    }
+}
+
+/// conv1x1, GELU, depthwise 3x3, GELU, conv1x1: `conv1` to `conv3`; MBConv's inside and patch merging alike.
+#[derive(Debug)]
+struct Bottleneck([ConvBn; 3]);
+
+impl Bottleneck {
+    fn new(p: &nn::Path<'_>, [input, hidden, output]: [i64; 3], stride: i64) -> Self {
+        Self([
+            ConvBn::new(&(p / "conv1"), input, hidden, 1, 1, 1),
+            ConvBn::new(&(p / "conv2"), hidden, hidden, 3, stride, hidden),
+            ConvBn::new(&(p / "conv3"), hidden, output, 1, 1, 1),
+        ])
+    }
+
+    fn forward(&self, x: &Tensor, train: bool) -> Tensor {
+        let [first, second, third] = &self.0;
+        let x = gelu(&first.forward(x, train));
+        let x = gelu(&second.forward(&x, train));
+        third.forward(&x, train)
+    }
+}
+
+/// Window attention, depthwise convolution, MLP. Values between blocks are (B,C,H,W).
+#[derive(Debug)]
+struct Block {
+    attention: Attention,
+    local: ConvBn,
+    norm: nn::LayerNorm,
+    fc1: nn::Linear,
+    fc2: nn::Linear,
+    side: i64,
+}
+
+impl Block {
+    fn new(p: &nn::Path<'_>, channels: i64, side: i64, heads: i64, window: i64) -> Self {
+        let mlp = p / "mlp";
+        Self {
+            attention: Attention::new(&(p / "attn"), channels, heads, window),
+            local: ConvBn::new(&(p / "local_conv"), channels, channels, 3, 1, channels),
+            norm: layer_norm(&mlp / "norm", channels),
+            fc1: linear(&mlp / "fc1", channels, 4 * channels),
+            fc2: linear(&mlp / "fc2", 4 * channels, channels),
+            side,
+        }
+    }
+
+    fn forward(&self, x: &Tensor, train: bool) -> Tensor {
+        let tokens = x.permute([0, 2, 3, 1]);
+        let attended = &tokens + self.attention.forward(&tokens, self.side);
+        let x = self.local.forward(&attended.permute([0, 3, 1, 2]), train).permute([0, 2, 3, 1]);
+        let y = gelu(&x.apply(&self.norm).apply(&self.fc1)).apply(&self.fc2);
+        (x + y).permute([0, 3, 1, 2])
+    }
+}
+
+/// Multi-head attention within windows, with a learned bias for each head and distance.
+#[derive(Debug)]
+struct Attention {
+    norm: nn::LayerNorm,
+    qkv: nn::Linear,
+    proj: nn::Linear,
+    biases: Tensor,
+    /// For each pair of positions in a window, the entry of `biases`.
+    index: Tensor,
+    heads: i64,
+    window: i64,
+}
+
+impl Attention {
+    fn new(p: &nn::Path<'_>, channels: i64, heads: i64, window: i64) -> Self {
+        let tokens = window * window;
+        let offset = |a: i64, b: i64| (a / window - b / window).abs() * window + (a % window - b % window).abs();
+        let index: Vec<i64> = (0..tokens * tokens).map(|i| offset(i / tokens, i % tokens)).collect();
+        Self {
+            norm: layer_norm(p / "norm", channels),
+            qkv: linear(p / "qkv", channels, 3 * channels),
+            proj: linear(p / "proj", channels, channels),
+            biases: p.zeros("attention_biases", &[heads, tokens]),
+            index: Tensor::from_slice(&index).to_device(p.device()),
+            heads,
+            window,
+        }
+    }
+
+    /// `x` is (B,side,side,C). Windows are filled up with zeros before the norm, which makes them keys like any other.
+    fn forward(&self, x: &Tensor, side: i64) -> Tensor {
+        let (batch, channels, w) = (x.size()[0], x.size()[3], self.window);
+        let windows = (side + w - 1) / w;
+        let padding = windows * w - side;
+        let x = x.pad([0, 0, 0, padding, 0, padding], "constant", 0.0);
+        let x = x.view([batch, windows, w, windows, w, channels]).transpose(2, 3);
+        let x = x.reshape([batch * windows * windows, w * w, channels]).apply(&self.norm);
+        let x = self.attend(&x).apply(&self.proj);
+        let x = x.view([batch, windows, windows, w, w, channels]).transpose(2, 3);
+        let x = x.reshape([batch, windows * w, windows * w, channels]);
+        x.narrow(1, 0, side).narrow(2, 0, side)
+    }
+
+    fn attend(&self, x: &Tensor) -> Tensor {
+        let (count, tokens, channels) = x.size3().expect("windows are (count, tokens, channels)");
+        let head = channels / self.heads;
+        // q, k and v lie head by head.
+        let qkv = x.apply(&self.qkv).view([count, tokens, self.heads, 3 * head]).transpose(1, 2);
+        let [q, k, v] = [0, 1, 2].map(|i| qkv.narrow(3, i * head, head));
+        let bias = self.biases.index_select(1, &self.index).view([self.heads, tokens, tokens]);
+        let scores = q.matmul(&k.transpose(-2, -1)) * (head as f64).powf(-0.5) + bias;
+        let attended = scores.softmax(-1, None::<Kind>).matmul(&v);
+        attended.transpose(1, 2).reshape([count, tokens, channels])
+    }
+}

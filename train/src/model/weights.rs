@@ -1,0 +1,81 @@
+//! Weights in the published form: 435 tensors in a safetensors file.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use tch::{Kind, Tensor, nn};
+
+/// Counters of BatchNorm, which libtorch's C++ layers don't have: the file's last 27 tensors.
+const COUNTER: &str = "num_batches_tracked";
+
+/// Why weights could not be loaded or saved.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WeightsError {
+    /// The file could not be read or written.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// libtorch's or the system's account.
+        source: tch::TchError,
+    },
+    /// A tensor of the network is not in the file.
+    #[error("{}: tensor {tensor} is missing", path.display())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+        /// Name of the tensor.
+        tensor: String,
+    },
+    /// A tensor of the file has another shape than the network's.
+    #[error("{}: tensor {tensor} has shape {found:?}, {expected:?} expected", path.display())]
+    Shape {
+        /// The file.
+        path: PathBuf,
+        /// Name of the tensor.
+        tensor: String,
+        /// Shape in the file.
+        found: Vec<i64>,
+        /// Shape in the network.
+        expected: Vec<i64>,
+    },
+}
+
+/// Fills the network's variables from a safetensors file. Nothing is changed if the file doesn't fit.
+pub fn load(vs: &nn::VarStore, path: &Path) -> Result<(), WeightsError> {
+    let file = |source| WeightsError::File { path: path.into(), source };
+    let stored: HashMap<String, Tensor> = Tensor::read_safetensors(path).map_err(file)?.into_iter().collect();
+    let variables = vs.variables();
+    for (name, variable) in &variables {
+        let Some(value) = stored.get(name) else {
+            return Err(WeightsError::Missing { path: path.into(), tensor: name.clone() });
+        };
+        let (found, expected) = (value.size(), variable.size());
+        if found != expected {
+            return Err(WeightsError::Shape { path: path.into(), tensor: name.clone(), found, expected });
+        }
+    }
+    tch::no_grad(|| variables.into_iter().try_for_each(|(name, mut v)| v.f_copy_(&stored[&name]))).map_err(file)
+}
+
+/// Saves all 435 tensors of the published form, through a temporary file beside `path`.
+pub fn save(vs: &nn::VarStore, path: &Path) -> Result<(), WeightsError> {
+    let file = |source| WeightsError::File { path: path.into(), source };
+    let mut tensors: Vec<(String, Tensor)> =
+        vs.variables().into_iter().map(|(name, v)| (name, v.detach().to_device(tch::Device::Cpu).contiguous())).collect();
+    let counters: Vec<String> = tensors
+        .iter()
+        .filter_map(|(name, _)| name.strip_suffix("running_mean").map(|prefix| format!("{prefix}{COUNTER}")))
+        .collect();
+    tensors.extend(counters.into_iter().map(|name| (name, Tensor::zeros([], (Kind::Int64, tch::Device::Cpu)))));
+    tensors.sort_by(|a, b| a.0.cmp(&b.0));
+    let temporary = path.with_extension(format!("{}.tmp.safetensors", std::process::id()));
+    Tensor::write_safetensors(&tensors, &temporary)
+        .and_then(|()| std::fs::rename(&temporary, path).map_err(Into::into))
+        .inspect_err(|_| {
+            // The first failure is what matters; there may be nothing to remove.
+            let _ = std::fs::remove_file(&temporary);
+        })
+        .map_err(file)
+}
