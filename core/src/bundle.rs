@@ -172,8 +172,7 @@ impl Model {
         expect_digest(json.as_bytes(), entry(MANIFEST_DIGEST)?).map_err(|m| invalid("manifest", m))?;
 
         // The version first: a later layout may hold other fields.
-        let value: serde_json::Value =
-            serde_json::from_str(json).map_err(|e| invalid("manifest", e.to_string()))?;
+        let value: serde_json::Value = serde_json::from_str(json).map_err(|e| invalid("manifest", e.to_string()))?;
         let version = value.get("format_version").and_then(serde_json::Value::as_u64);
         if version != Some(u64::from(FORMAT_VERSION)) {
             let found = version.map_or("none".into(), |v| v.to_string());

@@ -24,7 +24,6 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-
 extern crate no_std_compat as std;
 
 mod error;

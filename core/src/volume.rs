@@ -13,7 +13,9 @@
 
 use std::prelude::v1::*;
 
-use crate::{Error, Frame, ImageView, MODEL_SIDE, MaskLogits, ModelBox, VoxelBox, geometry::clamp_range, resize::Resizer};
+use crate::{
+    Error, Frame, ImageView, MODEL_SIDE, MaskLogits, ModelBox, VoxelBox, geometry::clamp_range, resize::Resizer,
+};
 
 /// Margin by which the box moves out between slices, in pixels of the model's grid.
 const MARGIN: usize = 3;

@@ -27,10 +27,7 @@ fn types_byte_orders_and_memory_orders_make_no_difference() {
     assert_eq!((plain.shape.channels, dressed.shape.channels), (3, 1));
     assert_eq!(gray, dressed.pixels);
     assert_eq!(plain.boxes, dressed.boxes);
-    assert_eq!(
-        plain.boxes,
-        Boxes::Plane(vec![PixelBox::new(1.0, 2.0, 4.0, 3.0), PixelBox::new(0.0, 0.0, 6.0, 4.0)])
-    );
+    assert_eq!(plain.boxes, Boxes::Plane(vec![PixelBox::new(1.0, 2.0, 4.0, 3.0), PixelBox::new(0.0, 0.0, 6.0, 4.0)]));
     let truth = |name| Truth::read(&data(name), &Limits::new()).unwrap();
     assert_eq!(truth("plain.npz").labels, truth("dressed.npz").labels);
     let expected: Vec<u16> = gray.iter().map(|&v| u16::from(v > 100)).collect();

@@ -20,7 +20,8 @@ fn ints<const N: usize>(fields: &[&str]) -> [usize; N] {
 }
 
 fn fnv(data: impl IntoIterator<Item = u8>) -> String {
-    let hash = data.into_iter().fold(0xcbf2_9ce4_8422_2325, |h: u64, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
+    let hash =
+        data.into_iter().fold(0xcbf2_9ce4_8422_2325, |h: u64, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
     format!("{hash:016x}")
 }
 

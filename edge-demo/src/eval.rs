@@ -111,7 +111,9 @@ fn score(case: &Path, segs: &Path) -> anyhow::Result<CaseScore> {
 fn group(case: &str) -> (String, String) {
     let mut parts = case.split('_');
     match (parts.next(), parts.next()) {
-        (Some(kind), Some(modality)) if kind.ends_with("DBox") => (modality.into(), kind.trim_end_matches("Box").into()),
+        (Some(kind), Some(modality)) if kind.ends_with("DBox") => {
+            (modality.into(), kind.trim_end_matches("Box").into())
+        }
         _ => ("other".into(), "-".into()),
     }
 }
@@ -151,7 +153,9 @@ fn print(rows: &[Row]) {
         let (dsc, upstream, nsd) = (percent(r.dsc), percent(r.nsd_upstream), percent(r.nsd));
         println!("{:<13} {:<2} {:>5} {dsc:>8} {upstream:>13} {nsd:>8}", r.modality, r.dimensions, r.cases);
     }
-    println!("NSD upstream: the challenge's convention (in 2D nearly an area measure); NSD: true boundaries, 2 px or 2 mm");
+    println!(
+        "NSD upstream: the challenge's convention (in 2D nearly an area measure); NSD: true boundaries, 2 px or 2 mm"
+    );
 }
 
 fn csv(scores: &[CaseScore]) -> String {

@@ -49,7 +49,9 @@ impl Picture {
         let (pixels, rgb) = match image {
             DynamicImage::ImageLuma16(gray) => (narrow(gray.iter().copied())?, false),
             DynamicImage::ImageLumaA16(gray) => (narrow(gray.pixels().map(|p| p.0[0]))?, false),
-            gray @ (DynamicImage::ImageLuma8(_) | DynamicImage::ImageLumaA8(_)) => (gray.into_luma8().into_raw(), false),
+            gray @ (DynamicImage::ImageLuma8(_) | DynamicImage::ImageLumaA8(_)) => {
+                (gray.into_luma8().into_raw(), false)
+            }
             colour => (colour.into_rgb8().into_raw(), true),
         };
         Ok(Self { pixels, width, height, rgb })

@@ -123,7 +123,9 @@ pub(crate) fn open(arguments: &ModelArguments) -> anyhow::Result<Session> {
 /// A progress bar on standard error, drawn only where that is a terminal.
 fn bar(length: u64, unit: &str) -> ProgressBar {
     let bar = ProgressBar::new(length);
-    if let Ok(style) = ProgressStyle::with_template(&format!("{{bar:30}} {{pos}}/{{len}} {unit} {{msg}} ({{eta}} left)")) {
+    if let Ok(style) =
+        ProgressStyle::with_template(&format!("{{bar:30}} {{pos}}/{{len}} {unit} {{msg}} ({{eta}} left)"))
+    {
         bar.set_style(style);
     }
     bar
@@ -196,8 +198,7 @@ impl Plane {
             return Err(Error::TooManyBoxes { count: boxes.len(), max });
         }
         let frame = view.frame();
-        let prompts =
-            boxes.iter().enumerate().map(|(i, b)| frame.to_model(b, i)).collect::<Result<Vec<_>, _>>()?;
+        let prompts = boxes.iter().enumerate().map(|(i, b)| frame.to_model(b, i)).collect::<Result<Vec<_>, _>>()?;
         let embedding = session.encode(view)?;
         let mut labels = vec![0u16; view.width() * view.height()];
         let mut confidence = Vec::with_capacity(boxes.len());
@@ -270,10 +271,16 @@ fn segment_volume(
 ) -> Result<umedsam::VolumeSegmentation, Error> {
     let shape = (case.shape.depth.unwrap_or(1), case.shape.height, case.shape.width);
     let progress = bar(0, "slices");
-    let found = session.segment_volume(shape, |z| case.slice(z), boxes, &VolumeOptions::new(), |done, total| {
-        progress.set_length(total as u64);
-        progress.set_position(done as u64);
-    });
+    let found = session.segment_volume(
+        shape,
+        |z| case.slice(z),
+        boxes,
+        &VolumeOptions::new(),
+        |done, total| {
+            progress.set_length(total as u64);
+            progress.set_position(done as u64);
+        },
+    );
     progress.finish_and_clear();
     found
 }

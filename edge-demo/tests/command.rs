@@ -30,10 +30,8 @@ fn data(path: &str) -> String {
 }
 
 fn files(folder: &Path) -> Vec<String> {
-    let mut names: Vec<String> = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|e| e.unwrap().file_name().to_string_lossy().into_owned())
-        .collect();
+    let mut names: Vec<String> =
+        std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect();
     names.sort();
     names
 }
@@ -50,7 +48,10 @@ fn without_arguments_it_segments_the_samples() {
     let count = |label| mask.iter().filter(|&&v| v == label).count();
     assert!((28_000..36_000).contains(&count(1)) && (30_000..60_000).contains(&count(2)), "{} {}", count(1), count(2));
     let overlay = image::open(folder.path().join("out/retina.overlay.png")).unwrap().into_rgb8();
-    assert_ne!(overlay.get_pixel(118, 538), image::open(data("assets/retina.jpg")).unwrap().into_rgb8().get_pixel(118, 538));
+    assert_ne!(
+        overlay.get_pixel(118, 538),
+        image::open(data("assets/retina.jpg")).unwrap().into_rgb8().get_pixel(118, 538)
+    );
 }
 
 #[test]
@@ -67,7 +68,10 @@ fn pictures_and_cases_go_through_one_call() {
     assert_eq!(reports[0]["objects"].as_array().unwrap().len(), 2);
     assert_eq!(reports[1]["shape"], serde_json::json!([3, 5, 7]));
     assert_eq!(reports[1]["encodes"], 3);
-    assert_eq!(files(&folder.path().join("out")), ["plain.npz", "plain.overlay.png", "volume.npz", "volume.overlay.png"]);
+    assert_eq!(
+        files(&folder.path().join("out")),
+        ["plain.npz", "plain.overlay.png", "volume.npz", "volume.overlay.png"]
+    );
     let segs = |name: &str| read_segs(&folder.path().join("out").join(name), &Limits::new()).unwrap();
     assert_eq!(segs("plain.npz").1, [5, 7]);
     let (labels, shape) = segs("volume.npz");
@@ -90,7 +94,8 @@ fn a_picture_of_16_bits_is_segmented() {
     let disc = |x: u32, y: u32| u16::from(x.abs_diff(60).pow(2) + y.abs_diff(40).pow(2) < 500) * 30_000 + 900;
     let image = image::ImageBuffer::from_fn(120, 80, |x, y| image::Luma([disc(x, y)]));
     image.save(folder.path().join("scan.tiff")).unwrap();
-    let text = out(&umedsam(folder.path(), &["segment", "scan.tiff", "--box", "36,16,84,64", "--out", "masks", "--json"]));
+    let text =
+        out(&umedsam(folder.path(), &["segment", "scan.tiff", "--box", "36,16,84,64", "--out", "masks", "--json"]));
     let report: serde_json::Value = serde_json::from_str(&text).unwrap();
     let size = report["objects"][0]["size"].as_u64().unwrap();
     assert!((1300..1900).contains(&size), "{size} px; the disc has 1570");
@@ -105,7 +110,10 @@ fn mistakes_are_answered_in_words() {
     let message = run(&["segment", &cell]);
     assert!(message.contains("needs at least one --box"), "{message}");
     let message = run(&["segment", &cell, "--box", "900,1,950,20"]);
-    assert!(message.contains("cell.png") && message.contains("box 0: x range 900..950 lies outside the image"), "{message}");
+    assert!(
+        message.contains("cell.png") && message.contains("box 0: x range 900..950 lies outside the image"),
+        "{message}"
+    );
     let message = run(&["segment", &cell, "--box", "9,1,5,20"]);
     assert!(message.contains("x0 = 9 lies beyond x1 = 5"), "{message}");
     let message = run(&["segment", &cell, "--box", "9,1,NaN,20"]);
@@ -143,7 +151,10 @@ fn one_failing_input_does_not_stop_the_others() {
     std::fs::copy(data("../core/tests/data/plain.npz"), inputs.join("b.npz")).unwrap();
     let output = umedsam(folder.path(), &["segment", "in"]);
     let message = failure(&output);
-    assert!(message.contains("a.npz: array 'imgs': holds Python objects") && message.contains("1 of 2 inputs failed"), "{message}");
+    assert!(
+        message.contains("a.npz: array 'imgs': holds Python objects") && message.contains("1 of 2 inputs failed"),
+        "{message}"
+    );
     assert_eq!(files(&folder.path().join("out")), ["b.npz"]);
 }
 

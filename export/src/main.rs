@@ -87,8 +87,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             for (name, graph) in [("encoder.onnx", graphs.encoder), ("decoder.onnx", graphs.decoder)] {
                 let graph = if inline { inline_functions(&graph)? } else { graph };
                 let path = out.join(name);
-                write_atomically(&path, |file| file.write_all(&graph))
-                    .with_context(|| path.display().to_string())?;
+                write_atomically(&path, |file| file.write_all(&graph)).with_context(|| path.display().to_string())?;
                 println!("{} ({} bytes, {precision})", path.display(), graph.len());
             }
         }

@@ -31,7 +31,10 @@ pub fn sample(values: &[f32], count: usize) -> Vec<f32> {
 /// Largest absolute difference.
 pub fn max_difference(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len(), "lengths");
-    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, |m, d| if d.is_nan() { f32::INFINITY } else { f32::max(m, d) })
+    a.iter()
+        .zip(b)
+        .map(|(a, b)| (a - b).abs())
+        .fold(0.0, |m, d| if d.is_nan() { f32::INFINITY } else { f32::max(m, d) })
 }
 
 /// Largest absolute value.

@@ -92,7 +92,8 @@ fn a_flipped_byte_anywhere_is_noticed() {
     let whole = bytes();
     // Everything in the header, and a sample of the graphs.
     let header = 8 + u64::from_le_bytes(whole[..8].try_into().unwrap()) as usize;
-    let positions = (0..header).step_by(37).chain((header..whole.len()).step_by(whole.len() / 20)).chain([whole.len() - 1]);
+    let positions =
+        (0..header).step_by(37).chain((header..whole.len()).step_by(whole.len() / 20)).chain([whole.len() - 1]);
     let mut damaged = whole;
     for position in positions {
         damaged[position] ^= 0x10;

@@ -54,7 +54,7 @@ fn a_file_that_does_not_fit_changes_nothing() {
     Tensor::write_safetensors(&tensors, &path).unwrap();
     let error = load(&vs, &path).unwrap_err();
     assert!(matches!(&error, WeightsError::Shape { tensor, .. } if tensor == name), "{error}");
-    tensors.remove(position);
+    drop(tensors.remove(position));
     Tensor::write_safetensors(&tensors, &path).unwrap();
     let error = load(&vs, &path).unwrap_err();
     assert!(matches!(&error, WeightsError::Missing { tensor, .. } if tensor == name), "{error}");
@@ -126,7 +126,8 @@ mod weights {
         assert!(relative(&shared, &copied) < 1e-5);
 
         let mask = Tensor::arange(256, (Kind::Float, Device::Cpu));
-        let mask = (mask.view([256, 1]) + mask.view([1, 256])).lt(230.0).to_kind(Kind::Float).expand([2, 1, 256, 256], false);
+        let mask =
+            (mask.view([256, 1]) + mask.view([1, 256])).lt(230.0).to_kind(Kind::Float).expand([2, 1, 256, 256], false);
         let loss = logits.binary_cross_entropy_with_logits(&mask, None::<Tensor>, None::<Tensor>, tch::Reduction::Mean);
         assert!((loss.double_value(&[]) - golden("loss").double_value(&[0])).abs() < 1e-4);
         loss.backward();

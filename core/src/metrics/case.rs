@@ -99,11 +99,15 @@ fn extents(gt: &[u16], pred: &[u16], shape: [usize; 3]) -> Vec<Extent> {
         let position = [i / (shape[1] * shape[2]), i / shape[2] % shape[1], i % shape[2]];
         for (label, truth) in [(g, true), (p, false)] {
             let Some(extent) = extents.get_mut(usize::from(label)).filter(|_| label != 0) else { continue };
-            if truth { extent.gt += 1 } else { extent.pred += 1 }
+            if truth {
+                extent.gt += 1;
+            } else {
+                extent.pred += 1;
+            }
             extent.both += usize::from(truth && g == p);
-            for axis in 0..3 {
-                extent.low[axis] = extent.low[axis].min(position[axis]);
-                extent.high[axis] = extent.high[axis].max(position[axis] + 1);
+            for (axis, &p) in position.iter().enumerate() {
+                extent.low[axis] = extent.low[axis].min(p);
+                extent.high[axis] = extent.high[axis].max(p + 1);
             }
         }
     }
@@ -135,9 +139,7 @@ impl Measure {
                 let size = [size[1], size[2], 1];
                 overlap(&gt, &pred, size, [1.0; 3], TOLERANCE, &surface_areas([1.0; 3]), codes_3d)
             }
-            Self::Surface(spacing) => {
-                overlap(&gt, &pred, size, spacing, TOLERANCE, &surface_areas(spacing), codes_3d)
-            }
+            Self::Surface(spacing) => overlap(&gt, &pred, size, spacing, TOLERANCE, &surface_areas(spacing), codes_3d),
         }
     }
 }

@@ -12,13 +12,7 @@ use super::surfels::NORMALS;
 ///
 /// # Panics
 /// If a mask is not of the shape.
-pub fn surface_dice(
-    gt: &[bool],
-    pred: &[bool],
-    shape: [usize; 3],
-    spacing: [f64; 3],
-    tolerance: f64,
-) -> Option<f64> {
+pub fn surface_dice(gt: &[bool], pred: &[bool], shape: [usize; 3], spacing: [f64; 3], tolerance: f64) -> Option<f64> {
     let (gt, pred, shape) = cropped(gt, pred, shape);
     let areas = surface_areas(spacing);
     overlap(&gt, &pred, shape, spacing, tolerance, &areas, codes_3d)
@@ -49,9 +43,9 @@ fn cropped(gt: &[bool], pred: &[bool], shape: [usize; 3]) -> (Vec<bool>, Vec<boo
     let (mut low, mut high) = ([usize::MAX; 3], [0; 3]);
     for i in (0..gt.len()).filter(|&i| gt[i] || pred[i]) {
         let position = [i / (shape[1] * shape[2]), i / shape[2] % shape[1], i % shape[2]];
-        for axis in 0..3 {
-            low[axis] = low[axis].min(position[axis]);
-            high[axis] = high[axis].max(position[axis] + 1);
+        for (axis, &p) in position.iter().enumerate() {
+            low[axis] = low[axis].min(p);
+            high[axis] = high[axis].max(p + 1);
         }
     }
     if low[0] == usize::MAX {

@@ -111,6 +111,7 @@ enum Decode {
     Numbers(usize, fn(&[u8]) -> f64),
 }
 
+#[allow(clippy::cast_lossless, reason = "one macro for all types, of which some need the cast")]
 fn decoder(kind: &str) -> Option<Decode> {
     macro_rules! number {
         ($t:ty) => {

@@ -213,11 +213,9 @@ impl Truth {
         let (labels, shape) = label_map(path, "gts", archive.require("gts")?)?;
         let spacing = match archive.read("spacing")? {
             None => None,
-            Some(array) => Some(spacing(&array).map_err(|p| NpzError {
-                path: path.into(),
-                array: Some("spacing"),
-                problem: p,
-            })?),
+            Some(array) => {
+                Some(spacing(&array).map_err(|p| NpzError { path: path.into(), array: Some("spacing"), problem: p })?)
+            }
         };
         Ok(Self { labels, shape, spacing })
     }
@@ -260,9 +258,7 @@ fn boxes(array: &Array) -> Result<Boxes, Problem> {
     let values = array.values.to_f64();
     Ok(match columns {
         4 => Boxes::Plane(values.chunks_exact(4).map(|b| PixelBox::new(b[0], b[1], b[2], b[3])).collect()),
-        6 => Boxes::Volume(
-            values.chunks_exact(6).map(|b| VoxelBox::new(b[0], b[1], b[2], b[3], b[4], b[5])).collect(),
-        ),
+        6 => Boxes::Volume(values.chunks_exact(6).map(|b| VoxelBox::new(b[0], b[1], b[2], b[3], b[4], b[5])).collect()),
         _ => return Err(Problem::Shape { found: array.shape.clone(), expected: "(N,4) or (N,6)".into() }),
     })
 }

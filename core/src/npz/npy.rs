@@ -61,7 +61,8 @@ impl Header {
             (false, true) => false,
             _ => return Err(damaged("'fortran_order'")),
         };
-        let shape = value("shape").and_then(|v| v.strip_prefix('(')?.split_once(')')).ok_or_else(|| damaged("'shape'"))?;
+        let shape =
+            value("shape").and_then(|v| v.strip_prefix('(')?.split_once(')')).ok_or_else(|| damaged("'shape'"))?;
         let shape = shape.0.split(',').map(str::trim).filter(|d| !d.is_empty());
         let shape = shape.map(|d| d.parse().map_err(|_| damaged("'shape'"))).collect::<Result<_, _>>()?;
         Ok(Self { kind: kind.into(), big_endian: descr.starts_with('>'), fortran_order, shape })

@@ -107,9 +107,8 @@ fn expand(
     let mut names: HashMap<String, String> = function.input.iter().cloned().zip(given).collect();
     names.extend(function.output.iter().cloned().zip(node.output.iter().cloned()));
     names.insert(String::new(), String::new());
-    let mut rename = |name: &str| {
-        names.entry(name.to_owned()).or_insert_with(|| format!("{}/{name}", node.name)).clone()
-    };
+    let mut rename =
+        |name: &str| names.entry(name.to_owned()).or_insert_with(|| format!("{}/{name}", node.name)).clone();
     for body in &function.node {
         let inner = NodeProto {
             input: body.input.iter().map(|n| rename(n)).collect(),

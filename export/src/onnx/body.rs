@@ -114,12 +114,12 @@ impl Body {
     }
 
     /// Channels-last to channels-first.
-    pub(super) fn to_nchw(&mut self, x: &str) -> String {
+    pub(super) fn channels_first(&mut self, x: &str) -> String {
         self.transpose(x, &[0, 3, 1, 2])
     }
 
     /// Channels-first to channels-last.
-    pub(super) fn to_nhwc(&mut self, x: &str) -> String {
+    pub(super) fn channels_last(&mut self, x: &str) -> String {
         self.transpose(x, &[0, 2, 3, 1])
     }
 

@@ -29,7 +29,8 @@ pub(super) fn decoder(weights: &Weights, precision: Precision) -> Result<Vec<u8>
     let positions = d.graph.call("PositionEncoding", "image_positions", &[&points, &gaussian], vec![]);
     let no_mask = d.raw("prompt_encoder.no_mask_embed.weight", &[1, DIM])?;
     let image = d.graph.call("ImageTokens", "image_tokens", &["embedding", &no_mask], vec![]);
-    let corners = d.joined("corners", &["prompt_encoder.point_embeddings.2", "prompt_encoder.point_embeddings.3"], 1)?;
+    let corners =
+        d.joined("corners", &["prompt_encoder.point_embeddings.2", "prompt_encoder.point_embeddings.3"], 1)?;
     let outputs = d.joined("outputs", &["mask_decoder.iou_token", "mask_decoder.mask_tokens"], 4)?;
     let prompt = d.graph.call("BoxTokens", "box_tokens", &["boxes", &gaussian, &corners, &outputs], vec![]);
 

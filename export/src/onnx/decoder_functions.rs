@@ -168,9 +168,8 @@ pub(super) fn mask_head() -> FunctionProto {
     let x = b.reshape(&x, &[-1, 64, 64, 2, 2, 2, 2]);
     let x = b.transpose(&x, &[0, 1, 3, 5, 2, 4, 6]);
     let y = b.reshape(&x, &[-1, 256, 256]);
-    let inputs = [
-        "tokens", "image", "up1_w", "up1_b", "norm_w", "norm_b", "up2_w", "up2_b", "w1", "b1", "w2", "b2", "w3", "b3",
-    ];
+    let inputs =
+        ["tokens", "image", "up1_w", "up1_b", "norm_w", "norm_b", "up2_w", "up2_b", "w1", "b1", "w2", "b2", "w3", "b3"];
     b.into_function("MaskHead", "upscaling, hypernetwork, product", &inputs, &[], &y)
 }
 

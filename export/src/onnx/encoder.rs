@@ -3,11 +3,11 @@
 use tract_onnx::pb::ValueInfoProto;
 use umedsam::Precision;
 
+use super::OnnxError;
 use super::encoder_functions as functions;
 use super::graph::GraphBuilder;
 use super::layout::{folded_conv, rows, scaled, transposed};
 use super::proto::{Size, int, ints, value_info};
-use super::OnnxError;
 use crate::checkpoint::Weights;
 
 const PREFIX: &str = "image_encoder";
@@ -125,7 +125,8 @@ impl Encoder<'_> {
             return name;
         }
         let tokens = window * window;
-        let offset = |a: usize, b: usize| (a / window).abs_diff(b / window) * window + (a % window).abs_diff(b % window);
+        let offset =
+            |a: usize, b: usize| (a / window).abs_diff(b / window) * window + (a % window).abs_diff(b % window);
         // Seen from the first position the distances occur in row order, so the number is the distance itself.
         let index: Vec<i64> = (0..tokens * tokens).map(|i| offset(i / tokens, i % tokens) as i64).collect();
         self.graph.indices(&name, &[tokens, tokens], &index)
@@ -147,8 +148,7 @@ impl Encoder<'_> {
         let [proj_w, proj_b] = self.linear(&format!("{attn}.proj"), c, c)?;
 
         let windows = side.div_ceil(window);
-        let (side, padded, c, w, n) =
-            (side as i64, (windows * window) as i64, c as i64, window as i64, windows as i64);
+        let (side, padded, c, w, n) = (side as i64, (windows * window) as i64, c as i64, window as i64, windows as i64);
         let pad = padded - side;
         let attributes = vec![
             int("window", w),

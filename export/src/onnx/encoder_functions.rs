@@ -12,7 +12,7 @@ pub(super) fn patch_embed() -> FunctionProto {
     let x = b.conv("image", "w1", "b1");
     let x = b.gelu(&x);
     let x = b.conv(&x, "w2", "b2");
-    let y = b.to_nhwc(&x);
+    let y = b.channels_last(&x);
     b.into_function("PatchEmbed", "conv1x1, GELU, conv1x1", &["image", "w1", "b1", "w2", "b2"], &[], &y)
 }
 
@@ -27,7 +27,7 @@ const MBCONV: [&str; 7] = ["x", "w1", "b1", "w2", "b2", "w3", "b3"];
 /// Inverted bottleneck with a residual: conv1x1, GELU, depthwise 3x3, GELU, conv1x1, + x, GELU.
 pub(super) fn mb_conv() -> FunctionProto {
     let mut b = Body::default();
-    let input = b.to_nchw("x");
+    let input = b.channels_first("x");
     let x = b.conv(&input, "w1", "b1");
     let x = b.gelu(&x);
     let x = b.op("Conv", &[&x, "w2", "b2"], depthwise(None));
@@ -35,20 +35,20 @@ pub(super) fn mb_conv() -> FunctionProto {
     let x = b.conv(&x, "w3", "b3");
     let x = b.add(&x, &input);
     let x = b.gelu(&x);
-    let y = b.to_nhwc(&x);
+    let y = b.channels_last(&x);
     b.into_function("MbConv", "conv1x1, GELU, depthwise 3x3, GELU, conv1x1, residual, GELU", &MBCONV, &["group"], &y)
 }
 
 /// Between stages: conv1x1, GELU, depthwise 3x3 with a stride, GELU, conv1x1.
 pub(super) fn patch_merging() -> FunctionProto {
     let mut b = Body::default();
-    let x = b.to_nchw("x");
+    let x = b.channels_first("x");
     let x = b.conv(&x, "w1", "b1");
     let x = b.gelu(&x);
     let x = b.op("Conv", &[&x, "w2", "b2"], depthwise(Some(proto::ints_of_call("strides", "strides"))));
     let x = b.gelu(&x);
     let x = b.conv(&x, "w3", "b3");
-    let y = b.to_nhwc(&x);
+    let y = b.channels_last(&x);
     let doc = "conv1x1, GELU, depthwise 3x3 with a stride, GELU, conv1x1";
     b.into_function("PatchMerging", doc, &MBCONV, &["group", "strides"], &y)
 }
@@ -98,9 +98,9 @@ pub(super) fn window_attention() -> FunctionProto {
 /// Depthwise 3x3 convolution.
 pub(super) fn local_conv() -> FunctionProto {
     let mut b = Body::default();
-    let x = b.to_nchw("x");
+    let x = b.channels_first("x");
     let x = b.op("Conv", &[&x, "w", "b"], depthwise(None));
-    let y = b.to_nhwc(&x);
+    let y = b.channels_last(&x);
     b.into_function("LocalConv", "depthwise 3x3", &["x", "w", "b"], &["group"], &y)
 }
 
@@ -121,11 +121,11 @@ pub(super) fn neck() -> FunctionProto {
     let mut b = Body::default();
     let x = b.matmul("x", "w1");
     let x = b.layer_norm(&x, "norm1_w", "norm1_b", LAYER_NORM_2D_EPS);
-    let x = b.to_nchw(&x);
+    let x = b.channels_first(&x);
     let x = b.op("Conv", &[&x, "w2"], vec![proto::ints("pads", &[1, 1, 1, 1])]);
-    let x = b.to_nhwc(&x);
+    let x = b.channels_last(&x);
     let x = b.layer_norm(&x, "norm2_w", "norm2_b", LAYER_NORM_2D_EPS);
-    let y = b.to_nchw(&x);
+    let y = b.channels_first(&x);
     let inputs = ["x", "w1", "norm1_w", "norm1_b", "w2", "norm2_w", "norm2_b"];
     b.into_function("Neck", "linear, LayerNorm, conv3x3, LayerNorm, to channels-first", &inputs, &[], &y)
 }

@@ -22,7 +22,7 @@ impl PromptEncoder {
         let embedding = |p: nn::Path<'_>| p.randn_standard("weight", &[1, DIM]);
         let points = p / "point_embeddings";
         let [_, _, first, second] = [0, 1, 2, 3].map(|i| embedding(&points / i));
-        embedding(p / "not_a_point_embed");
+        let _ = embedding(p / "not_a_point_embed");
         mask_downscaling(&(p / "mask_downscaling"));
         // A buffer: it is saved and never trained.
         let gaussian = (p / "pe_layer").randn_standard("positional_encoding_gaussian_matrix", &[2, DIM / 2]);

@@ -41,7 +41,12 @@ impl TinyVit {
             patch: [ConvBn::new(&(&patch / 0), 3, 32, 1, 1, 1), ConvBn::new(&(&patch / 2), 32, 64, 1, 1, 1)],
             bottlenecks,
             stages,
-            neck: (conv(0, 320, 1), LayerNorm2d::new(&(&neck / 1), 256), conv(2, 256, 3), LayerNorm2d::new(&(&neck / 3), 256)),
+            neck: (
+                conv(0, 320, 1),
+                LayerNorm2d::new(&(&neck / 1), 256),
+                conv(2, 256, 3),
+                LayerNorm2d::new(&(&neck / 3), 256),
+            ),
         }
     }
 

@@ -62,8 +62,11 @@ pub fn load(vs: &nn::VarStore, path: &Path) -> Result<(), WeightsError> {
 /// Saves all 435 tensors of the published form, through a temporary file beside `path`.
 pub fn save(vs: &nn::VarStore, path: &Path) -> Result<(), WeightsError> {
     let file = |source| WeightsError::File { path: path.into(), source };
-    let mut tensors: Vec<(String, Tensor)> =
-        vs.variables().into_iter().map(|(name, v)| (name, v.detach().to_device(tch::Device::Cpu).contiguous())).collect();
+    let mut tensors: Vec<(String, Tensor)> = vs
+        .variables()
+        .into_iter()
+        .map(|(name, v)| (name, v.detach().to_device(tch::Device::Cpu).contiguous()))
+        .collect();
     let counters: Vec<String> = tensors
         .iter()
         .filter_map(|(name, _)| name.strip_suffix("running_mean").map(|prefix| format!("{prefix}{COUNTER}")))

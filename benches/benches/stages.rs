@@ -1,0 +1,78 @@
+//! Time of each stage, from pixels to a mask.
+#![allow(missing_docs, reason = "criterion's macros make public functions")]
+
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use umedsam::preprocess::{INPUT_LEN, Preprocessor};
+use umedsam::volume::Propagation;
+use umedsam::{Frame, ImageView, MaskLogits, Model, ModelBox, SessionOptions, VoxelBox};
+
+fn pixels(len: usize) -> Vec<u8> {
+    (0..len).map(|i| ((i * 2_654_435_761) >> 13) as u8).collect()
+}
+
+/// A disc in the middle of the model's grid.
+fn logits() -> Vec<f32> {
+    (0..256 * 256i32).map(|i| 3000.0 - ((i % 256 - 128).pow(2) + (i / 256 - 128).pow(2)) as f32).collect()
+}
+
+fn around_inference(c: &mut Criterion) {
+    let mut preprocessor = Preprocessor::new();
+    let mut input = vec![0.0; INPUT_LEN];
+    for (w, h) in [(512, 512), (640, 480), (4032, 3024)] {
+        let pixels = pixels(w * h * 3);
+        let image = ImageView::rgb8(&pixels, w, h).unwrap();
+        c.bench_function(&format!("preprocess {w}x{h} RGB"), |b| {
+            b.iter(|| preprocessor.preprocess_into(&image, &mut input));
+        });
+    }
+    let logits = logits();
+    for (w, h) in [(512, 512), (4032, 3024)] {
+        let mut labels = vec![0u16; w * h];
+        let mask = MaskLogits::new(&logits, Frame::new(w, h).unwrap());
+        c.bench_function(&format!("postprocess {w}x{h}"), |b| b.iter(|| mask.paint(1, &mut labels)));
+    }
+    let (w, h) = (512, 512);
+    let mask = MaskLogits::new(&logits, Frame::new(w, h).unwrap());
+    let start = || Propagation::new(&[VoxelBox::new(100.0, 100.0, 0.0, 400.0, 400.0, 15.0)], 16, w, h).unwrap();
+    c.bench_function("propagate 16 slices 512x512", |b| {
+        b.iter_batched(
+            start,
+            |mut propagation| {
+                while let Some(request) = propagation.next_request() {
+                    propagation.supply(request.z, 0, &mask);
+                }
+                propagation
+            },
+            BatchSize::LargeInput,
+        );
+    });
+}
+
+fn inference(c: &mut Criterion) {
+    let model = Model::bundled().unwrap();
+    let pixels = pixels(256 * 256);
+    let image = ImageView::gray8(&pixels, 256, 256).unwrap();
+    let mut group = c.benchmark_group("f32, 1 thread");
+    group.sample_size(10);
+    let mut session = model.session(&SessionOptions::new()).unwrap();
+    group.bench_function("encode", |b| b.iter(|| session.encode(&image).unwrap()));
+    let embedding = session.encode(&image).unwrap();
+    for count in [1, 16] {
+        let side = |i: usize| ModelBox { x0: i as f32 * 8.0, y0: 40.0, x1: i as f32 * 8.0 + 100.0, y1: 180.0 };
+        let boxes: Vec<ModelBox> = (0..count).map(side).collect();
+        group.bench_function(format!("decode {count}"), |b| {
+            b.iter(|| session.decode(&embedding, &boxes, |_, _, _| {}).unwrap());
+        });
+    }
+    group.finish();
+    c.bench_function("load the built-in model", |b| {
+        b.iter(|| model.session(&SessionOptions::new()).unwrap());
+    });
+}
+
+criterion_group! {
+    name = stages;
+    config = Criterion::default().without_plots();
+    targets = around_inference, inference
+}
+criterion_main!(stages);

