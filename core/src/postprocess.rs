@@ -7,6 +7,9 @@ use crate::{Frame, MODEL_SIDE};
 /// Values of one object's logits: 256x256, row by row.
 pub const LOGITS_LEN: usize = MODEL_SIDE * MODEL_SIDE;
 
+/// Columns of the image that are interpolated together.
+const STRIP: usize = 256;
+
 /// Logits of one object on the model's grid, with the frame of the image that they belong to.
 ///
 /// A pixel belongs to the object where the logit, interpolated bilinearly to the image's size
@@ -67,8 +70,8 @@ impl<'a> MaskLogits<'a> {
 
     /// Number of the object's pixels in the image's size.
     pub fn area(&self) -> usize {
-        let mut pixels = vec![(); self.frame.width() * self.frame.height()];
-        self.paint((), &mut pixels)
+        // Values without size: no memory is taken.
+        self.paint((), &mut vec![(); self.frame.width() * self.frame.height()])
     }
 
     /// Calls `hit` for each pixel of the object and returns their number.
@@ -80,19 +83,28 @@ impl<'a> MaskLogits<'a> {
         // Between neighbours that are all at most 0 no interpolated value is above 0: only this part is computed.
         let x_range = touched(x_hits, columns, width);
         let y_range = touched(y_hits, rows, height);
-        let taps: Vec<Tap> = x_range.clone().map(|x| Tap::new(x, columns, width)).collect();
-        let mut line = [0.0f32; MODEL_SIDE];
         let mut area = 0;
-        for y in y_range {
-            let tap = Tap::new(y, rows, height);
-            let (upper, lower) = (&self.logits[tap.first * MODEL_SIDE..], &self.logits[tap.second * MODEL_SIDE..]);
-            for ((out, &a), &b) in line[..columns].iter_mut().zip(upper).zip(lower) {
-                *out = a * (1.0 - tap.fraction) + b * tap.fraction;
-            }
-            for (pixel, t) in pixels[y * width..][x_range.clone()].iter_mut().zip(&taps) {
-                if line[t.first] * (1.0 - t.fraction) + line[t.second] * t.fraction > 0.0 {
-                    hit(pixel);
-                    area += 1;
+        // In strips, so that the taps of a row fit a buffer on the stack whatever the image's width.
+        for strip in x_range.clone().step_by(STRIP) {
+            let strip = strip..(strip + STRIP).min(x_range.end);
+            let taps: [Tap; STRIP] =
+                core::array::from_fn(|i| Tap::new((strip.start + i).min(width - 1), columns, width));
+            let taps = &taps[..strip.len()];
+            let sources = taps[0].first..taps[taps.len() - 1].second + 1;
+            let mut line = [0.0f32; MODEL_SIDE];
+            for y in y_range.clone() {
+                let tap = Tap::new(y, rows, height);
+                let (upper, lower) = (&self.logits[tap.first * MODEL_SIDE..], &self.logits[tap.second * MODEL_SIDE..]);
+                for ((out, &a), &b) in
+                    line[sources.clone()].iter_mut().zip(&upper[sources.clone()]).zip(&lower[sources.clone()])
+                {
+                    *out = a * (1.0 - tap.fraction) + b * tap.fraction;
+                }
+                for (pixel, t) in pixels[y * width..][strip.clone()].iter_mut().zip(taps) {
+                    if line[t.first] * (1.0 - t.fraction) + line[t.second] * t.fraction > 0.0 {
+                        hit(pixel);
+                        area += 1;
+                    }
                 }
             }
         }

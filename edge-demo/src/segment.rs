@@ -339,7 +339,8 @@ pub(crate) fn print(report: &Report) {
     let unit = if report.shape.len() == 3 { "voxels" } else { "px" };
     const SHOWN: usize = 12;
     for o in report.objects.iter().take(SHOWN) {
-        println!("  object {:<3} {:>9} {unit}   predicted IoU {:.3}", o.label, o.size, o.predicted_iou);
+        let empty = if o.size == 0 { "   (empty: nothing found, or hidden by a later object)" } else { "" };
+        println!("  object {:<3} {:>9} {unit}   predicted IoU {:.3}{empty}", o.label, o.size, o.predicted_iou);
     }
     if report.objects.len() > SHOWN {
         println!("  ... {} more objects", report.objects.len() - SHOWN);

@@ -103,6 +103,20 @@ fn a_picture_of_16_bits_is_segmented() {
 }
 
 #[test]
+fn a_single_pixel_and_a_strip_are_pictures_too() {
+    let folder = tempfile::tempdir().unwrap();
+    image::GrayImage::new(1, 1).save(folder.path().join("one.png")).unwrap();
+    image::GrayImage::new(20_000, 3).save(folder.path().join("strip.png")).unwrap();
+    let arguments = ["segment", "one.png", "strip.png", "--box", "0,0,30000,2", "--overlay", "--json"];
+    let text = out(&umedsam(folder.path(), &arguments));
+    let shapes: Vec<serde_json::Value> =
+        text.lines().map(|l| serde_json::from_str::<serde_json::Value>(l).unwrap()["shape"].clone()).collect();
+    assert_eq!(shapes, [serde_json::json!([1, 1]), serde_json::json!([3, 20_000])]);
+    let strip = image::open(folder.path().join("out/strip.mask.png")).unwrap();
+    assert_eq!((strip.width(), strip.height()), (20_000, 3));
+}
+
+#[test]
 fn mistakes_are_answered_in_words() {
     let folder = tempfile::tempdir().unwrap();
     let run = |arguments: &[&str]| failure(&umedsam(folder.path(), arguments));

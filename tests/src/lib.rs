@@ -64,3 +64,7 @@ pub fn cell() -> (Vec<u8>, usize, usize) {
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
+
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

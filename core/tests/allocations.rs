@@ -1,0 +1,45 @@
+//! What runs for every slice takes no memory once it is warm.
+
+use umedsam::preprocess::{INPUT_LEN, Preprocessor};
+use umedsam::volume::Propagation;
+use umedsam::{Frame, ImageView, MaskLogits, VoxelBox};
+
+fn allocations(work: impl FnOnce()) -> u64 {
+    allocation_counter::measure(work).count_total
+}
+
+#[test]
+fn a_second_image_of_a_size_is_prepared_without_memory() {
+    for (w, h) in [(300, 410), (512, 512), (100, 80)] {
+        let pixels = vec![7; w * h * 3];
+        let image = ImageView::rgb8(&pixels, w, h).unwrap();
+        let mut input = vec![0.0; INPUT_LEN];
+        let mut preprocessor = Preprocessor::new();
+        assert!(allocations(|| _ = preprocessor.preprocess_into(&image, &mut input)) > 0);
+        let held = preprocessor.capacity_bytes();
+        assert_eq!(allocations(|| _ = preprocessor.preprocess_into(&image, &mut input)), 0, "{w}x{h}");
+        assert_eq!(preprocessor.capacity_bytes(), held);
+    }
+}
+
+#[test]
+fn masks_are_painted_without_memory() {
+    let logits = vec![1.0; 256 * 256];
+    let mask = MaskLogits::new(&logits, Frame::new(1000, 700).unwrap());
+    let mut labels = vec![0u16; 700_000];
+    assert_eq!(allocations(|| assert_eq!(mask.paint(1, &mut labels), 700_000)), 0);
+    assert_eq!(allocations(|| assert_eq!(mask.area(), 700_000)), 0);
+}
+
+#[test]
+fn masks_are_carried_on_without_memory() {
+    let logits: Vec<f32> = (0..256 * 256).map(|i| if i % 256 < 90 { 1.0 } else { -1.0 }).collect();
+    let mask = MaskLogits::new(&logits, Frame::new(300, 410).unwrap());
+    let boxes = [VoxelBox::new(10.0, 20.0, 0.0, 200.0, 220.0, 9.0)];
+    let mut propagation = Propagation::new(&boxes, 10, 300, 410).unwrap();
+    let first = propagation.next_request().unwrap();
+    propagation.supply(first.z, 0, &mask);
+    while let Some(request) = propagation.next_request() {
+        assert_eq!(allocations(|| propagation.supply(request.z, 0, &mask)), 0);
+    }
+}
