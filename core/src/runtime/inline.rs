@@ -134,3 +134,83 @@ fn bind(attribute: &AttributeProto, call: &[AttributeProto]) -> Option<Attribute
     let given = call.iter().find(|a| a.name == attribute.ref_attr_name)?;
     Some(AttributeProto { name: attribute.name.clone(), ..given.clone() })
 }
+
+#[cfg(test)]
+mod tests {
+    use tract_onnx::pb::GraphProto;
+
+    use super::*;
+
+    fn node(op: &str, name: &str, inputs: &[&str]) -> NodeProto {
+        let domain = if op.starts_with('F') { "d" } else { "" };
+        NodeProto {
+            op_type: op.into(),
+            domain: domain.into(),
+            name: name.into(),
+            input: inputs.iter().map(|&i| i.into()).collect(),
+            output: vec![name.into()],
+            ..Default::default()
+        }
+    }
+
+    fn function(name: &str, body: Vec<NodeProto>) -> FunctionProto {
+        FunctionProto {
+            name: Some(name.into()),
+            domain: Some("d".into()),
+            input: vec!["x".into()],
+            output: vec!["y".into()],
+            node: body,
+            ..Default::default()
+        }
+    }
+
+    fn inlined(nodes: Vec<NodeProto>, functions: Vec<FunctionProto>) -> Result<Vec<NodeProto>, InlineError> {
+        let graph = GraphProto { node: nodes, ..Default::default() };
+        let mut model = ModelProto { graph: Some(graph), functions, ..Default::default() };
+        inline_model(&mut model)?;
+        Ok(model.graph.unwrap_or_default().node)
+    }
+
+    #[test]
+    fn names_inside_a_body_are_kept_apart_and_attributes_are_bound() {
+        let mut relu = node("Relu", "t", &["x"]);
+        relu.attribute.push(AttributeProto { name: "axis".into(), ref_attr_name: "a".into(), ..Default::default() });
+        relu.attribute.push(AttributeProto { name: "gone".into(), ref_attr_name: "b".into(), ..Default::default() });
+        let body = vec![relu, node("Neg", "y", &["t"])];
+        let mut first = node("F", "one", &["in"]);
+        first.attribute.push(AttributeProto { name: "a".into(), i: 7, ..Default::default() });
+        let nodes = inlined(vec![first, node("F", "two", &["one"])], vec![function("F", body)]).unwrap();
+        let wiring: Vec<String> =
+            nodes.iter().map(|n| format!("{}({})={}", n.op_type, n.input.join(","), n.output.join(","))).collect();
+        assert_eq!(wiring, ["Relu(in)=one/t", "Neg(one/t)=one", "Relu(one)=two/t", "Neg(two/t)=two"]);
+        assert_eq!(nodes[0].attribute.len(), 1);
+        assert_eq!((nodes[0].attribute[0].name.as_str(), nodes[0].attribute[0].i), ("axis", 7));
+        assert!(nodes[2].attribute.is_empty());
+    }
+
+    #[test]
+    fn functions_cannot_call_each_other_for_ever() {
+        let functions =
+            vec![function("F", vec![node("FF", "y", &["x"])]), function("FF", vec![node("F", "y", &["x"])])];
+        let error = inlined(vec![node("F", "out", &["in"])], functions).unwrap_err();
+        assert!(matches!(error, InlineError::Depth { max: MAX_DEPTH, .. }), "{error}");
+    }
+
+    #[test]
+    fn a_few_functions_cannot_ask_for_billions_of_nodes() {
+        let call = |depth: usize| node(&"F".repeat(depth), "y", &["x"]);
+        let mut functions = vec![function("F", vec![node("Relu", "y", &["x"])])];
+        functions.extend((2..=7).map(|depth| function(&"F".repeat(depth), vec![call(depth - 1); 100])));
+        let error = inlined(vec![call(7)], functions).unwrap_err();
+        assert!(matches!(error, InlineError::Size { max: MAX_NODES }), "{error}");
+    }
+
+    #[test]
+    fn a_call_with_too_many_inputs_is_refused() {
+        let functions = vec![function("F", vec![node("Relu", "y", &["x"])])];
+        let error = inlined(vec![node("F", "out", &["a", "b"])], functions).unwrap_err();
+        assert_eq!(error.to_string(), "node out: 2 inputs, function F has 1");
+        assert!(inline_functions(b"\xff\xff").is_err());
+        assert!(matches!(inline_functions(&[]), Err(InlineError::NoGraph)));
+    }
+}
