@@ -14,8 +14,11 @@ pub enum Convention {
     /// As the challenge's evaluation computes it, for comparison with published tables.
     ///
     /// A 2D mask is taken for a slab one voxel thick whose two faces count as surface, which makes its "NSD" nearly an
-    /// area measure. In 3D the spacing, which is stored as x, y, z, is applied to the axes z, y, x in that order. Where
-    /// the DSC is not above 0.2 (or both objects are empty), 0 is given without a look at the surfaces.
+    /// area measure. In 3D the spacing, which is stored as x, y, z, is applied to the axes z, y, x in that order. Unless
+    /// the mean DSC of the case is above 0.2, every label gets 0 without a look at the surfaces.
+    ///
+    /// One departure: the challenge's plain mean makes the DSC of a case NaN, and its NSD 0, if a label below the
+    /// largest is in neither map. Here such a label has no scores.
     Upstream,
     /// What the name says: in 2D the share of the contours within 2 pixels, in 3D the share of the surfaces within 2
     /// mm, with the spacing along the axes to which it belongs.
@@ -65,17 +68,18 @@ pub fn score_case(
         (Convention::Upstream, false) => Measure::Surface([x, y, z]),
         (Convention::Boundary, false) => Measure::Surface([z, y, x]),
     };
-    extents(gt, pred, volume)
-        .into_iter()
+    let extents = extents(gt, pred, volume);
+    let dice_of = |extent: &Extent| dice(extent.both, extent.gt, extent.pred);
+    let skip_surfaces =
+        convention == Convention::Upstream && mean(extents.iter().skip(1).map(dice_of)).is_none_or(|mean| mean <= 0.2);
+    extents
+        .iter()
         .enumerate()
         .skip(1)
         .map(|(label, extent)| {
-            let dsc = dice(extent.both, extent.gt, extent.pred);
-            let nsd = if convention == Convention::Upstream && dsc.is_none_or(|d| d <= 0.2) {
-                Some(0.0)
-            } else {
-                measure.score(&extent, gt, pred, volume, label as u16)
-            };
+            let dsc = dice_of(extent);
+            let nsd =
+                if skip_surfaces { dsc.map(|_| 0.0) } else { measure.score(extent, gt, pred, volume, label as u16) };
             LabelScore { dsc, nsd }
         })
         .collect()

@@ -77,7 +77,7 @@ pub(super) fn overlap(
     let border = |codes: &[u8]| -> Vec<bool> { codes.iter().map(|&c| c != 0 && c != full).collect() };
     let (gt_border, pred_border) = (border(&gt_codes), border(&pred_codes));
     let near = |codes: &[u8], border: &[bool], other: &[bool]| {
-        let distances = squared_distances(other, padded, spacing);
+        let distances = squared_distances(other, padded, spacing, 2.0 * tolerance * tolerance);
         let (mut within, mut all) = (0.0, 0.0);
         for i in (0..codes.len()).filter(|&i| border[i]) {
             let size = sizes[usize::from(codes[i])];

@@ -24,9 +24,9 @@ impl PromptEncoder {
         let [_, _, first, second] = [0, 1, 2, 3].map(|i| embedding(&points / i));
         let _ = embedding(p / "not_a_point_embed");
         mask_downscaling(&(p / "mask_downscaling"));
-        // A buffer: it is saved and never trained.
-        let gaussian = (p / "pe_layer").randn_standard("positional_encoding_gaussian_matrix", &[2, DIM / 2]);
-        let gaussian = gaussian.set_requires_grad(false);
+        // A buffer: saved, but no parameter, or `VarStore::unfreeze` and weight decay would reach it.
+        let mut gaussian = (p / "pe_layer").zeros_no_train("positional_encoding_gaussian_matrix", &[2, DIM / 2]);
+        let _ = gaussian.normal_(0.0, 1.0);
         Self { gaussian, corners: [first, second], no_mask: embedding(p / "no_mask_embed") }
     }
 

@@ -43,6 +43,10 @@ pub enum WeightsError {
 }
 
 /// Fills the network's variables from a safetensors file. Nothing is changed if the file doesn't fit.
+///
+/// # Errors
+/// [`WeightsError::File`] if the file cannot be read, [`WeightsError::Missing`] or [`WeightsError::Shape`] for a tensor
+/// that doesn't fit. Tensors that the network doesn't have are passed over.
 pub fn load(vs: &nn::VarStore, path: &Path) -> Result<(), WeightsError> {
     let file = |source| WeightsError::File { path: path.into(), source };
     let stored: HashMap<String, Tensor> = Tensor::read_safetensors(path).map_err(file)?.into_iter().collect();
@@ -60,6 +64,11 @@ pub fn load(vs: &nn::VarStore, path: &Path) -> Result<(), WeightsError> {
 }
 
 /// Saves all 435 tensors of the published form, through a temporary file beside `path`.
+///
+/// BatchNorm's counters are 0: nothing reads them while its momentum is fixed.
+///
+/// # Errors
+/// [`WeightsError::File`] if the file cannot be written; a file that was at `path` is then untouched.
 pub fn save(vs: &nn::VarStore, path: &Path) -> Result<(), WeightsError> {
     let file = |source| WeightsError::File { path: path.into(), source };
     let mut tensors: Vec<(String, Tensor)> = vs
