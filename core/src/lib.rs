@@ -22,7 +22,6 @@
 
 #![no_std]
 #![forbid(unsafe_code)]
-#![cfg_attr(docsrs, feature(doc_cfg))]
 
 extern crate no_std_compat as std;
 

@@ -5,6 +5,7 @@ use std::io::{BufReader, Read};
 use std::path::Path;
 use std::prelude::v1::*;
 
+use ndarray::{ArrayD, IxDyn, ShapeBuilder};
 use zip::ZipArchive;
 use zip::result::ZipError;
 
@@ -97,10 +98,10 @@ fn read_npy(mut reader: impl Read, max_bytes: u64) -> Result<Array, Problem> {
         raw.chunks_exact_mut(size).for_each(<[u8]>::reverse);
     }
     let values = match decode {
-        Decode::Bytes => Values::U8(if fortran_order { to_c_order(&raw, &shape) } else { raw }),
+        Decode::Bytes => Values::U8(if fortran_order { to_c_order(raw, &shape)? } else { raw }),
         Decode::Numbers(size, f) => {
             let numbers: Vec<f64> = raw.chunks_exact(size).map(f).collect();
-            Values::Number(if fortran_order { to_c_order(&numbers, &shape) } else { numbers })
+            Values::Number(if fortran_order { to_c_order(numbers, &shape)? } else { numbers })
         }
     };
     Ok(Array { shape, values })
@@ -138,19 +139,7 @@ fn decoder(kind: &str) -> Option<Decode> {
 }
 
 /// Values stored with the first axis running fastest, rearranged so that the last one does.
-fn to_c_order<T: Copy>(values: &[T], shape: &[usize]) -> Vec<T> {
-    let mut index = vec![0usize; shape.len()];
-    let strides: Vec<usize> = shape.iter().scan(1, |stride, &d| Some(std::mem::replace(stride, *stride * d))).collect();
-    let mut out = Vec::with_capacity(values.len());
-    for _ in 0..values.len() {
-        out.push(values[index.iter().zip(&strides).map(|(i, s)| i * s).sum::<usize>()]);
-        for axis in (0..shape.len()).rev() {
-            index[axis] += 1;
-            if index[axis] < shape[axis] {
-                break;
-            }
-            index[axis] = 0;
-        }
-    }
-    out
+fn to_c_order<T: Copy>(values: Vec<T>, shape: &[usize]) -> Result<Vec<T>, Problem> {
+    let array = ArrayD::from_shape_vec(IxDyn(shape).f(), values).map_err(|e| Problem::Npy(e.to_string()))?;
+    Ok(array.iter().copied().collect())
 }
