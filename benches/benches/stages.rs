@@ -2,6 +2,7 @@
 #![allow(missing_docs, reason = "criterion's macros make public functions")]
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use umedsam::metrics::{Convention, score_case};
 use umedsam::preprocess::{INPUT_LEN, Preprocessor};
 use umedsam::volume::Propagation;
 use umedsam::{Frame, ImageView, MaskLogits, Model, ModelBox, SessionOptions, VoxelBox};
@@ -48,6 +49,26 @@ fn around_inference(c: &mut Criterion) {
     });
 }
 
+/// Both conventions on a volume with one liver-sized organ, found a little too far to one side.
+fn scoring(c: &mut Criterion) {
+    let (d, h, w) = (100i64, 512i64, 512i64);
+    let organ = |shift: i64| -> Vec<u16> {
+        let inside = |i: i64| {
+            let (z, y, x) = (i / (h * w) - 50, i / w % h - 260, i % w - 230 - shift);
+            (z * 4).pow(2) + y.pow(2) + x.pow(2) < 150 * 150
+        };
+        (0..d * h * w).map(|i| u16::from(inside(i))).collect()
+    };
+    let (gt, pred) = (organ(0), organ(3));
+    let shape = [100, 512, 512];
+    let mut group = c.benchmark_group("score 512x512x100");
+    group.sample_size(10);
+    group.bench_function("one organ", |b| {
+        b.iter(|| score_case(&gt, &pred, &shape, Some([0.8, 0.8, 2.5]), Convention::Boundary));
+    });
+    group.finish();
+}
+
 fn inference(c: &mut Criterion) {
     let model = Model::bundled().unwrap();
     let pixels = pixels(256 * 256);
@@ -73,6 +94,6 @@ fn inference(c: &mut Criterion) {
 criterion_group! {
     name = stages;
     config = Criterion::default().without_plots();
-    targets = around_inference, inference
+    targets = around_inference, scoring, inference
 }
 criterion_main!(stages);

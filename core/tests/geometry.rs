@@ -63,6 +63,18 @@ fn overlapping_objects_keep_the_later_label_whatever_comes_first() {
     assert_eq!(slices, [1, 2, 1, 0]);
 }
 
+#[test]
+fn the_box_that_comes_later_hides_what_it_covers() {
+    let half =
+        |left: bool| -> Vec<f32> { (0..256 * 256).map(|i| if (i % 256 < 160) == left { 1.0 } else { -1.0 }).collect() };
+    let frame = Frame::new(256, 256).unwrap();
+    let mut labels = vec![0u16; 256 * 256];
+    let (left, all) = (half(true), vec![1.0; 256 * 256]);
+    MaskLogits::new(&all, frame).paint(1, &mut labels);
+    MaskLogits::new(&left, frame).paint(300, &mut labels);
+    assert_eq!((labels[10], labels[200]), (300, 1));
+}
+
 proptest! {
     #[test]
     fn any_box_is_mapped_into_the_grid_or_refused(
