@@ -76,6 +76,28 @@ pub enum Error {
         /// Size of the image along this axis, in pixels.
         size: usize,
     },
+    /// A volume of no slices or of an absurd number.
+    #[error("volume has {depth} slices; 1 to {max} are accepted")]
+    VolumeDepth {
+        /// Slices given.
+        depth: usize,
+        /// Most slices accepted.
+        max: usize,
+    },
+    /// A slice whose size is not the volume's.
+    #[error("slice {z} is {width}x{height} pixels, the volume's slices are {expected_width}x{expected_height}")]
+    SliceSize {
+        /// Index of the slice.
+        z: usize,
+        /// Width of the slice.
+        width: usize,
+        /// Height of the slice.
+        height: usize,
+        /// Width of the volume.
+        expected_width: usize,
+        /// Height of the volume.
+        expected_height: usize,
+    },
     /// More objects than a label map can number.
     #[error("{count} boxes; a label map holds at most {max}")]
     TooManyBoxes {
@@ -87,6 +109,12 @@ pub enum Error {
     /// An embedding that does not belong to this model or has another size.
     #[error("embedding: {0}")]
     Embedding(String),
+    /// The network answered a box with NaN or infinity: its weights or the box are unusable.
+    #[error("box {index}: the network's answer is not a finite number")]
+    NotFinite {
+        /// Position of the box in the request, from 0.
+        index: usize,
+    },
     /// A model file that cannot be used.
     #[cfg(feature = "runtime")]
     #[error(transparent)]

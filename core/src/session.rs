@@ -251,6 +251,10 @@ impl Session {
             self.stats.decode += start.elapsed();
             let objects = floats(&outputs[0])?.chunks_exact(LOGITS_LEN).zip(floats(&outputs[1])?);
             for ((logits, &iou), index) in objects.zip(first..) {
+                // NaN anywhere before the heads reaches both; unnoticed it would look like an empty mask.
+                if !iou.is_finite() {
+                    return Err(Error::NotFinite { index });
+                }
                 take(index, MaskLogits::new(logits, embedding.frame), iou);
             }
         }
@@ -274,7 +278,19 @@ impl Session {
         while let Some(request) = propagation.next_request() {
             let embedding = match cache.remove(&request.z) {
                 Some(kept) => kept,
-                None => self.encode(&slice(request.z)?)?,
+                None => {
+                    let image = slice(request.z)?;
+                    if (image.width(), image.height()) != (width, height) {
+                        return Err(Error::SliceSize {
+                            z: request.z,
+                            width: image.width(),
+                            height: image.height(),
+                            expected_width: width,
+                            expected_height: height,
+                        });
+                    }
+                    self.encode(&image)?
+                }
             };
             let prompts: Vec<ModelBox> = request.prompts.iter().map(|p| p.model_box).collect();
             self.decode(&embedding, &prompts, |i, logits, iou| {

@@ -14,7 +14,9 @@
 use std::prelude::v1::*;
 
 use crate::{
-    Error, Frame, ImageView, MODEL_SIDE, MaskLogits, ModelBox, VoxelBox, geometry::clamp_range, resize::Resizer,
+    Error, Frame, ImageView, MODEL_SIDE, MaskLogits, ModelBox, VoxelBox,
+    geometry::{MAX_SIDE, clamp_range},
+    resize::Resizer,
 };
 
 /// Margin by which the box moves out between slices, in pixels of the model's grid.
@@ -75,6 +77,9 @@ impl Propagation {
     /// The middle slice of a box is `int((z1 - z0) / 2 + z0)`, as upstream has it.
     pub fn new(boxes: &[VoxelBox], depth: usize, width: usize, height: usize) -> Result<Self, Error> {
         let frame = Frame::new(width, height)?;
+        if depth == 0 || depth > MAX_SIDE {
+            return Err(Error::VolumeDepth { depth, max: MAX_SIDE });
+        }
         let max = usize::from(u16::MAX);
         if boxes.len() > max {
             return Err(Error::TooManyBoxes { count: boxes.len(), max });

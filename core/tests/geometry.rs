@@ -21,6 +21,10 @@ fn boxes_that_name_nothing_are_refused() {
     assert_eq!(volume(8.0, 9.0).unwrap_err().to_string(), "box 0: z range 8..9 lies outside the image (0..8)");
     assert_eq!(volume(5.0, 4.0).unwrap_err().to_string(), "box 0: z0 = 5 lies beyond z1 = 4");
     volume(7.0, 1e300).unwrap();
+    for depth in [0, 65_537, usize::MAX] {
+        let error = Propagation::new(&[], depth, 100, 50).unwrap_err();
+        assert!(matches!(error, Error::VolumeDepth { max: 65_536, .. }), "{error}");
+    }
 }
 
 #[test]

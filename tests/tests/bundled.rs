@@ -1,7 +1,9 @@
 //! The built-in model (weights stored in f16) against PyTorch in f32, and the ways in which a bundle can be wrong.
 
 use umedsam::metrics::dice;
-use umedsam::{Error, ImageView, Model, PixelBox, Precision, Session, SessionOptions};
+use umedsam::{
+    Error, ImageView, Model, ModelBox, PixelBox, Precision, Session, SessionOptions, VolumeOptions, VoxelBox,
+};
 use umedsam_tests::{cell, golden, golden_bytes, max_difference, picture};
 
 fn session() -> Session {
@@ -71,6 +73,20 @@ fn no_box_gives_no_mask_and_a_wrong_box_an_error() {
     assert!(matches!(error, Error::BoxOutside { index: 0, axis: 'x', size: 8, .. }), "{error}");
     let one = session.segment(&embedding, &[PixelBox::new(0.0, 0.0, 7.0, 4.0)]).unwrap();
     assert_eq!(one[0].mask().len(), 40);
+
+    // An answer that is no number must not pass for an empty mask.
+    let nowhere = ModelBox { x0: f32::NAN, y0: 0.0, x1: 9.0, y1: 9.0 };
+    let error = session.decode(&embedding, &[nowhere], |_, _, _| panic!("a mask of NaN")).unwrap_err();
+    assert!(matches!(error, Error::NotFinite { index: 0 }), "{error}");
+}
+
+#[test]
+fn a_slice_of_another_size_is_an_error() {
+    let pixels = vec![7; 40];
+    let slice = |z| if z == 1 { ImageView::gray8(&pixels, 5, 8) } else { ImageView::gray8(&pixels, 8, 5) };
+    let boxes = [VoxelBox::new(0.0, 0.0, 0.0, 7.0, 4.0, 1.0)];
+    let error = session().segment_volume((2, 5, 8), slice, &boxes, &VolumeOptions::new(), |_, _| {}).unwrap_err();
+    assert!(matches!(error, Error::SliceSize { z: 1, width: 5, expected_width: 8, .. }), "{error}");
 }
 
 fn bytes() -> Vec<u8> {

@@ -1,19 +1,15 @@
 //! The network's names and files.
 
+mod common;
+
 use std::collections::BTreeMap;
 
-use tch::{Device, Kind, Tensor, nn};
-use umedsam_train::model::{LiteMedSam, WeightsError, load, save};
+use common::network;
+use tch::{Device, Kind, Tensor};
+use umedsam_train::model::{WeightsError, load, save};
 
 /// Names, types and shapes of the published checkpoint.
 const TABLE: &str = include_str!("../../export/src/checkpoint/litemedsam.txt");
-
-fn network() -> (nn::VarStore, LiteMedSam) {
-    tch::set_num_threads(1);
-    let vs = nn::VarStore::new(Device::Cpu);
-    let model = LiteMedSam::new(&vs.root());
-    (vs, model)
-}
 
 #[test]
 fn a_saved_network_has_the_names_and_shapes_of_the_checkpoint() {

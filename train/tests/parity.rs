@@ -2,15 +2,9 @@
 //!
 //! tests/golden/train_model.py makes the golden values.
 
-use tch::{Device, nn};
-use umedsam_train::model::LiteMedSam;
+mod common;
 
-fn network() -> (nn::VarStore, LiteMedSam) {
-    tch::set_num_threads(1);
-    let vs = nn::VarStore::new(Device::Cpu);
-    let model = LiteMedSam::new(&vs.root());
-    (vs, model)
-}
+use common::network;
 
 #[test]
 fn buffers_are_never_trained() {
@@ -31,8 +25,8 @@ mod weights {
     use std::collections::BTreeMap;
 
     use safetensors::SafeTensors;
-    use tch::{Kind, Reduction, Tensor};
-    use umedsam_train::model::load;
+    use tch::{Device, Kind, Reduction, Tensor, nn};
+    use umedsam_train::model::{LiteMedSam, load};
 
     use super::*;
 
