@@ -25,7 +25,7 @@ mod weights {
     use std::collections::BTreeMap;
 
     use safetensors::SafeTensors;
-    use tch::{Device, Kind, Reduction, Tensor, nn};
+    use tch::{Kind, Reduction, Tensor, nn};
     use umedsam_train::model::{LiteMedSam, load};
 
     use super::*;
