@@ -42,10 +42,14 @@ pub mod runtime;
 pub mod volume;
 
 #[cfg(feature = "runtime")]
+mod arithmetic;
+#[cfg(feature = "runtime")]
 mod bundle;
 #[cfg(feature = "runtime")]
 mod session;
 
+#[cfg(feature = "runtime")]
+pub use arithmetic::Arithmetic;
 #[cfg(feature = "runtime")]
 pub use bundle::{ARCHITECTURE, BundleError, FORMAT_VERSION, Manifest, Model, Precision, hex_digest, write_bundle};
 pub use error::Error;

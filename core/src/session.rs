@@ -12,7 +12,7 @@ use crate::postprocess::LOGITS_LEN;
 use crate::preprocess::{INPUT_LEN, Preprocessor};
 use crate::runtime::{Graph, floats, tensor};
 use crate::volume::Propagation;
-use crate::{Error, Frame, ImageView, MODEL_SIDE, MaskLogits, Model, ModelBox, PixelBox, VoxelBox};
+use crate::{Arithmetic, Error, Frame, ImageView, MODEL_SIDE, MaskLogits, Model, ModelBox, PixelBox, VoxelBox};
 
 /// Bytes of an image's embedding: 256 channels of 64x64 in f32.
 pub const EMBEDDING_BYTES: usize = 256 * 64 * 64 * 4;
@@ -25,12 +25,14 @@ pub struct SessionOptions {
     pub threads: usize,
     /// Boxes that go through the decoder together. A box costs about 20 MiB while it is decoded.
     pub max_batch: usize,
+    /// How the network is computed.
+    pub arithmetic: Arithmetic,
 }
 
 impl SessionOptions {
-    /// One thread, 16 boxes at a time.
+    /// One thread, 16 boxes at a time, f32.
     pub const fn new() -> Self {
-        Self { threads: 1, max_batch: 16 }
+        Self { threads: 1, max_batch: 16, arithmetic: Arithmetic::F32 }
     }
 
     /// With this number of threads; 0 counts as 1.
@@ -43,6 +45,12 @@ impl SessionOptions {
     #[must_use]
     pub fn with_max_batch(self, max_batch: usize) -> Self {
         Self { max_batch: max_batch.max(1), ..self }
+    }
+
+    /// Computed in this arithmetic.
+    #[must_use]
+    pub const fn with_arithmetic(self, arithmetic: Arithmetic) -> Self {
+        Self { arithmetic, ..self }
     }
 }
 

@@ -1,0 +1,47 @@
+//! The number formats in which the network can be computed.
+
+use std::prelude::v1::*;
+
+/// How the network's matrix products are computed; everything between them is in f32 always.
+///
+/// Every arithmetic runs on every CPU and gives the same results up to rounding; which is faster depends on the CPU.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Arithmetic {
+    /// 32-bit floats.
+    #[default]
+    F32,
+    /// Products of 16-bit floats (8 bits of precision), summed in f32.
+    Bf16,
+    /// 8-bit integers: weights by output channel, activations by token, summed in 32-bit integers. Convolutions over
+    /// single channels stay in f32, attention is computed in bf16 where the CPU has it and in f32 elsewhere.
+    Int8,
+}
+
+impl Arithmetic {
+    /// All of them, the most precise first.
+    pub const ALL: [Self; 3] = [Self::F32, Self::Bf16, Self::Int8];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+            Self::Int8 => "int8",
+        }
+    }
+}
+
+impl std::fmt::Display for Arithmetic {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl std::str::FromStr for Arithmetic {
+    type Err = String;
+
+    fn from_str(s: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|a| a.name() == s);
+        found.ok_or_else(|| format!("arithmetic '{s}' is none of f32, bf16, int8"))
+    }
+}
