@@ -21,7 +21,7 @@
 //! [`image`], [`preprocess`], [`postprocess`], [`volume`] and [`metrics`].
 
 #![no_std]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 extern crate no_std_compat as std;
 

@@ -5,17 +5,17 @@ use std::prelude::v1::*;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tract_core::internal::{IntoArcTensor, IntoTValue, Tensor, tvec};
-use tract_linalg::multithread::Executor;
-
 use crate::postprocess::LOGITS_LEN;
 use crate::preprocess::{INPUT_LEN, Preprocessor};
-use crate::runtime::{Graph, floats, tensor};
+use crate::runtime::{Graph, GraphOptions};
 use crate::volume::Propagation;
 use crate::{Arithmetic, Error, Frame, ImageView, MODEL_SIDE, MaskLogits, Model, ModelBox, PixelBox, VoxelBox};
 
 /// Bytes of an image's embedding: 256 channels of 64x64 in f32.
 pub const EMBEDDING_BYTES: usize = 256 * 64 * 64 * 4;
+
+const INPUT_SHAPE: [usize; 4] = [1, 3, MODEL_SIDE, MODEL_SIDE];
+const EMBEDDING_SHAPE: [usize; 4] = [1, 256, 64, 64];
 
 /// How a session runs.
 #[derive(Clone, Debug)]
@@ -109,7 +109,7 @@ pub struct Stats {
 /// It owns its values (a clone shares them) and knows the image's frame and the model that made it.
 #[derive(Clone, Debug)]
 pub struct Embedding {
-    values: Arc<Tensor>,
+    values: Arc<Vec<f32>>,
     frame: Frame,
     model: Arc<str>,
 }
@@ -121,8 +121,8 @@ impl Embedding {
     }
 
     /// The values: 256 channels of 64x64.
-    pub fn values(&self) -> Result<&[f32], Error> {
-        floats(&self.values)
+    pub fn values(&self) -> &[f32] {
+        &self.values
     }
 }
 
@@ -174,6 +174,7 @@ pub struct Session {
     decoder: Graph,
     preprocessor: Preprocessor,
     input: Vec<f32>,
+    coordinates: Vec<f32>,
     max_batch: usize,
     model: Arc<str>,
     stats: Stats,
@@ -181,14 +182,13 @@ pub struct Session {
 
 impl Session {
     pub(crate) fn new(model: &Model, options: &SessionOptions) -> Result<Self, Error> {
-        let executor =
-            if options.threads > 1 { Executor::multithread(options.threads) } else { Executor::SingleThread };
-        let image: &[usize] = &[1, 3, MODEL_SIDE, MODEL_SIDE];
+        let graph = GraphOptions::default().with_threads(options.threads).with_arithmetic(options.arithmetic);
         Ok(Self {
-            encoder: Graph::load("encoder", model.encoder_onnx(), &[(0, image)], executor.clone())?,
-            decoder: Graph::load("decoder", model.decoder_onnx(), &[], executor)?,
+            encoder: Graph::load("encoder", model.encoder_onnx(), &[(0, &INPUT_SHAPE)], &graph)?,
+            decoder: Graph::load("decoder", model.decoder_onnx(), &[], &graph)?,
             preprocessor: Preprocessor::new(),
             input: vec![0.0; INPUT_LEN],
+            coordinates: Vec::new(),
             max_batch: options.max_batch,
             model: model.manifest().encoder_sha256.as_str().into(),
             stats: Stats::default(),
@@ -219,9 +219,8 @@ impl Session {
     pub fn encode_input(&mut self, input: &[f32], frame: Frame) -> Result<Embedding, Error> {
         assert_eq!(input.len(), INPUT_LEN, "length of the network's input");
         let start = Instant::now();
-        let input = tensor(&[1, 3, MODEL_SIDE, MODEL_SIDE], input)?;
-        let mut outputs = self.encoder.run(tvec!(input.into_tvalue()))?;
-        let values = outputs.remove(0).into_arc_tensor();
+        self.encoder.run(&[(&INPUT_SHAPE, input)])?;
+        let values = Arc::new(self.encoder.output(0)?.to_vec());
         self.stats.encodes += 1;
         self.stats.encode += start.elapsed();
         Ok(Embedding { values, frame, model: self.model.clone() })
@@ -252,12 +251,13 @@ impl Session {
         }
         for (batch, first) in boxes.chunks(self.max_batch).zip((0..).step_by(self.max_batch)) {
             let start = Instant::now();
-            let coordinates: Vec<f32> = batch.iter().flat_map(|b| b.to_array()).collect();
-            let prompts = tensor(&[batch.len(), 4], &coordinates)?;
-            let outputs = self.decoder.run(tvec!(embedding.values.clone().into_tvalue(), prompts.into_tvalue()))?;
+            self.coordinates.clear();
+            self.coordinates.extend(batch.iter().flat_map(|b| b.to_array()));
+            let prompts = (&[batch.len(), 4][..], self.coordinates.as_slice());
+            self.decoder.run(&[(&EMBEDDING_SHAPE, &embedding.values), prompts])?;
             self.stats.decodes += batch.len();
             self.stats.decode += start.elapsed();
-            let objects = floats(&outputs[0])?.chunks_exact(LOGITS_LEN).zip(floats(&outputs[1])?);
+            let objects = self.decoder.output(0)?.chunks_exact(LOGITS_LEN).zip(self.decoder.output(1)?);
             for ((logits, &iou), index) in objects.zip(first..) {
                 // NaN anywhere before the heads reaches both; unnoticed it would look like an empty mask.
                 if !iou.is_finite() {

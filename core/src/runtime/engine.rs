@@ -1,4 +1,4 @@
-//! One ONNX graph, loaded, optimised and ready to run.
+//! One ONNX graph, loaded and ready to run.
 
 use std::prelude::v1::*;
 
@@ -7,48 +7,178 @@ use tract_core::internal::*;
 
 use tract_core::runtime::RunOptions;
 use tract_linalg::multithread::Executor;
+use tract_onnx::Onnx;
 use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::{Framework, InferenceModelExt};
 
 use super::inline::inline_model;
-use crate::Error;
+use super::kernels::Kernels;
+use super::ops::{self, Settings};
+use super::program::Program;
+use super::workers::Workers;
+use crate::{Arithmetic, Error};
 
-/// A loaded graph with its plan and the state that runs it.
+/// Domain of the functions that run fused, and their version.
+const DOMAIN: (&str, i64) = ("umedsam", 1);
+
+/// How a graph runs.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct GraphOptions {
+    /// Threads; 1 is the caller's own.
+    pub threads: usize,
+    /// How products are computed.
+    pub arithmetic: Arithmetic,
+    /// The kernels to compute them with, [`Kernels::detect`]ed if left out.
+    pub kernels: Option<Kernels>,
+    /// Run the functions' bodies in tract instead of fused; f32 only.
+    pub bodies: bool,
+}
+
+impl Default for GraphOptions {
+    fn default() -> Self {
+        Self { threads: 1, arithmetic: Arithmetic::F32, kernels: None, bodies: false }
+    }
+}
+
+impl GraphOptions {
+    /// With this number of threads; 0 counts as 1.
+    #[must_use]
+    pub fn with_threads(self, threads: usize) -> Self {
+        Self { threads: threads.max(1), ..self }
+    }
+
+    /// Computed in this arithmetic.
+    #[must_use]
+    pub const fn with_arithmetic(self, arithmetic: Arithmetic) -> Self {
+        Self { arithmetic, ..self }
+    }
+
+    /// Computed with these kernels.
+    #[must_use]
+    pub const fn with_kernels(self, kernels: Kernels) -> Self {
+        Self { kernels: Some(kernels), ..self }
+    }
+
+    /// With the functions' bodies in tract instead of fused.
+    #[must_use]
+    pub const fn with_bodies(self) -> Self {
+        Self { bodies: true, ..self }
+    }
+}
+
+/// A loaded graph and all the memory that it runs in.
 #[derive(Debug)]
-pub(crate) struct Graph {
+pub struct Graph {
     name: &'static str,
-    state: TypedSimpleState,
+    engine: Engine,
+}
+
+#[derive(Debug)]
+enum Engine {
+    /// Our blocks.
+    Fused { program: Program, workers: Workers },
+    /// tract's operators.
+    Plan { state: TypedSimpleState, outputs: TVec<TValue> },
 }
 
 impl Graph {
     /// Loads an ONNX model. `shapes` fixes the sizes of the inputs; an input that it doesn't name keeps the sizes, and
     /// the symbols, of the file.
-    pub(crate) fn load(
+    ///
+    /// A graph of our functions runs fused. One with anything else in it runs operator by operator in tract, in f32.
+    pub fn load(
         name: &'static str,
         onnx: &[u8],
         shapes: &[(usize, &[usize])],
-        executor: Executor,
+        options: &GraphOptions,
     ) -> Result<Self, Error> {
         let engine = |e: TractError| failure(name, "load", &e);
-        let mut proto = ModelProto::decode(onnx).map_err(|e| engine(e.into()))?;
-        inline_model(&mut proto).map_err(|e| engine(e.into()))?;
-        let mut model = tract_onnx::onnx().model_for_proto_model(&proto).map_err(engine)?;
-        drop(proto);
-        for &(input, shape) in shapes {
-            let fact = f32::fact(shape).into();
-            model = model.with_input_fact(input, fact).map_err(engine)?;
+        let decode = || ModelProto::decode(onnx).map_err(|e| engine(e.into()));
+        if !options.bodies {
+            match fused(decode()?, shapes, options) {
+                Ok(program) => {
+                    let workers = Workers::new(options.threads)?;
+                    return Ok(Self { name, engine: Engine::Fused { program, workers } });
+                }
+                Err(error) if options.arithmetic != Arithmetic::F32 => return Err(engine(error)),
+                Err(_) => {}
+            }
         }
-        let model = model.into_optimized().map_err(engine)?;
-        let options = RunOptions { executor: Some(executor), ..RunOptions::default() };
-        let plan = TypedSimplePlan::new_with_options(model, &options).map_err(engine)?;
-        let state = plan.spawn().map_err(engine)?;
-        Ok(Self { name, state })
+        let threads = options.threads.max(1);
+        let executor = if threads > 1 { Executor::multithread(threads) } else { Executor::SingleThread };
+        let state = plan(decode()?, shapes, executor).map_err(engine)?;
+        Ok(Self { name, engine: Engine::Plan { state, outputs: tvec![] } })
     }
 
-    /// Runs the graph once.
-    pub(crate) fn run(&mut self, inputs: TVec<TValue>) -> Result<TVec<TValue>, Error> {
-        self.state.run(inputs).map_err(|e| failure(self.name, "run", &e))
+    /// Whether the graph runs fused.
+    pub const fn is_fused(&self) -> bool {
+        matches!(self.engine, Engine::Fused { .. })
     }
+
+    /// Bytes of the buffers that the blocks hand on, once the graph has run.
+    pub fn buffer_bytes(&self) -> usize {
+        match &self.engine {
+            Engine::Fused { program, .. } => program.bytes(),
+            Engine::Plan { .. } => 0,
+        }
+    }
+
+    /// Runs the graph once on inputs of these shapes; the batch is the first size of the last input.
+    pub fn run(&mut self, inputs: &[(&[usize], &[f32])]) -> Result<(), Error> {
+        match &mut self.engine {
+            Engine::Fused { program, workers } => {
+                let batch = inputs.last().map_or(1, |(shape, _)| shape[0]);
+                let mut values: [&[f32]; 4] = [&[]; 4];
+                values.iter_mut().zip(inputs).for_each(|(to, (_, v))| *to = v);
+                program.run(&values[..inputs.len()], batch, workers);
+            }
+            Engine::Plan { state, outputs } => {
+                let tensors = inputs.iter().map(|(shape, values)| Ok(tensor(shape, values)?.into_tvalue()));
+                let tensors = tensors.collect::<Result<TVec<TValue>, Error>>()?;
+                *outputs = state.run(tensors).map_err(|e| failure(self.name, "run", &e))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The values of an output of the last run.
+    pub fn output(&self, index: usize) -> Result<&[f32], Error> {
+        match &self.engine {
+            Engine::Fused { program, .. } => Ok(program.output(index)),
+            Engine::Plan { outputs, .. } => floats(&outputs[index]),
+        }
+    }
+}
+
+fn fused(mut proto: ModelProto, shapes: &[(usize, &[usize])], options: &GraphOptions) -> TractResult<Program> {
+    let ours = proto.opset_import.iter().any(|o| (o.domain.as_str(), o.version) == DOMAIN);
+    ensure!(ours, "no functions of {} {}", DOMAIN.0, DOMAIN.1);
+    inline_model(&mut proto, |domain, name| domain == DOMAIN.0 && ops::FUNCTIONS.contains(&name))?;
+    let mut onnx = tract_onnx::onnx();
+    ops::register(&mut onnx);
+    let model = read(&onnx, proto, shapes)?.into_typed()?.into_decluttered()?;
+    let kernels = options.kernels.unwrap_or_else(Kernels::detect);
+    Program::new(&model, Settings::new(kernels, options.arithmetic))
+}
+
+fn plan(mut proto: ModelProto, shapes: &[(usize, &[usize])], executor: Executor) -> TractResult<TypedSimpleState> {
+    inline_model(&mut proto, |_, _| false)?;
+    let model = read(&tract_onnx::onnx(), proto, shapes)?.into_optimized()?;
+    let options = RunOptions { executor: Some(executor), ..RunOptions::default() };
+    TypedSimplePlan::new_with_options(model, &options)?.spawn()
+}
+
+fn read(
+    onnx: &Onnx,
+    proto: ModelProto,
+    shapes: &[(usize, &[usize])],
+) -> TractResult<tract_onnx::prelude::InferenceModel> {
+    let mut model = onnx.model_for_proto_model(&proto)?;
+    for &(input, shape) in shapes {
+        model = model.with_input_fact(input, f32::fact(shape).into())?;
+    }
+    Ok(model)
 }
 
 fn failure(graph: &str, step: &str, error: &TractError) -> Error {
@@ -56,11 +186,11 @@ fn failure(graph: &str, step: &str, error: &TractError) -> Error {
 }
 
 /// The values of an f32 tensor.
-pub(crate) fn floats(tensor: &Tensor) -> Result<&[f32], Error> {
+fn floats(tensor: &Tensor) -> Result<&[f32], Error> {
     tensor.try_as_plain_ram().and_then(|t| t.as_slice()).map_err(|e| failure("tensor", "read", &e))
 }
 
 /// A tensor of these values.
-pub(crate) fn tensor(shape: &[usize], values: &[f32]) -> Result<Tensor, Error> {
+fn tensor(shape: &[usize], values: &[f32]) -> Result<Tensor, Error> {
     Tensor::from_shape(shape, values).map_err(|e| failure("tensor", "make", &e))
 }

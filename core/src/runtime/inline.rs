@@ -59,14 +59,18 @@ pub enum InlineError {
 /// Values inside a body are renamed `CALL/NAME`, after the calling node, so that the result is readable.
 pub fn inline_functions(bytes: &[u8]) -> Result<Vec<u8>, InlineError> {
     let mut model = ModelProto::decode(bytes)?;
-    inline_model(&mut model)?;
+    inline_model(&mut model, |_, _| false)?;
     Ok(model.encode_to_vec())
 }
 
-/// As [`inline_functions`], in place.
-pub(crate) fn inline_model(model: &mut ModelProto) -> Result<(), InlineError> {
+/// As [`inline_functions`], in place, and leaving alone the calls of functions that `keep` wants by domain and name.
+pub(crate) fn inline_model(model: &mut ModelProto, keep: impl Fn(&str, &str) -> bool) -> Result<(), InlineError> {
     let functions = std::mem::take(&mut model.functions);
-    let by_name: Functions<'_> = functions.iter().map(|f| ((f.domain(), f.name()), f)).collect();
+    let by_name: Functions<'_> = functions
+        .iter()
+        .map(|f| ((f.domain(), f.name()), f))
+        .filter(|((domain, name), _)| !keep(domain, name))
+        .collect();
     let graph = model.graph.as_mut().ok_or(InlineError::NoGraph)?;
     let mut nodes = Vec::with_capacity(graph.node.len());
     for node in std::mem::take(&mut graph.node) {
@@ -167,7 +171,7 @@ mod tests {
     fn inlined(nodes: Vec<NodeProto>, functions: Vec<FunctionProto>) -> Result<Vec<NodeProto>, InlineError> {
         let graph = GraphProto { node: nodes, ..Default::default() };
         let mut model = ModelProto { graph: Some(graph), functions, ..Default::default() };
-        inline_model(&mut model)?;
+        inline_model(&mut model, |_, _| false)?;
         Ok(model.graph.unwrap_or_default().node)
     }
 

@@ -1,7 +1,12 @@
-//! Running ONNX graphs with tract.
+//! Running ONNX graphs: fused blocks with kernels of our own, and tract for everything else.
 
 mod engine;
 mod inline;
+mod kernels;
+mod ops;
+mod program;
+mod workers;
 
-pub(crate) use engine::{Graph, floats, tensor};
+pub use engine::{Graph, GraphOptions};
 pub use inline::{InlineError, inline_functions};
+pub use kernels::Kernels;

@@ -1,0 +1,461 @@
+//! The kernels: everything that is written in vector instructions, behind functions that check lengths.
+//!
+//! Every kernel is written once, over the few operations of the trait `Simd`, and compiled for each set of
+//! instructions; the set written in plain Rust is the oracle of the others.
+#![allow(unsafe_code, reason = "vector instructions; memory shared by threads tile by tile")]
+#![allow(clippy::missing_safety_doc, clippy::undocumented_unsafe_blocks, reason = "stated once, at `Simd`")]
+
+mod buffer;
+mod depthwise;
+mod gemm;
+mod math;
+mod matrix;
+mod pack;
+mod portable;
+mod rows;
+mod simd;
+mod table;
+mod tiles;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+use std::prelude::v1::*;
+
+pub(super) use depthwise::Gelu;
+pub(super) use gemm::Activation;
+pub(super) use buffer::{Buffer, Scratch};
+pub(super) use matrix::{Format, Matrix, Panels, Weights, Words};
+pub(super) use tiles::Tiles;
+
+use depthwise::Depthwise;
+use gemm::Gemm;
+use pack::Pack;
+use rows::{Rows, Softmax};
+use table::{TABLES, Table};
+
+/// Longest row that is normalised or converted.
+pub(super) const MAX_ROW: usize = 2048;
+
+/// The kernels of one set of instructions.
+#[derive(Clone, Copy, Debug)]
+pub struct Kernels(&'static Table);
+
+/// Where a product's rows go, and what is added on the way.
+#[derive(Debug)]
+pub(super) struct Output<'a> {
+    pub(super) values: &'a mut [f32],
+    /// Words from a row to the next.
+    pub(super) ld: usize,
+    /// Store bf16, two to a word.
+    pub(super) bf16: bool,
+    pub(super) bias: Option<&'a [f32]>,
+    pub(super) row_factor: Option<&'a [f32]>,
+    pub(super) residual: Residual<'a>,
+    pub(super) activation: Activation,
+}
+
+/// What is added to a product before its activation.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Residual<'a> {
+    None,
+    /// Rows, and the distance from one to the next.
+    Rows(&'a [f32], usize),
+}
+
+impl<'a> Output<'a> {
+    /// Rows of f32 without anything added.
+    pub(super) fn new(values: &'a mut [f32], ld: usize) -> Self {
+        let (bias, row_factor, residual) = (None, None, Residual::None);
+        Self { values, ld, bf16: false, bias, row_factor, residual, activation: Activation::None }
+    }
+
+    pub(super) fn bias(self, bias: &'a [f32]) -> Self {
+        Self { bias: Some(bias), ..self }
+    }
+
+    pub(super) fn residual(self, residual: Residual<'a>) -> Self {
+        Self { residual, ..self }
+    }
+
+    pub(super) fn row_factor(self, factor: &'a [f32]) -> Self {
+        Self { row_factor: Some(factor), ..self }
+    }
+
+    pub(super) fn activation(self, activation: Activation) -> Self {
+        Self { activation, ..self }
+    }
+
+    pub(super) fn bf16(self, bf16: bool) -> Self {
+        Self { bf16, ..self }
+    }
+}
+
+/// LayerNorm's parameters.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Norm<'a> {
+    pub(super) gamma: &'a [f32],
+    pub(super) beta: &'a [f32],
+    pub(super) epsilon: f32,
+}
+
+/// Least length of a slice that holds `rows` rows of `n` values, `ld` apart.
+fn extent(rows: usize, n: usize, ld: usize) -> usize {
+    if rows == 0 { 0 } else { (rows - 1) * ld + n }
+}
+
+impl Kernels {
+    /// The fastest that this CPU runs.
+    pub fn detect() -> Self {
+        Self::available().next().unwrap_or(Self(TABLES[TABLES.len() - 1]))
+    }
+
+    /// All that this CPU runs, the fastest first; the last are portable.
+    pub fn available() -> impl Iterator<Item = Self> {
+        TABLES.into_iter().filter(|t| (t.runs)()).map(Self)
+    }
+
+    /// Their name: `avx512-bf16`, `avx2`, `portable`, ...
+    pub const fn name(self) -> &'static str {
+        self.0.name
+    }
+
+    /// Whether products in bf16 are faster than in f32.
+    pub(super) const fn fast_bf16(self) -> bool {
+        self.0.fast_bf16
+    }
+
+    /// Columns of a panel.
+    pub(super) const fn panel(self) -> usize {
+        2 * self.0.lanes
+    }
+
+    /// Values of a 32-bit word.
+    pub(super) const fn per_word(self, format: Format) -> usize {
+        match format {
+            Format::F32 => 1,
+            Format::Bf16 => 2,
+            Format::Int8 => self.0.int8_per_word,
+        }
+    }
+
+    /// Words of a row of `k` values.
+    pub(super) const fn words(self, format: Format, k: usize) -> usize {
+        k.div_ceil(self.per_word(format))
+    }
+
+    /// What stands for a value of `zero` steps in the words of int8.
+    pub(super) const fn int8_offset(self) -> i32 {
+        self.0.int8_offset
+    }
+
+    /// `a` times `b`, in the format of both.
+    pub(super) fn product(self, a: &Matrix<'_>, b: &Panels<'_>, out: Output<'_>) {
+        self.product_of_taps(a, &[0], b, out);
+    }
+
+    /// As [`product`](Self::product) where a row's words are not one run but one for each of `taps`, which begins that
+    /// many words after the row's start.
+    pub(super) fn product_of_taps(self, a: &Matrix<'_>, taps: &[usize], b: &Panels<'_>, out: Output<'_>) {
+        if a.rows == 0 || b.n == 0 {
+            return;
+        }
+        let k = a.words;
+        let farthest = taps.iter().copied().max().unwrap_or(0);
+        assert_eq!(a.format, b.format, "formats of a product");
+        assert_eq!(k * taps.len(), b.words, "summed axis of a product");
+        assert!(b.n.is_multiple_of(self.0.lanes), "columns of a product");
+        assert!(a.values.len() >= extent(a.rows, farthest + k, a.ld), "rows of a product");
+        assert!(b.values.len() >= b.n.div_ceil(self.panel()) * self.panel() * b.words, "panels of a product");
+        let n_words = if out.bf16 { b.n / 2 } else { b.n };
+        assert!(n_words <= out.ld || a.rows == 1, "output rows of a product");
+        assert!(out.values.len() >= extent(a.rows, n_words, out.ld), "output of a product");
+        assert!(out.bias.is_none_or(|v| v.len() >= b.n), "bias of a product");
+        assert!(out.row_factor.is_none_or(|v| v.len() >= a.rows), "row factors of a product");
+        let null = core::ptr::null();
+        if a.format == Format::Int8 {
+            assert!(a.scale.len() >= a.rows && a.zero.len() >= a.rows, "row scales of a product");
+            assert!(b.scale.len() >= b.n && b.sum.len() >= b.n, "column scales of a product");
+        }
+        let (residual, ld_residual) = match out.residual {
+            Residual::None => (null, 0),
+            Residual::Rows(rows, ld) => {
+                assert!(rows.len() >= extent(a.rows, b.n, ld), "residual of a product");
+                (rows.as_ptr(), ld)
+            }
+        };
+        let gemm = Gemm {
+            a: a.values.as_ptr(),
+            lda: a.ld,
+            rows: a.rows,
+            taps: taps.as_ptr(),
+            tap_count: taps.len(),
+            k,
+            b: b.values.as_ptr(),
+            n: b.n,
+            row_scale: a.scale.as_ptr(),
+            row_zero: a.zero.as_ptr(),
+            column_scale: b.scale.as_ptr(),
+            column_sum: b.sum.as_ptr(),
+            row_factor: out.row_factor.map_or(null, <[f32]>::as_ptr),
+            bias: out.bias.map_or(null, <[f32]>::as_ptr),
+            residual,
+            ld_residual,
+            activation: out.activation,
+            out: out.values.as_mut_ptr(),
+            ldo: out.ld,
+            out_bf16: out.bf16,
+        };
+        // SAFETY: all extents were checked above; the table's instructions are there, or it would not have been chosen.
+        unsafe { self.0.gemm[a.format as usize](&gemm) }
+    }
+
+    /// Rows of f32, `ld` apart, normalised first if there is a norm and put through GELU if asked for, as rows of a
+    /// product in `format`, from row `first` of `words` on.
+    #[expect(clippy::too_many_arguments, reason = "one thing in several formats")]
+    pub(super) fn rows(
+        self,
+        format: Format,
+        src: &[f32],
+        ld: usize,
+        (rows, n): (usize, usize),
+        norm: Option<Norm<'_>>,
+        gelu: bool,
+        words: &mut Words<'_>,
+        first: usize,
+    ) {
+        let ld_dst = self.words(format, n);
+        let dst = &mut words.values[first * ld_dst..];
+        assert!(n <= MAX_ROW && n.is_multiple_of(self.0.lanes.max(4)), "length of a row");
+        assert!(src.len() >= extent(rows, n, ld), "rows to convert");
+        assert!(dst.len() >= rows * ld_dst, "words of the rows");
+        assert!(norm.is_none_or(|n_| n_.gamma.len() >= n && n_.beta.len() >= n), "parameters of the norm");
+        assert!(norm.is_some() || !gelu, "GELU follows a norm");
+        let mut scales = [core::ptr::null_mut(); 2];
+        if format == Format::Int8 {
+            let (scale, zero) = (&mut words.scale[first..], &mut words.zero[first..]);
+            assert!(scale.len() >= rows && zero.len() >= rows, "scales of the rows");
+            scales = [scale.as_mut_ptr(), zero.as_mut_ptr()];
+        }
+        let job = Rows {
+            src: src.as_ptr(),
+            ld_src: ld,
+            rows,
+            n,
+            gamma: norm.map_or(core::ptr::null(), |n| n.gamma.as_ptr()),
+            beta: norm.map_or(core::ptr::null(), |n| n.beta.as_ptr()),
+            epsilon: norm.map_or(0.0, |n| n.epsilon),
+            gelu,
+            dst: dst.as_mut_ptr(),
+            ld_dst,
+            scale: scales[0],
+            zero: scales[1],
+        };
+        // SAFETY: all extents were checked above.
+        unsafe { self.0.rows[format as usize](&job) }
+    }
+
+    /// LayerNorm in place.
+    pub(super) fn norm_in_place(self, values: &mut [f32], n: usize, norm: Norm<'_>) {
+        let rows = values.len() / n;
+        assert!(n <= MAX_ROW && n.is_multiple_of(self.0.lanes), "length of a row");
+        assert!(norm.gamma.len() >= n && norm.beta.len() >= n, "parameters of the norm");
+        let dst = values.as_mut_ptr();
+        let none = core::ptr::null_mut();
+        let job = Rows {
+            src: dst,
+            ld_src: n,
+            rows,
+            n,
+            gamma: norm.gamma.as_ptr(),
+            beta: norm.beta.as_ptr(),
+            epsilon: norm.epsilon,
+            gelu: false,
+            dst,
+            ld_dst: n,
+            scale: none,
+            zero: none,
+        };
+        // SAFETY: all extents were checked above; a value is read before its place is written.
+        unsafe { self.0.rows[0](&job) }
+    }
+
+    /// Size of a step and number of the step that is 0, of the 256 between two values.
+    pub(super) fn steps(self, least: f32, greatest: f32) -> (f32, f32) {
+        rows::steps(least, greatest)
+    }
+
+    /// Rows of `n` values in `format`; int8 with one scale and zero step for all.
+    pub(super) fn rows_with_scale(
+        self,
+        format: Format,
+        src: &[f32],
+        n: usize,
+        (scale, zero): (f32, f32),
+        words: &mut [f32],
+    ) {
+        let rows = src.len() / n;
+        if format != Format::Int8 {
+            let mut words = Words { values: words, scale: &mut [], zero: &mut [] };
+            return self.rows(format, src, n, (rows, n), None, false, &mut words, 0);
+        }
+        let ld_dst = self.words(Format::Int8, n);
+        assert!(n.is_multiple_of(self.0.lanes.max(4)) && words.len() >= rows * ld_dst, "words of the rows");
+        let (null, none) = (core::ptr::null(), core::ptr::null_mut());
+        let job = Rows {
+            src: src.as_ptr(),
+            ld_src: n,
+            rows,
+            n,
+            gamma: null,
+            beta: null,
+            epsilon: 0.0,
+            gelu: false,
+            dst: words.as_mut_ptr(),
+            ld_dst,
+            scale: none,
+            zero: none,
+        };
+        // SAFETY: all extents were checked above.
+        unsafe { (self.0.rows_with_scale)(&job, scale, zero) }
+    }
+
+    /// Exponentials of rows of scores less each row's greatest, as rows of a product in `format`; `sums` takes the
+    /// inverse of each row's sum.
+    pub(super) fn softmax<'a>(
+        self,
+        format: Format,
+        scores: &mut [f32],
+        n: usize,
+        words: &'a mut [f32],
+        sums: &mut [f32],
+        greatest: Option<&mut [f32]>,
+    ) -> Matrix<'a> {
+        let rows = scores.len() / n;
+        let ld_dst = self.words(format, n);
+        assert!(format != Format::Int8, "weights of a sum are floats");
+        assert!(n.is_multiple_of(self.0.lanes) && words.len() >= rows * ld_dst && sums.len() >= rows, "softmax");
+        assert!(greatest.as_ref().is_none_or(|g| g.len() >= rows), "softmax");
+        let invert = greatest.is_none();
+        let job = Softmax {
+            scores: scores.as_mut_ptr(),
+            ld: n,
+            rows,
+            n,
+            dst: words.as_mut_ptr(),
+            ld_dst,
+            greatest: greatest.map_or(core::ptr::null_mut(), <[f32]>::as_mut_ptr),
+            sum: sums.as_mut_ptr(),
+            invert,
+        };
+        // SAFETY: all extents were checked above.
+        unsafe { self.0.softmax[format as usize](&job) }
+        Matrix { format, values: words, ld: ld_dst, rows, words: ld_dst, scale: &[], zero: &[] }
+    }
+
+    /// Softmax over the tokens for each of 8 heads, in rows that hold 8 heads for each token.
+    pub(super) fn softmax_of_heads<'a>(
+        self,
+        format: Format,
+        scores: &mut [f32],
+        n: usize,
+        words: &'a mut [f32],
+    ) -> Matrix<'a> {
+        let rows = scores.len() / n;
+        let ld_dst = self.words(format, n);
+        assert!(format != Format::Int8, "weights of a sum are floats");
+        assert!(n.is_multiple_of(16) && n <= 512 && words.len() >= rows * ld_dst, "softmax");
+        let none = core::ptr::null_mut();
+        let scores = scores.as_mut_ptr();
+        let dst = words.as_mut_ptr();
+        let job = Softmax { scores, ld: n, rows, n, dst, ld_dst, greatest: none, sum: none, invert: false };
+        // SAFETY: all extents were checked above.
+        unsafe { self.0.softmax_of_heads[format as usize](&job) }
+        Matrix { format, values: words, ld: ld_dst, rows, words: ld_dst, scale: &[], zero: &[] }
+    }
+
+    /// Depthwise 3x3 convolution of one output row of `count` pixels, `ldo` apart. Each of `rows` begins one pixel to
+    /// the left of the first output's centre; `weights` are nine taps of all channels.
+    #[expect(clippy::too_many_arguments, reason = "a convolution has these")]
+    pub(super) fn depthwise(
+        self,
+        rows: [&[f32]; 3],
+        channels: usize,
+        stride: usize,
+        weights: &[f32],
+        bias: &[f32],
+        count: usize,
+        out: &mut [f32],
+        gelu: Gelu,
+    ) {
+        let needed = ((count - 1) * stride + 3) * channels;
+        assert!(rows.iter().all(|r| r.len() >= needed), "rows of a convolution");
+        assert!(channels.is_multiple_of(self.0.lanes), "channels of a convolution");
+        assert!(weights.len() >= 9 * channels && bias.len() >= channels, "weights of a convolution");
+        assert!(out.len() >= count * channels, "output of a convolution");
+        assert!(stride == 1 || stride == 2, "stride of a convolution");
+        let job = Depthwise {
+            rows: rows.map(<[f32]>::as_ptr),
+            channels,
+            weights: weights.as_ptr(),
+            bias: bias.as_ptr(),
+            count,
+            out: out.as_mut_ptr(),
+            ldo: channels,
+            gelu,
+        };
+        // SAFETY: all extents were checked above.
+        unsafe { self.0.depthwise[stride - 1](&job) }
+    }
+
+    /// Words that panels of a matrix (k, n) take.
+    pub(super) const fn panel_words(self, format: Format, k: usize, n: usize) -> usize {
+        self.words(format, k) * n.next_multiple_of(self.panel())
+    }
+
+    /// Panels that were packed into memory before: `n` columns of `k` values.
+    pub(super) fn panels(self, format: Format, values: &[f32], k: usize, n: usize) -> Panels<'_> {
+        Panels { format, values, words: self.words(format, k), n, scale: &[], sum: &[] }
+    }
+
+    /// Panels of a matrix of f32 whose rows run along the columns: (k, n), `ld` apart.
+    pub(super) fn pack_rows<'a>(
+        self,
+        format: Format,
+        src: &[f32],
+        ld: usize,
+        (k, n): (usize, usize),
+        panels: &'a mut [f32],
+    ) -> Panels<'a> {
+        assert!(src.len() >= extent(k, n, ld) && panels.len() >= self.panel_words(format, k, n), "panels");
+        assert!(format != Format::Int8, "panels of floats");
+        let job = Pack { src: src.as_ptr(), ld, k, n, dst: panels.as_mut_ptr() };
+        // SAFETY: all extents were checked above.
+        unsafe { self.0.pack_rows[format as usize](&job) }
+        Panels { format, values: panels, words: self.words(format, k), n, scale: &[], sum: &[] }
+    }
+
+    /// Panels of a matrix of f32 whose rows run along the summed axis: (n, k), `ld` apart.
+    pub(super) fn pack_columns<'a>(
+        self,
+        format: Format,
+        src: &[f32],
+        ld: usize,
+        (k, n): (usize, usize),
+        panels: &'a mut [f32],
+    ) -> Panels<'a> {
+        assert!(src.len() >= extent(n, k, ld) && panels.len() >= self.panel_words(format, k, n), "panels");
+        assert!(format != Format::Int8 && k <= 256 && k.is_multiple_of(self.0.lanes), "panels of floats");
+        let job = Pack { src: src.as_ptr(), ld, k, n, dst: panels.as_mut_ptr() };
+        // SAFETY: all extents were checked above.
+        unsafe { self.0.pack_columns[format as usize](&job) }
+        Panels { format, values: panels, words: self.words(format, k), n, scale: &[], sum: &[] }
+    }
+
+    /// The product of each row of `n` values with one vector.
+    pub(super) fn dot_rows(self, rows: &[f32], vector: &[f32], out: &mut [f32]) {
+        let n = vector.len();
+        assert!(n.is_multiple_of(self.0.lanes) && rows.len() >= out.len() * n, "rows of a product with a vector");
+        // SAFETY: all extents were checked above.
+        unsafe { (self.0.dot_rows)(rows.as_ptr(), out.len(), n, vector.as_ptr(), out.as_mut_ptr()) }
+    }
+}

@@ -1,0 +1,87 @@
+//! Bringing matrices into panels: the words of two vectors of columns, one step of the summed axis after another.
+
+use super::rows::BF16;
+use super::simd::Simd;
+
+/// A matrix of f32 on its way into panels.
+#[derive(Debug)]
+pub(super) struct Pack {
+    pub(super) src: *const f32,
+    pub(super) ld: usize,
+    /// Length of the summed axis; what it lacks to whole words is filled with zeros.
+    pub(super) k: usize,
+    /// Columns; what they lack to whole panels is filled with zeros.
+    pub(super) n: usize,
+    pub(super) dst: *mut f32,
+}
+
+/// Panels of a matrix whose rows run along the columns: (k, n).
+#[inline(always)]
+pub(super) unsafe fn rows<S: Simd, const FORMAT: u8>(p: &Pack) {
+    unsafe {
+        let width = 2 * S::LANES;
+        let words = if FORMAT == BF16 { p.k.div_ceil(2) } else { p.k };
+        let mut dst = p.dst;
+        for first in (0..p.n).step_by(width) {
+            let columns = width.min(p.n - first);
+            for word in 0..words {
+                if FORMAT == BF16 {
+                    let dst = dst.cast::<u16>();
+                    let even = p.src.add(2 * word * p.ld + first);
+                    let odd = if 2 * word + 1 < p.k { even.add(p.ld) } else { core::ptr::null() };
+                    // Both rows narrowed first, then interleaved: two passes that vectorise.
+                    let mut halves = [[0u16; 32]; 2];
+                    let mut buffer = [0.0f32; 32];
+                    core::ptr::copy_nonoverlapping(even, buffer.as_mut_ptr(), columns);
+                    for i in (0..width).step_by(S::LANES) {
+                        S::store_bf16(halves[0].as_mut_ptr().add(i), S::load(buffer.as_ptr().add(i)));
+                    }
+                    if !odd.is_null() {
+                        core::ptr::copy_nonoverlapping(odd, buffer.as_mut_ptr(), columns);
+                        for i in (0..width).step_by(S::LANES) {
+                            S::store_bf16(halves[1].as_mut_ptr().add(i), S::load(buffer.as_ptr().add(i)));
+                        }
+                    }
+                    for i in 0..width {
+                        *dst.add(2 * i) = halves[0][i];
+                        *dst.add(2 * i + 1) = halves[1][i];
+                    }
+                } else {
+                    core::ptr::copy_nonoverlapping(p.src.add(word * p.ld + first), dst, columns);
+                    core::ptr::write_bytes(dst.add(columns), 0, width - columns);
+                }
+                dst = dst.add(width);
+            }
+        }
+    }
+}
+
+/// Panels of a matrix whose rows run along the summed axis: (n, k).
+#[inline(always)]
+pub(super) unsafe fn columns<S: Simd, const FORMAT: u8>(p: &Pack) {
+    unsafe {
+        let width = 2 * S::LANES;
+        let words = if FORMAT == BF16 { p.k / 2 } else { p.k };
+        let mut buffer = [0u32; 256];
+        for first in (0..p.n).step_by(width) {
+            let dst = p.dst.add(first * words).cast::<u32>();
+            for column in 0..width {
+                let src = p.src.wrapping_add((first + column) * p.ld);
+                let from = if first + column >= p.n {
+                    buffer[..words].fill(0);
+                    buffer.as_ptr()
+                } else if FORMAT == BF16 {
+                    for i in (0..p.k).step_by(S::LANES) {
+                        S::store_bf16(buffer.as_mut_ptr().cast::<u16>().add(i), S::load(src.add(i)));
+                    }
+                    buffer.as_ptr()
+                } else {
+                    src.cast()
+                };
+                for word in 0..words {
+                    *dst.add(word * width + column) = *from.add(word);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! What happens to rows between the products: LayerNorm, conversion to a product's words, softmax.
+
+use super::MAX_ROW;
+use super::math::{exp, gelu, gelu_fast};
+use super::simd::Simd;
+
+/// Rows of f32 on their way into words.
+#[derive(Debug)]
+pub(super) struct Rows {
+    pub(super) src: *const f32,
+    pub(super) ld_src: usize,
+    pub(super) rows: usize,
+    /// Values of a row: a multiple of a vector's lanes, at most [`MAX_ROW`].
+    pub(super) n: usize,
+    /// LayerNorm before the conversion, unless `gamma` is null.
+    pub(super) gamma: *const f32,
+    pub(super) beta: *const f32,
+    pub(super) epsilon: f32,
+    /// GELU after the norm.
+    pub(super) gelu: bool,
+    pub(super) dst: *mut f32,
+    /// Words from a row to the next.
+    pub(super) ld_dst: usize,
+    /// For int8: the rows' scales, and what stands for zero.
+    pub(super) scale: *mut f32,
+    pub(super) zero: *mut f32,
+}
+
+/// Format of the words that rows become.
+pub(super) const F32: u8 = 0;
+pub(super) const BF16: u8 = 1;
+pub(super) const INT8: u8 = 2;
+
+#[inline(always)]
+pub(super) unsafe fn rows<S: Simd, const FORMAT: u8>(j: &Rows) {
+    unsafe {
+        let mut buffer = [0.0f32; MAX_ROW];
+        for row in 0..j.rows {
+            let mut src = j.src.add(row * j.ld_src);
+            let dst = j.dst.add(row * j.ld_dst);
+            if !j.gamma.is_null() {
+                let to = if FORMAT == F32 { dst } else { buffer.as_mut_ptr() };
+                normalize::<S, FORMAT>(j, src, to);
+                src = to;
+            }
+            match FORMAT {
+                BF16 => {
+                    for i in (0..j.n).step_by(S::LANES) {
+                        S::store_bf16(dst.cast::<u16>().add(i), S::load(src.add(i)));
+                    }
+                }
+                INT8 => {
+                    let (scale, zero) = quantize::<S>(src, j.n, dst.cast());
+                    *j.scale.add(row) = scale;
+                    *j.zero.add(row) = zero;
+                }
+                _ => {
+                    if j.gamma.is_null() {
+                        core::ptr::copy(src, dst, j.n);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn normalize<S: Simd, const FORMAT: u8>(j: &Rows, src: *const f32, dst: *mut f32) {
+    unsafe {
+        let mut sum = S::splat(0.0);
+        for i in (0..j.n).step_by(S::LANES) {
+            sum = S::add(sum, S::load(src.add(i)));
+        }
+        let mean = S::splat(S::sum(sum) / j.n as f32);
+        let mut squares = S::splat(0.0);
+        for i in (0..j.n).step_by(S::LANES) {
+            let d = S::sub(S::load(src.add(i)), mean);
+            squares = S::fma(d, d, squares);
+        }
+        let factor = S::splat(1.0 / (S::sum(squares) / j.n as f32 + j.epsilon).sqrt());
+        for i in (0..j.n).step_by(S::LANES) {
+            let d = S::mul(S::sub(S::load(src.add(i)), mean), factor);
+            let mut y = S::fma(d, S::load(j.gamma.add(i)), S::load(j.beta.add(i)));
+            if j.gelu {
+                y = if FORMAT == F32 { gelu::<S>(y) } else { gelu_fast::<S>(y) };
+            }
+            S::store(dst.add(i), y);
+        }
+    }
+}
+
+/// Rounds a row to 256 steps between its least and its greatest value, of which 0 is one.
+#[inline(always)]
+unsafe fn quantize<S: Simd>(src: *const f32, n: usize, dst: *mut u8) -> (f32, f32) {
+    unsafe {
+        let (mut least, mut greatest) = (S::splat(0.0), S::splat(0.0));
+        for i in (0..n).step_by(S::LANES) {
+            let v = S::load(src.add(i));
+            least = S::min(least, v);
+            greatest = S::max(greatest, v);
+        }
+        let (scale, zero) = steps(S::least(least), S::greatest(greatest));
+        store_steps::<S>(src, n, scale, zero, dst);
+        (scale, zero - S::INT8_OFFSET as f32)
+    }
+}
+
+/// Size of a step, and the number of the step that is 0, for values in a range.
+pub(super) fn steps(least: f32, greatest: f32) -> (f32, f32) {
+    let scale = (greatest - least) / 255.0;
+    let scale = if scale > 0.0 && scale.is_finite() { scale } else { 1.0 };
+    (scale, (-least / scale).round_ties_even().clamp(0.0, 255.0))
+}
+
+#[inline(always)]
+pub(super) unsafe fn store_steps<S: Simd>(src: *const f32, n: usize, scale: f32, zero: f32, dst: *mut u8) {
+    unsafe {
+        let offset = S::INT8_OFFSET as f32;
+        let (inverse, shift) = (S::splat(1.0 / scale), S::splat(zero - offset));
+        let (low, high) = (S::splat(-offset), S::splat(255.0 - offset));
+        let width = 4 / S::INT8_PER_WORD;
+        for i in (0..n).step_by(S::LANES) {
+            let v = S::fma(S::load(src.add(i)), inverse, shift);
+            S::store_int8(dst.add(i * width), S::round(S::min(S::max(v, low), high)));
+        }
+    }
+}
+
+/// Rows to whole words of int8 with one scale for all of them.
+#[inline(always)]
+pub(super) unsafe fn rows_with_scale<S: Simd>(j: &Rows, scale: f32, zero: f32) {
+    unsafe {
+        for row in 0..j.rows {
+            store_steps::<S>(j.src.add(row * j.ld_src), j.n, scale, zero, j.dst.add(row * j.ld_dst).cast());
+        }
+    }
+}
+
+/// Rows of scores on their way into weights of a sum.
+#[derive(Debug)]
+pub(super) struct Softmax {
+    pub(super) scores: *mut f32,
+    pub(super) ld: usize,
+    pub(super) rows: usize,
+    /// Scores of a row, a multiple of a vector's lanes; those that don't count hold a large negative number.
+    pub(super) n: usize,
+    /// Words of the exponentials of the scores less the row's greatest.
+    pub(super) dst: *mut f32,
+    pub(super) ld_dst: usize,
+    /// The row's greatest score; may be null.
+    pub(super) greatest: *mut f32,
+    /// The row's sum, or its inverse if `invert`.
+    pub(super) sum: *mut f32,
+    pub(super) invert: bool,
+}
+
+#[inline(always)]
+pub(super) unsafe fn softmax<S: Simd, const FORMAT: u8>(j: &Softmax) {
+    unsafe {
+        for row in 0..j.rows {
+            let src = j.scores.add(row * j.ld);
+            let dst = j.dst.add(row * j.ld_dst);
+            let mut greatest = S::load(src);
+            for i in (0..j.n).step_by(S::LANES) {
+                greatest = S::max(greatest, S::load(src.add(i)));
+            }
+            let greatest = S::greatest(greatest);
+            let shift = S::splat(greatest);
+            let mut sum = S::splat(0.0);
+            for i in (0..j.n).step_by(S::LANES) {
+                let e = exp::<S>(S::sub(S::load(src.add(i)), shift));
+                sum = S::add(sum, e);
+                if FORMAT == BF16 {
+                    S::store_bf16(dst.cast::<u16>().add(i), e);
+                } else {
+                    S::store(dst.add(i), e);
+                }
+            }
+            let sum = S::sum(sum);
+            *j.sum.add(row) = if j.invert { 1.0 / sum } else { sum };
+            if !j.greatest.is_null() {
+                *j.greatest.add(row) = greatest;
+            }
+        }
+    }
+}
+
+/// Softmax over `tokens` for each of 8 heads, in rows that hold 8 heads for each token; written normalised.
+#[inline(always)]
+pub(super) unsafe fn softmax_of_heads<S: Simd, const FORMAT: u8>(j: &Softmax) {
+    unsafe {
+        let mut e = [[0.0f32; 8]; 64];
+        let tokens = j.n / 8;
+        for row in 0..j.rows {
+            let src = j.scores.add(row * j.ld).cast::<[f32; 8]>();
+            let mut greatest = *src;
+            for t in 1..tokens {
+                let s = *src.add(t);
+                for h in 0..8 {
+                    greatest[h] = if s[h] > greatest[h] { s[h] } else { greatest[h] };
+                }
+            }
+            for (t, e) in e[..tokens].iter_mut().enumerate() {
+                let s = *src.add(t);
+                for h in 0..8 {
+                    e[h] = s[h] - greatest[h];
+                }
+            }
+            let flat = e.as_mut_ptr().cast::<f32>();
+            for i in (0..j.n).step_by(S::LANES) {
+                S::store(flat.add(i), exp::<S>(S::load(flat.add(i))));
+            }
+            let mut sum = [0.0f32; 8];
+            for e in &e[..tokens] {
+                for h in 0..8 {
+                    sum[h] += e[h];
+                }
+            }
+            for sum in &mut sum {
+                *sum = 1.0 / *sum;
+            }
+            for e in &mut e[..tokens] {
+                for h in 0..8 {
+                    e[h] *= sum[h];
+                }
+            }
+            let dst = j.dst.add(row * j.ld_dst);
+            for i in (0..j.n).step_by(S::LANES) {
+                if FORMAT == BF16 {
+                    S::store_bf16(dst.cast::<u16>().add(i), S::load(flat.add(i)));
+                } else {
+                    S::store(dst.add(i), S::load(flat.add(i)));
+                }
+            }
+        }
+    }
+}
+
+/// Sums of `n` products of each row with one vector.
+#[inline(always)]
+pub(super) unsafe fn dot_rows<S: Simd>(rows: *const f32, count: usize, n: usize, vector: *const f32, out: *mut f32) {
+    unsafe {
+        for row in 0..count {
+            let mut sum = S::splat(0.0);
+            for i in (0..n).step_by(S::LANES) {
+                sum = S::fma(S::load(rows.add(row * n + i)), S::load(vector.add(i)), sum);
+            }
+            *out.add(row) = S::sum(sum);
+        }
+    }
+}

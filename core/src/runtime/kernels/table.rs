@@ -1,0 +1,138 @@
+//! One set of kernels for each set of instructions.
+
+use super::depthwise::{self, Depthwise};
+use super::gemm::{self, DotBf16, DotF32, DotInt8, Gemm};
+use super::pack::{self, Pack};
+use super::portable::Portable;
+use super::rows::{self, BF16, F32, INT8, Rows, Softmax};
+use super::simd::Simd;
+
+/// The kernels of one set of instructions, and what callers must know of its vectors.
+#[derive(Debug)]
+pub(super) struct Table {
+    pub(super) name: &'static str,
+    /// Whether this CPU has the instructions.
+    pub(super) runs: fn() -> bool,
+    pub(super) lanes: usize,
+    pub(super) int8_per_word: usize,
+    pub(super) int8_offset: i32,
+    /// Whether a product in bf16 is faster than one in f32.
+    pub(super) fast_bf16: bool,
+    /// Each array: f32, bf16, int8.
+    pub(super) gemm: [unsafe fn(&Gemm); 3],
+    pub(super) rows: [unsafe fn(&Rows); 3],
+    pub(super) rows_with_scale: unsafe fn(&Rows, f32, f32),
+    /// f32, bf16; so are the arrays below.
+    pub(super) softmax: [unsafe fn(&Softmax); 2],
+    pub(super) softmax_of_heads: [unsafe fn(&Softmax); 2],
+    /// Stride 1, stride 2.
+    pub(super) depthwise: [unsafe fn(&Depthwise); 2],
+    pub(super) pack_rows: [unsafe fn(&Pack); 2],
+    pub(super) pack_columns: [unsafe fn(&Pack); 2],
+    pub(super) dot_rows: unsafe fn(*const f32, usize, usize, *const f32, *mut f32),
+}
+
+/// A kernel of generic code, compiled for the instructions named.
+macro_rules! kernel {
+    ([$($feature:literal)*] ($($argument:ident: $kind:ty),*) $body:expr) => {{
+        $(#[target_feature(enable = $feature)])*
+        unsafe fn kernel($($argument: $kind),*) {
+            // SAFETY: the caller's; the instructions are those of this function.
+            unsafe { $body }
+        }
+        kernel
+    }};
+}
+
+macro_rules! table {
+    ($(#[$meta:meta])* $table:ident: $name:literal, $simd:ty, $features:tt, if $runs:expr, fast_bf16: $fast_bf16:literal) => {
+        $(#[$meta])*
+        pub(super) static $table: Table = Table {
+            name: $name,
+            runs: || $runs,
+            lanes: <$simd>::LANES,
+            int8_per_word: <$simd>::INT8_PER_WORD,
+            int8_offset: <$simd>::INT8_OFFSET,
+            fast_bf16: $fast_bf16,
+            gemm: [
+                kernel!($features (g: &Gemm) gemm::run::<$simd, DotF32>(g)),
+                kernel!($features (g: &Gemm) gemm::run::<$simd, DotBf16>(g)),
+                kernel!($features (g: &Gemm) gemm::run::<$simd, DotInt8>(g)),
+            ],
+            rows: [
+                kernel!($features (r: &Rows) rows::rows::<$simd, F32>(r)),
+                kernel!($features (r: &Rows) rows::rows::<$simd, BF16>(r)),
+                kernel!($features (r: &Rows) rows::rows::<$simd, INT8>(r)),
+            ],
+            rows_with_scale: kernel!($features (r: &Rows, scale: f32, zero: f32) rows::rows_with_scale::<$simd>(r, scale, zero)),
+            softmax: [
+                kernel!($features (s: &Softmax) rows::softmax::<$simd, F32>(s)),
+                kernel!($features (s: &Softmax) rows::softmax::<$simd, BF16>(s)),
+            ],
+            softmax_of_heads: [
+                kernel!($features (s: &Softmax) rows::softmax_of_heads::<$simd, F32>(s)),
+                kernel!($features (s: &Softmax) rows::softmax_of_heads::<$simd, BF16>(s)),
+            ],
+            depthwise: [
+                kernel!($features (d: &Depthwise) depthwise::run::<$simd, 1>(d)),
+                kernel!($features (d: &Depthwise) depthwise::run::<$simd, 2>(d)),
+            ],
+            pack_rows: [
+                kernel!($features (p: &Pack) pack::rows::<$simd, F32>(p)),
+                kernel!($features (p: &Pack) pack::rows::<$simd, BF16>(p)),
+            ],
+            pack_columns: [
+                kernel!($features (p: &Pack) pack::columns::<$simd, F32>(p)),
+                kernel!($features (p: &Pack) pack::columns::<$simd, BF16>(p)),
+            ],
+            dot_rows: kernel!($features (rows: *const f32, count: usize, n: usize, vector: *const f32, out: *mut f32)
+                rows::dot_rows::<$simd>(rows, count, n, vector, out)),
+        };
+    };
+}
+
+table!(PORTABLE: "portable", Portable, [], if true, fast_bf16: false);
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::is_x86_feature_detected;
+
+    use super::*;
+    use crate::runtime::kernels::x86::{Avx2, Avx512};
+
+    fn avx2() -> bool {
+        is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
+    }
+
+    fn avx512() -> bool {
+        avx2()
+            && is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512vl")
+    }
+
+    fn avx512vnni() -> bool {
+        avx512() && is_x86_feature_detected!("avx512vnni")
+    }
+
+    table!(AVX2: "avx2", Avx2<false>, ["avx2" "fma"], if avx2(), fast_bf16: false);
+    table!(AVX_VNNI: "avx-vnni", Avx2<true>, ["avx2" "fma" "avxvnni"],
+        if avx2() && is_x86_feature_detected!("avxvnni"), fast_bf16: false);
+    table!(AVX512: "avx512", Avx512<false, false>, ["avx512f" "avx512bw" "avx512dq" "avx512vl" "fma"],
+        if avx512(), fast_bf16: false);
+    table!(AVX512_VNNI: "avx512-vnni", Avx512<true, false>,
+        ["avx512f" "avx512bw" "avx512dq" "avx512vl" "fma" "avx512vnni"], if avx512vnni(), fast_bf16: false);
+    table!(AVX512_BF16: "avx512-bf16", Avx512<true, true>,
+        ["avx512f" "avx512bw" "avx512dq" "avx512vl" "fma" "avx512vnni" "avx512bf16"],
+        if avx512vnni() && is_x86_feature_detected!("avx512bf16"), fast_bf16: true);
+}
+
+/// All tables of this architecture, the fastest first.
+#[cfg(target_arch = "x86_64")]
+pub(super) static TABLES: [&Table; 6] =
+    [&x86::AVX512_BF16, &x86::AVX512_VNNI, &x86::AVX512, &x86::AVX_VNNI, &x86::AVX2, &PORTABLE];
+
+/// All tables of this architecture, the fastest first.
+#[cfg(not(target_arch = "x86_64"))]
+pub(super) static TABLES: [&Table; 1] = [&PORTABLE];

@@ -1,0 +1,280 @@
+//! Vectors of x86-64.
+
+use core::arch::x86_64::*;
+
+use super::simd::Simd;
+
+/// AVX-512 (F, BW, DQ, VL), with the 8-bit and the 16-bit products where the CPU has them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Avx512<const VNNI: bool, const BF16: bool>;
+
+impl<const VNNI: bool, const BF16: bool> Simd for Avx512<VNNI, BF16> {
+    type F = __m512;
+    type I = __m512i;
+    const LANES: usize = 16;
+    const ROWS: usize = 12;
+    const INT8_PER_WORD: usize = if VNNI { 4 } else { 2 };
+    const INT8_OFFSET: i32 = 0;
+
+    #[inline(always)]
+    unsafe fn splat(v: f32) -> __m512 {
+        unsafe { _mm512_set1_ps(v) }
+    }
+    #[inline(always)]
+    unsafe fn load(p: *const f32) -> __m512 {
+        unsafe { _mm512_loadu_ps(p) }
+    }
+    #[inline(always)]
+    unsafe fn store(p: *mut f32, v: __m512) {
+        unsafe { _mm512_storeu_ps(p, v) }
+    }
+    #[inline(always)]
+    unsafe fn add(a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_add_ps(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn sub(a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_sub_ps(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn mul(a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_mul_ps(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn min(a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_min_ps(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn max(a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_max_ps(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn fma(a: __m512, b: __m512, c: __m512) -> __m512 {
+        unsafe { _mm512_fmadd_ps(a, b, c) }
+    }
+    #[inline(always)]
+    unsafe fn sum(v: __m512) -> f32 {
+        unsafe { _mm512_reduce_add_ps(v) }
+    }
+    #[inline(always)]
+    unsafe fn least(v: __m512) -> f32 {
+        unsafe { _mm512_reduce_min_ps(v) }
+    }
+    #[inline(always)]
+    unsafe fn greatest(v: __m512) -> f32 {
+        unsafe { _mm512_reduce_max_ps(v) }
+    }
+    #[inline(always)]
+    unsafe fn round(v: __m512) -> __m512i {
+        unsafe { _mm512_cvtps_epi32(v) }
+    }
+    #[inline(always)]
+    unsafe fn to_float(v: __m512i) -> __m512 {
+        unsafe { _mm512_cvtepi32_ps(v) }
+    }
+    #[inline(always)]
+    unsafe fn exp2(v: __m512i) -> __m512 {
+        unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<23>(_mm512_add_epi32(v, _mm512_set1_epi32(127)))) }
+    }
+    #[inline(always)]
+    unsafe fn load_words(p: *const f32) -> __m512i {
+        unsafe { _mm512_loadu_si512(p.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn splat_word(p: *const f32) -> __m512i {
+        unsafe { _mm512_set1_epi32(p.cast::<i32>().read()) }
+    }
+    #[inline(always)]
+    unsafe fn zero_words() -> __m512i {
+        unsafe { _mm512_setzero_si512() }
+    }
+    #[inline(always)]
+    unsafe fn dot_f32(sum: __m512, a: __m512i, b: __m512i) -> __m512 {
+        unsafe { _mm512_fmadd_ps(_mm512_castsi512_ps(a), _mm512_castsi512_ps(b), sum) }
+    }
+    #[inline(always)]
+    unsafe fn dot_bf16(sum: __m512, a: __m512i, b: __m512i) -> __m512 {
+        unsafe {
+            if BF16 {
+                return _mm512_dpbf16_ps(sum, core::mem::transmute(a), core::mem::transmute(b));
+            }
+            let high = _mm512_set1_epi32(0xffff_0000u32.cast_signed());
+            let float = |v| _mm512_castsi512_ps(v);
+            let odd = _mm512_fmadd_ps(float(_mm512_and_si512(a, high)), float(_mm512_and_si512(b, high)), sum);
+            _mm512_fmadd_ps(float(_mm512_slli_epi32::<16>(a)), float(_mm512_slli_epi32::<16>(b)), odd)
+        }
+    }
+    #[inline(always)]
+    unsafe fn dot_int8(sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
+        unsafe {
+            if VNNI { _mm512_dpbusd_epi32(sum, a, b) } else { _mm512_add_epi32(sum, _mm512_madd_epi16(a, b)) }
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_bf16(p: *mut u16, v: __m512) {
+        unsafe {
+            let narrow = if BF16 {
+                core::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(v))
+            } else {
+                let bits = _mm512_castps_si512(v);
+                let odd = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
+                let rounded = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+                _mm512_cvtepi32_epi16(_mm512_srli_epi32::<16>(rounded))
+            };
+            _mm256_storeu_si256(p.cast(), narrow);
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_int8(p: *mut u8, v: __m512i) {
+        unsafe {
+            if VNNI {
+                _mm_storeu_si128(p.cast(), _mm512_cvtepi32_epi8(v));
+            } else {
+                _mm256_storeu_si256(p.cast(), _mm512_cvtepi32_epi16(v));
+            }
+        }
+    }
+}
+
+/// AVX2 and FMA, with the 8-bit product (AVX-VNNI) where the CPU has it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Avx2<const VNNI: bool>;
+
+impl<const VNNI: bool> Simd for Avx2<VNNI> {
+    type F = __m256;
+    type I = __m256i;
+    const LANES: usize = 8;
+    const ROWS: usize = 6;
+    const INT8_PER_WORD: usize = if VNNI { 4 } else { 2 };
+    const INT8_OFFSET: i32 = 0;
+
+    #[inline(always)]
+    unsafe fn splat(v: f32) -> __m256 {
+        unsafe { _mm256_set1_ps(v) }
+    }
+    #[inline(always)]
+    unsafe fn load(p: *const f32) -> __m256 {
+        unsafe { _mm256_loadu_ps(p) }
+    }
+    #[inline(always)]
+    unsafe fn store(p: *mut f32, v: __m256) {
+        unsafe { _mm256_storeu_ps(p, v) }
+    }
+    #[inline(always)]
+    unsafe fn add(a: __m256, b: __m256) -> __m256 {
+        unsafe { _mm256_add_ps(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn sub(a: __m256, b: __m256) -> __m256 {
+        unsafe { _mm256_sub_ps(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn mul(a: __m256, b: __m256) -> __m256 {
+        unsafe { _mm256_mul_ps(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn min(a: __m256, b: __m256) -> __m256 {
+        unsafe { _mm256_min_ps(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn max(a: __m256, b: __m256) -> __m256 {
+        unsafe { _mm256_max_ps(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn fma(a: __m256, b: __m256, c: __m256) -> __m256 {
+        unsafe { _mm256_fmadd_ps(a, b, c) }
+    }
+    #[inline(always)]
+    unsafe fn sum(v: __m256) -> f32 {
+        unsafe {
+            let v = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
+            let v = _mm_add_ps(v, _mm_movehl_ps(v, v));
+            _mm_cvtss_f32(_mm_add_ss(v, _mm_movehdup_ps(v)))
+        }
+    }
+    #[inline(always)]
+    unsafe fn least(v: __m256) -> f32 {
+        unsafe {
+            let v = _mm_min_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
+            let v = _mm_min_ps(v, _mm_movehl_ps(v, v));
+            _mm_cvtss_f32(_mm_min_ss(v, _mm_movehdup_ps(v)))
+        }
+    }
+    #[inline(always)]
+    unsafe fn greatest(v: __m256) -> f32 {
+        unsafe {
+            let v = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
+            let v = _mm_max_ps(v, _mm_movehl_ps(v, v));
+            _mm_cvtss_f32(_mm_max_ss(v, _mm_movehdup_ps(v)))
+        }
+    }
+    #[inline(always)]
+    unsafe fn round(v: __m256) -> __m256i {
+        unsafe { _mm256_cvtps_epi32(v) }
+    }
+    #[inline(always)]
+    unsafe fn to_float(v: __m256i) -> __m256 {
+        unsafe { _mm256_cvtepi32_ps(v) }
+    }
+    #[inline(always)]
+    unsafe fn exp2(v: __m256i) -> __m256 {
+        unsafe { _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_add_epi32(v, _mm256_set1_epi32(127)))) }
+    }
+    #[inline(always)]
+    unsafe fn load_words(p: *const f32) -> __m256i {
+        unsafe { _mm256_loadu_si256(p.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn splat_word(p: *const f32) -> __m256i {
+        unsafe { _mm256_set1_epi32(p.cast::<i32>().read()) }
+    }
+    #[inline(always)]
+    unsafe fn zero_words() -> __m256i {
+        unsafe { _mm256_setzero_si256() }
+    }
+    #[inline(always)]
+    unsafe fn dot_f32(sum: __m256, a: __m256i, b: __m256i) -> __m256 {
+        unsafe { _mm256_fmadd_ps(_mm256_castsi256_ps(a), _mm256_castsi256_ps(b), sum) }
+    }
+    #[inline(always)]
+    unsafe fn dot_bf16(sum: __m256, a: __m256i, b: __m256i) -> __m256 {
+        unsafe {
+            let high = _mm256_set1_epi32(0xffff_0000u32.cast_signed());
+            let float = |v| _mm256_castsi256_ps(v);
+            let odd = _mm256_fmadd_ps(float(_mm256_and_si256(a, high)), float(_mm256_and_si256(b, high)), sum);
+            _mm256_fmadd_ps(float(_mm256_slli_epi32::<16>(a)), float(_mm256_slli_epi32::<16>(b)), odd)
+        }
+    }
+    #[inline(always)]
+    unsafe fn dot_int8(sum: __m256i, a: __m256i, b: __m256i) -> __m256i {
+        unsafe {
+            if VNNI { _mm256_dpbusd_avx_epi32(sum, a, b) } else { _mm256_add_epi32(sum, _mm256_madd_epi16(a, b)) }
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_bf16(p: *mut u16, v: __m256) {
+        unsafe {
+            let bits = _mm256_castps_si256(v);
+            let odd = _mm256_and_si256(_mm256_srli_epi32::<16>(bits), _mm256_set1_epi32(1));
+            let rounded = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+            _mm_storeu_si128(p.cast(), narrow(_mm256_srli_epi32::<16>(rounded)));
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_int8(p: *mut u8, v: __m256i) {
+        unsafe {
+            let halves = narrow(v);
+            if VNNI {
+                _mm_storel_epi64(p.cast(), _mm_packus_epi16(halves, halves));
+            } else {
+                _mm_storeu_si128(p.cast(), halves);
+            }
+        }
+    }
+}
+
+/// Lanes of 0 to 65535 to 16 bits.
+#[inline(always)]
+unsafe fn narrow(v: __m256i) -> __m128i {
+    unsafe { _mm_packus_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256::<1>(v)) }
+}

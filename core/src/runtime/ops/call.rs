@@ -1,0 +1,139 @@
+//! A call of one of our functions, as tract holds it between reading the file and building the block.
+
+use std::prelude::v1::*;
+
+use tract_core::internal::*;
+use tract_onnx::Onnx;
+use tract_onnx::model::ParsingContext;
+use tract_onnx::pb::NodeProto;
+use tract_onnx::tract_hir::internal::{
+    Expansion, InferenceOp, InferenceResult, IntoExp, Solver, TensorProxy, expand,
+};
+
+/// The functions that run fused, and the number of their outputs' sizes.
+pub(crate) const FUNCTIONS: [&str; 16] = [
+    "PatchEmbed",
+    "MbConv",
+    "PatchMerging",
+    "WindowAttention",
+    "LocalConv",
+    "Mlp",
+    "Neck",
+    "ImageTokens",
+    "BoxTokens",
+    "FirstSelfAttention",
+    "SelfAttention",
+    "TokenToImage",
+    "ImageToToken",
+    "TokenMlp",
+    "MaskHead",
+    "IouHead",
+];
+
+/// One call: the function's name and the attributes that are lists of integers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Call {
+    pub(crate) function: String,
+    attributes: Vec<(String, Vec<i64>)>,
+}
+
+/// Lets tract read the calls.
+pub(crate) fn register(onnx: &mut Onnx) {
+    for function in FUNCTIONS {
+        onnx.op_register.insert(function, parse);
+    }
+}
+
+fn parse(_: &ParsingContext<'_>, node: &NodeProto) -> TractResult<(Box<dyn InferenceOp>, Vec<String>)> {
+    let attribute = |a: &tract_onnx::pb::AttributeProto| {
+        (a.name.clone(), if a.ints.is_empty() { vec![a.i] } else { a.ints.clone() })
+    };
+    let attributes = node.attribute.iter().map(attribute).collect();
+    Ok((expand(Call { function: node.op_type.clone(), attributes }), vec![]))
+}
+
+impl Call {
+    /// An attribute's integers.
+    pub(crate) fn attribute(&self, name: &str) -> TractResult<&[i64]> {
+        let found = self.attributes.iter().find(|(n, _)| n == name);
+        found.map(|(_, v)| v.as_slice()).with_context(|| format!("{}: attribute {name} is missing", self.function))
+    }
+
+    /// The output's shape for inputs of these shapes.
+    fn shape(&self, inputs: &[TVec<TDim>]) -> TractResult<TVec<TDim>> {
+        let size = |input: usize, axis: usize| -> TractResult<TDim> {
+            let shape = inputs.get(input).with_context(|| format!("{}: input {input} is missing", self.function))?;
+            let size = shape.get(axis);
+            size.cloned().with_context(|| format!("{}: input {input} has no axis {axis}", self.function))
+        };
+        Ok(match self.function.as_str() {
+            "PatchEmbed" => tvec![size(0, 0)?, size(0, 2)?, size(0, 3)?, size(3, 0)?],
+            "PatchMerging" => {
+                let strides = self.attribute("strides")?;
+                ensure!(strides.iter().all(|s| (1..=2).contains(s)) && strides.len() == 2, "strides {strides:?}");
+                let part = |axis: usize| Ok::<_, TractError>(size(0, axis)?.divceil(strides[axis - 1] as usize));
+                tvec![size(0, 0)?, part(1)?, part(2)?, size(5, 0)?]
+            }
+            "Neck" => tvec![size(0, 0)?, size(4, 0)?, size(0, 1)?, size(0, 2)?],
+            "ImageTokens" => tvec![size(0, 0)?, size(0, 2)? * size(0, 3)?, size(0, 1)?],
+            "BoxTokens" => tvec![size(0, 0)?, size(2, 1)? + size(3, 1)?, size(2, 2)?],
+            "ImageToToken" => tvec![size(0, 0)?, size(2, 1)?, size(2, 2)?],
+            "MaskHead" => {
+                let cells = size(1, 1)?.to_usize()?;
+                let side = 4 * cells.isqrt();
+                ensure!(side * side == 16 * cells, "{cells} image tokens are no square");
+                tvec![size(0, 0)?, side.to_dim(), side.to_dim()]
+            }
+            "IouHead" => tvec![size(0, 0)?],
+            _ => inputs.first().with_context(|| format!("{}: no input", self.function))?.clone(),
+        })
+    }
+}
+
+impl Expansion for Call {
+    fn name(&self) -> StaticName {
+        self.function.clone().into()
+    }
+
+    fn rules<'r, 'p: 'r, 's: 'r>(
+        &'s self,
+        s: &mut Solver<'r>,
+        inputs: &'p [TensorProxy],
+        outputs: &'p [TensorProxy],
+    ) -> InferenceResult {
+        s.equals(&outputs[0].datum_type, f32::datum_type())?;
+        let shapes: Vec<_> = inputs.iter().map(|i| (&i.shape).bex()).collect();
+        s.given_all(shapes, move |s, shapes| {
+            let shapes: Vec<TVec<TDim>> = shapes.into_iter().collect();
+            s.equals(&outputs[0].shape, self.shape(&shapes)?)
+        })
+    }
+
+    fn wire(&self, name: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
+        model.wire_node(name, self.clone(), inputs)
+    }
+}
+
+impl Op for Call {
+    fn name(&self) -> StaticName {
+        self.function.clone().into()
+    }
+    op_as_typed_op!();
+}
+
+impl EvalOp for Call {
+    op_out_of_plan!();
+
+    fn eval(&self, _: &EvalContext, _: TVec<TValue>) -> TractResult<TVec<TValue>> {
+        // Calls are replaced by blocks before anything runs; tract tries this one when all inputs are constants.
+        bail!("{}: not built yet", self.function)
+    }
+}
+
+impl TypedOp for Call {
+    fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
+        let shapes: Vec<TVec<TDim>> = inputs.iter().map(|f| f.shape.to_tvec()).collect();
+        Ok(tvec!(f32::fact(self.shape(&shapes)?)))
+    }
+    as_op!();
+}

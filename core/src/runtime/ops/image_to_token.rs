@@ -1,0 +1,138 @@
+//! The image attends to the tokens: attention, residual, LayerNorm.
+
+use std::prelude::v1::*;
+
+use tract_core::internal::*;
+
+use super::cross_attention::{HEADS, HeadsOut, Sizes, sum};
+use super::{Block, LAYER_NORM_EPS, Linear, Params};
+use crate::runtime::kernels::{Format, Kernels, Norm, Output, Residual, Scratch, Tiles, Words};
+use crate::runtime::workers::Workers;
+
+/// Cells of a tile.
+const CELLS: usize = 64;
+/// A score that no other comes near: its exponential is 0.
+const NEVER: f32 = -1e30;
+
+#[derive(Debug)]
+pub(super) struct ImageToToken {
+    kernels: Kernels,
+    format: Format,
+    s: Sizes,
+    positions: Vec<f32>,
+    query: HeadsOut,
+    query_bias: Vec<f32>,
+    key: Linear,
+    value: Linear,
+    out: HeadsOut,
+    out_bias: Vec<f32>,
+    norm: [Vec<f32>; 2],
+}
+
+impl ImageToToken {
+    pub(super) fn new(p: &Params<'_>) -> TractResult<Self> {
+        let s = Sizes::new(p)?;
+        let (key, value) = (p.linear(6, p.settings.attention)?, p.linear(8, p.settings.attention)?);
+        for linear in [&key, &value] {
+            ensure!(linear.k == s.channels && linear.n == s.inner(), "channels of keys and values");
+        }
+        Ok(Self {
+            kernels: p.settings.kernels,
+            format: p.settings.attention,
+            s,
+            positions: p.values(3, &[1, s.cells, s.channels])?,
+            query: HeadsOut::transposed(p, 4, s)?,
+            query_bias: p.values(5, &[s.inner()])?,
+            key,
+            value,
+            out: HeadsOut::straight(p, 10, s)?,
+            out_bias: p.values(11, &[s.channels])?,
+            norm: p.norm(12, s.channels)?,
+        })
+    }
+
+    /// What a box's tokens are to the image: panels of keys, panels of values, a bias for each score.
+    fn sizes(&self) -> [usize; 3] {
+        let keys = self.kernels.panel_words(Format::F32, self.s.channels, self.s.columns);
+        let values = self.kernels.panel_words(Format::F32, self.s.columns, self.s.channels);
+        [keys, values, self.s.columns]
+    }
+
+    fn record(&self) -> usize {
+        Scratch::needed(&self.sizes())
+    }
+}
+
+impl Block for ImageToToken {
+    fn scratch(&self) -> usize {
+        let s = &self.s;
+        let once = Scratch::needed(&[s.tokens * s.channels, s.tokens * s.inner(), s.columns * s.channels])
+            + Words::len(s.tokens, s.channels);
+        let tile = Scratch::needed(&[CELLS * s.channels, CELLS * s.columns, CELLS * s.columns])
+            + Words::len(CELLS, s.channels);
+        once.max(tile)
+    }
+
+    fn shared(&self, batch: usize) -> usize {
+        batch * self.record()
+    }
+
+    fn run(&self, inputs: &[&[f32]], out: &mut [f32], workers: &mut Workers) {
+        let (kernels, format, s) = (self.kernels, self.format, self.s);
+        let (c, rows, token_values) = (s.channels, s.tokens * HEADS, s.tokens * s.channels);
+        let [tokens, positions, image] = [inputs[0], inputs[1], inputs[2]];
+        let boxes = out.len() / (s.cells * c);
+        let (mut shared, mut team) = workers.parts();
+        let records = shared.take(boxes * self.record());
+        let tiles = Tiles::new(records, self.record(), 1, self.record());
+        team.each(|mut scratch| {
+            let placed = scratch.take(token_values);
+            let projected = scratch.take(s.tokens * s.inner());
+            let turned = scratch.take(s.columns * c);
+            let mut words = Words::take(&mut scratch, s.tokens, c);
+            while let Some(mut tile) = tiles.next() {
+                let own = tile.index * token_values..(tile.index + 1) * token_values;
+                let mut record = Scratch::new(tile.whole());
+                let [keys, values, bias] = self.sizes().map(|n| record.take(n));
+                sum(&tokens[own.clone()], &positions[own.clone()], placed);
+                self.key.run_f32(kernels, placed, c, s.tokens, &mut words, Output::new(projected, s.inner()));
+                self.query.run(kernels, s, projected, turned);
+                kernels.pack_columns(format, turned, c, (c, rows), keys);
+                bias.fill(NEVER);
+                let heads = projected.chunks_exact(s.depth).zip(self.query_bias.chunks_exact(s.depth).cycle());
+                for (bias, (key, query)) in bias.iter_mut().zip(heads) {
+                    *bias = key.iter().zip(query).map(|(k, q)| k * q).sum();
+                }
+                let x = &tokens[own];
+                self.value.run_f32(kernels, x, c, s.tokens, &mut words, Output::new(projected, s.inner()));
+                turned[rows * c..].fill(0.0);
+                self.out.run(kernels, s, projected, turned);
+                kernels.pack_rows(format, turned, c, (s.columns, c), values);
+            }
+        });
+
+        let norm = Norm { gamma: &self.norm[0], beta: &self.norm[1], epsilon: LAYER_NORM_EPS };
+        let tiles = Tiles::new(out, c, CELLS, c);
+        team.each(|mut scratch| {
+            let placed = scratch.take(CELLS * c);
+            let [scores, weights] = [(); 2].map(|()| scratch.take(CELLS * s.columns));
+            let mut words = Words::take(&mut scratch, CELLS, c);
+            while let Some(mut tile) = tiles.next() {
+                let (nth, cell) = (tile.top / s.cells, tile.top % s.cells);
+                // The first layer's image is one for all boxes.
+                let x = &image[(tile.top * c) % image.len()..][..CELLS * c];
+                let record = &records[nth * self.record()..][..self.record()];
+                let [keys, values, bias] = Scratch::pieces(record, self.sizes());
+                sum(x, &self.positions[cell * c..], placed);
+                kernels.rows(format, placed, c, (CELLS, c), None, false, &mut words, 0);
+                let placed = words.matrix(kernels, format, CELLS, c);
+                let to = Output::new(scores, s.columns).bias(bias);
+                kernels.product(&placed, &kernels.panels(format, keys, c, s.columns), to);
+                let weights = kernels.softmax_of_heads(format, scores, s.columns, weights);
+                let to = Output::new(tile.whole(), c).bias(&self.out_bias).residual(Residual::Rows(x, c));
+                kernels.product(&weights, &kernels.panels(format, values, s.columns, c), to);
+                kernels.norm_in_place(tile.whole(), c, norm);
+            }
+        });
+    }
+}

@@ -1,0 +1,99 @@
+//! The functions of our ONNX domain as blocks that run fused.
+
+mod box_tokens;
+mod bottleneck;
+mod call;
+mod cross_attention;
+mod heads;
+mod image_to_token;
+mod image_tokens;
+mod linear;
+mod local_conv;
+mod mlp;
+mod neck;
+mod params;
+mod patch_embed;
+mod self_attention;
+mod token_mlp;
+mod token_to_image;
+mod window_attention;
+
+use std::prelude::v1::*;
+
+use tract_core::internal::*;
+
+pub(super) use call::{Call, FUNCTIONS, register};
+use linear::Linear;
+use params::Params;
+
+use super::kernels::{Format, Kernels};
+use super::workers::Workers;
+use crate::Arithmetic;
+
+/// LayerNorm's epsilon in the transformer blocks (PyTorch's default).
+const LAYER_NORM_EPS: f32 = 1e-5;
+/// LayerNorm2d's epsilon in the neck and the mask head.
+const LAYER_NORM_2D_EPS: f32 = 1e-6;
+
+/// One function with its weights, ready to run.
+///
+/// Images are channels-last (B,H,W,C), tokens (N,T,C); a block takes as many as its inputs hold.
+pub(super) trait Block: std::fmt::Debug + Send + Sync {
+    /// f32 of scratch memory that each of `threads` threads needs.
+    fn scratch(&self) -> usize;
+
+    /// f32 of memory that the threads share, for a batch of `batch`.
+    fn shared(&self, batch: usize) -> usize {
+        let _ = batch;
+        0
+    }
+
+    /// Fills `out` from the inputs that aren't weights.
+    fn run(&self, inputs: &[&[f32]], out: &mut [f32], workers: &mut Workers);
+}
+
+/// What blocks are built for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Settings {
+    pub(super) kernels: Kernels,
+    /// Format of the products with weights.
+    linear: Format,
+    /// Format of the products among activations, and of those with weights that 8 bits would break.
+    attention: Format,
+}
+
+impl Settings {
+    pub(super) fn new(kernels: Kernels, arithmetic: Arithmetic) -> Self {
+        let float = if kernels.fast_bf16() { Format::Bf16 } else { Format::F32 };
+        let (linear, attention) = match arithmetic {
+            Arithmetic::F32 => (Format::F32, Format::F32),
+            Arithmetic::Bf16 => (Format::Bf16, Format::Bf16),
+            Arithmetic::Int8 => (Format::Int8, float),
+        };
+        Self { kernels, linear, attention }
+    }
+}
+
+/// Builds the block of a call whose weights are known.
+pub(super) fn build(call: &Call, inputs: &[&TypedFact], settings: Settings) -> TractResult<Box<dyn Block>> {
+    let p = Params::new(call, inputs, settings);
+    Ok(match call.function.as_str() {
+        "PatchEmbed" => Box::new(patch_embed::PatchEmbed::new(&p)?),
+        "MbConv" => Box::new(bottleneck::Bottleneck::new(&p, true)?),
+        "PatchMerging" => Box::new(bottleneck::Bottleneck::new(&p, false)?),
+        "WindowAttention" => Box::new(window_attention::WindowAttention::new(&p)?),
+        "LocalConv" => Box::new(local_conv::LocalConv::new(&p)?),
+        "Mlp" => Box::new(mlp::Mlp::new(&p)?),
+        "Neck" => Box::new(neck::Neck::new(&p)?),
+        "ImageTokens" => Box::new(image_tokens::ImageTokens::new(&p)?),
+        "BoxTokens" => Box::new(box_tokens::BoxTokens::new(&p)?),
+        "FirstSelfAttention" => Box::new(self_attention::SelfAttention::new(&p, true)?),
+        "SelfAttention" => Box::new(self_attention::SelfAttention::new(&p, false)?),
+        "TokenToImage" => Box::new(token_to_image::TokenToImage::new(&p)?),
+        "ImageToToken" => Box::new(image_to_token::ImageToToken::new(&p)?),
+        "TokenMlp" => Box::new(token_mlp::TokenMlp::new(&p)?),
+        "MaskHead" => Box::new(heads::MaskHead::new(&p)?),
+        "IouHead" => Box::new(heads::IouHead::new(&p)?),
+        other => bail!("function {other} is not known"),
+    })
+}

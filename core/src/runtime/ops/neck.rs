@@ -1,0 +1,124 @@
+//! The neck: linear, LayerNorm, conv3x3, LayerNorm, to channels-first.
+
+use std::prelude::v1::*;
+
+use tract_core::internal::*;
+
+use super::{Block, LAYER_NORM_2D_EPS, Linear, Params};
+use crate::runtime::kernels::{Format, Kernels, Matrix, Norm, Output, Scratch, Tiles, Weights, Words};
+use crate::runtime::workers::Workers;
+
+#[derive(Debug)]
+pub(super) struct Neck {
+    kernels: Kernels,
+    height: usize,
+    width: usize,
+    first: Linear,
+    norms: [[Vec<f32>; 2]; 2],
+    /// Nine taps, one after another along the summed axis.
+    conv: Weights,
+    channels: usize,
+}
+
+impl Neck {
+    pub(super) fn new(p: &Params<'_>) -> TractResult<Self> {
+        let [height, width, c] = p.sizes(0)?;
+        let [k, n] = p.shape(1)?;
+        ensure!(p.channels(k)? == c, "channels of the neck");
+        p.channels(n)?;
+        let kernels = p.settings.kernels;
+        let weights = Weights::pack(kernels, p.settings.linear, &p.values(1, &[k, n])?, n);
+        let first = Linear { weights, bias: vec![0.0; n], k, n };
+        let values = p.values(4, &[n, n, 3, 3])?;
+        // (out, in, tap) to (tap, in, out).
+        let matrix: Vec<f32> = (0..9 * n * n).map(|i| values[(i % n * n + i / n % n) * 9 + i / (n * n)]).collect();
+        let conv = Weights::pack(kernels, p.settings.linear, &matrix, n);
+        let norms = [p.norm(2, n)?, p.norm(5, n)?];
+        Ok(Self { kernels, height, width, first, norms, conv, channels: n })
+    }
+
+    /// Values of the image with a border of one pixel.
+    const fn bordered(&self) -> usize {
+        (self.height + 2) * (self.width + 2) * self.channels
+    }
+}
+
+impl Block for Neck {
+    fn scratch(&self) -> usize {
+        Scratch::needed(&[self.width * self.channels]) + Words::len(self.width, self.first.k)
+    }
+
+    fn shared(&self, _: usize) -> usize {
+        Scratch::needed(&[self.bordered(), self.bordered(), self.width, self.width])
+    }
+
+    fn run(&self, inputs: &[&[f32]], out: &mut [f32], workers: &mut Workers) {
+        let (kernels, w, c, n) = (self.kernels, self.width, self.first.k, self.channels);
+        let format = self.conv.format();
+        let norm = |i: usize| Norm { gamma: &self.norms[i][0], beta: &self.norms[i][1], epsilon: LAYER_NORM_2D_EPS };
+        let (mut shared, mut team) = workers.parts();
+        let normed = shared.take(self.bordered());
+        let words = shared.take(self.bordered());
+        let (scales, zeros) = (shared.take(w), shared.take(w));
+        let row = (w + 2) * n;
+        for (x, out) in inputs[0].chunks_exact(self.height * w * c).zip(out.chunks_exact_mut(self.height * w * n)) {
+            let tiles = Tiles::new(normed, row, 1, row);
+            team.each(|mut scratch| {
+                let mut rows = Words::take(&mut scratch, w, c);
+                while let Some(mut tile) = tiles.next() {
+                    let y = tile.top;
+                    let line = tile.whole();
+                    if y == 0 || y > self.height {
+                        line.fill(0.0);
+                        continue;
+                    }
+                    line[..n].fill(0.0);
+                    line[row - n..].fill(0.0);
+                    let inner = &mut line[n..row - n];
+                    let x = &x[(y - 1) * w * c..][..w * c];
+                    self.first.run_f32(kernels, x, c, w, &mut rows, Output::new(inner, n));
+                    kernels.norm_in_place(inner, n, norm(0));
+                }
+            });
+            // One scale for the whole image: a sum runs over nine pixels.
+            let mut steps = (1.0, 0.0);
+            if format == Format::Int8 {
+                let extremes = normed.iter().fold((0.0f32, 0.0f32), |(l, g), &v| (l.min(v), g.max(v)));
+                steps = kernels.steps(extremes.0, extremes.1);
+                scales.fill(steps.0);
+                zeros.fill(steps.1 - kernels.int8_offset() as f32);
+            }
+            let per_row = kernels.words(format, row);
+            if format != Format::F32 {
+                let tiles = Tiles::new(&mut words[..per_row * (self.height + 2)], per_row, 1, per_row);
+                team.each(|_| {
+                    while let Some(mut tile) = tiles.next() {
+                        let source = &normed[tile.top * row..][..row];
+                        kernels.rows_with_scale(format, source, n, steps, tile.whole());
+                    }
+                });
+            }
+            let image: &[f32] = if format == Format::F32 { normed } else { words };
+            let ld = kernels.words(format, n);
+            let taps: [usize; 9] = core::array::from_fn(|i| i / 3 * per_row + i % 3 * ld);
+            let tiles = Tiles::new(out, self.height * w, n, w);
+            team.each(|mut scratch| {
+                let convolved = scratch.take(w * n);
+                while let Some(mut tile) = tiles.next() {
+                    let rows = &image[tile.index * per_row..];
+                    let rows = if format == Format::Int8 {
+                        Matrix::int8(rows, ld, w, ld, scales, zeros)
+                    } else {
+                        Matrix::words(format, rows, ld, w, ld)
+                    };
+                    kernels.product_of_taps(&rows, &taps, &self.conv.panels(), Output::new(convolved, n));
+                    kernels.norm_in_place(convolved, n, norm(1));
+                    for channel in 0..n {
+                        let line = tile.row(channel);
+                        line.iter_mut().zip(convolved[channel..].iter().step_by(n)).for_each(|(to, &v)| *to = v);
+                    }
+                }
+            });
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! A graph whose every node is one of our blocks, with all the memory that it needs.
+
+use std::prelude::v1::*;
+
+use tract_core::internal::*;
+use tract_core::ops::konst::Const;
+use tract_core::ops::source::TypedSource;
+
+use super::kernels::Buffer;
+use super::ops::{Block, Call, Settings, build};
+use super::workers::Workers;
+
+/// Blocks in the order in which they run, and the buffers that they hand on.
+///
+/// A buffer is used again as soon as nobody reads it any more. Nothing is allocated while a program runs with a batch no
+/// greater than one that it ran with before.
+#[derive(Debug)]
+pub(crate) struct Program {
+    steps: Vec<Step>,
+    buffers: Vec<Buffer>,
+    outputs: Vec<(usize, Len)>,
+    inputs: usize,
+    batch: usize,
+}
+
+#[derive(Debug)]
+struct Step {
+    block: Box<dyn Block>,
+    inputs: Vec<Value>,
+    buffer: usize,
+    len: Len,
+}
+
+/// Where a value is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Value {
+    Input(usize),
+    Buffer(usize, Len),
+}
+
+/// Number of a value's elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Len {
+    one: usize,
+    /// Whether it is that many for each item of the batch.
+    batched: bool,
+}
+
+impl Len {
+    fn of(fact: &TypedFact) -> TractResult<Self> {
+        let symbols: Vec<Symbol> = fact.shape.iter().flat_map(|d| d.symbols()).collect();
+        let sized = |n: i64| -> TractResult<usize> {
+            let values = symbols.iter().fold(SymbolValues::default(), |v, s| v.with(s, n));
+            let sizes = fact.shape.iter().map(|d| d.eval(&values).to_usize());
+            Ok(sizes.product::<Result<usize, _>>()?)
+        };
+        let (one, two) = (sized(1)?, sized(2)?);
+        ensure!(one == two || two == 2 * one, "a size that is not in proportion to the batch");
+        Ok(Self { one, batched: one != two })
+    }
+
+    const fn at(self, batch: usize) -> usize {
+        if self.batched { self.one * batch } else { self.one }
+    }
+}
+
+impl Program {
+    /// Builds the blocks of a model of calls.
+    pub(crate) fn new(model: &TypedModel, settings: Settings) -> TractResult<Self> {
+        let mut values: HashMap<OutletId, Value> = HashMap::default();
+        for (i, &outlet) in model.input_outlets()?.iter().enumerate() {
+            values.insert(outlet, Value::Input(i));
+        }
+        let order = model.eval_order()?;
+        let mut last_use: HashMap<OutletId, usize> = HashMap::default();
+        for &id in &order {
+            for &outlet in &model.node(id).inputs {
+                last_use.insert(outlet, id);
+            }
+        }
+        for &outlet in model.output_outlets()? {
+            last_use.insert(outlet, usize::MAX);
+        }
+        let (mut steps, mut free, mut count) = (Vec::new(), Vec::new(), 0);
+        for id in order {
+            let node = model.node(id);
+            if node.op_is::<Const>() || node.op_is::<TypedSource>() {
+                continue;
+            }
+            let call = node.op_as::<Call>().with_context(|| format!("{} is {}, no block of ours", node.name, node.op))?;
+            let facts = model.node_input_facts(id)?;
+            let block = build(call, &facts, settings).with_context(|| node.name.clone())?;
+            let given = node.inputs.iter().zip(&facts).filter(|(_, fact)| fact.konst.is_none());
+            let inputs: Vec<Value> = given
+                .map(|(outlet, _)| values.get(outlet).copied().with_context(|| format!("input of {}", node.name)))
+                .collect::<TractResult<_>>()?;
+            let len = Len::of(&node.outputs[0].fact)?;
+            let buffer = free.pop().unwrap_or_else(|| {
+                count += 1;
+                count - 1
+            });
+            for (outlet, value) in node.inputs.iter().filter_map(|o| values.get(o).map(|v| (o, *v))) {
+                if let (Value::Buffer(read, _), Some(&last)) = (value, last_use.get(outlet))
+                    && last == id
+                    && !free.contains(&read)
+                {
+                    free.push(read);
+                }
+            }
+            values.insert(OutletId::new(id, 0), Value::Buffer(buffer, len));
+            steps.push(Step { block, inputs, buffer, len });
+        }
+        let outputs = model.output_outlets()?.iter().map(|outlet| match values.get(outlet) {
+            Some(&Value::Buffer(buffer, len)) => Ok((buffer, len)),
+            _ => bail!("an output that nothing computes"),
+        });
+        let outputs = outputs.collect::<TractResult<_>>()?;
+        let inputs = model.input_outlets()?.len();
+        Ok(Self { steps, buffers: vec![Buffer::default(); count], outputs, inputs, batch: 0 })
+    }
+
+    /// Runs all blocks on inputs for a batch of `batch`.
+    pub(crate) fn run(&mut self, inputs: &[&[f32]], batch: usize, workers: &mut Workers) {
+        assert_eq!(inputs.len(), self.inputs, "inputs of a program");
+        for step in &self.steps {
+            self.buffers[step.buffer].reserve(step.len.at(batch));
+        }
+        let scratch = self.steps.iter().map(|s| s.block.scratch()).max().unwrap_or(0);
+        let shared = self.steps.iter().map(|s| s.block.shared(batch)).max().unwrap_or(0);
+        workers.reserve(scratch, shared);
+        self.batch = batch;
+        workers.enter(|workers| {
+            for step in &self.steps {
+                let mut out = std::mem::take(&mut self.buffers[step.buffer]);
+                let mut given: [&[f32]; 4] = [&[]; 4];
+                for (given, value) in given.iter_mut().zip(&step.inputs) {
+                    *given = match *value {
+                        Value::Input(i) => inputs[i],
+                        Value::Buffer(buffer, len) => &self.buffers[buffer][..len.at(batch)],
+                    };
+                }
+                step.block.run(&given[..step.inputs.len()], &mut out[..step.len.at(batch)], workers);
+                self.buffers[step.buffer] = out;
+            }
+        });
+    }
+
+    /// An output of the last run.
+    pub(crate) fn output(&self, index: usize) -> &[f32] {
+        let (buffer, len) = self.outputs[index];
+        &self.buffers[buffer][..len.at(self.batch)]
+    }
+
+    /// Bytes of the buffers.
+    pub(crate) fn bytes(&self) -> usize {
+        4 * self.buffers.iter().map(|b| b.len()).sum::<usize>()
+    }
+}
