@@ -200,6 +200,11 @@ impl Session {
         self.stats
     }
 
+    /// Time spent so far in each function of the encoder and of the decoder, for finding out where it goes.
+    pub fn profile(&self) -> Vec<(String, Duration)> {
+        self.encoder.profile().into_iter().chain(self.decoder.profile()).collect()
+    }
+
     /// Encodes an image or a slice: the expensive part, done once however many boxes follow.
     pub fn encode(&mut self, image: &ImageView<'_>) -> Result<Embedding, Error> {
         let start = Instant::now();

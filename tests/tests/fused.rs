@@ -56,7 +56,8 @@ fn blocks_equal_the_bodies_of_their_functions() {
     let image = image();
     let (encoder, blocks) = tapped(model.encoder_onnx());
     let mut reference =
-        Graph::load("encoder", &encoder, &[(0, &IMAGE)], &GraphOptions::default().with_bodies().with_threads(2)).unwrap();
+        Graph::load("encoder", &encoder, &[(0, &IMAGE)], &GraphOptions::default().with_bodies().with_threads(2))
+            .unwrap();
     assert!(!reference.is_fused());
     reference.run(&[(&IMAGE, &image)]).unwrap();
     let expected = outputs(&reference, blocks.len());

@@ -1,6 +1,7 @@
 //! One ONNX graph, loaded and ready to run.
 
 use std::prelude::v1::*;
+use std::time::Duration;
 
 use prost::Message;
 use tract_core::internal::*;
@@ -114,6 +115,14 @@ impl Graph {
     /// Whether the graph runs fused.
     pub const fn is_fused(&self) -> bool {
         matches!(self.engine, Engine::Fused { .. })
+    }
+
+    /// Time spent in each function so far, in the order of their first calls; nothing if the graph isn't fused.
+    pub fn profile(&self) -> Vec<(String, Duration)> {
+        match &self.engine {
+            Engine::Fused { program, .. } => program.profile(),
+            Engine::Plan { .. } => Vec::new(),
+        }
     }
 
     /// Bytes of the buffers that the blocks hand on, once the graph has run.

@@ -1,6 +1,7 @@
 //! A graph whose every node is one of our blocks, with all the memory that it needs.
 
 use std::prelude::v1::*;
+use std::time::{Duration, Instant};
 
 use tract_core::internal::*;
 use tract_core::ops::konst::Const;
@@ -25,6 +26,8 @@ pub(crate) struct Program {
 
 #[derive(Debug)]
 struct Step {
+    function: String,
+    spent: Duration,
     block: Box<dyn Block>,
     inputs: Vec<Value>,
     buffer: usize,
@@ -87,7 +90,8 @@ impl Program {
             if node.op_is::<Const>() || node.op_is::<TypedSource>() {
                 continue;
             }
-            let call = node.op_as::<Call>().with_context(|| format!("{} is {}, no block of ours", node.name, node.op))?;
+            let call =
+                node.op_as::<Call>().with_context(|| format!("{} is {}, no block of ours", node.name, node.op))?;
             let facts = model.node_input_facts(id)?;
             let block = build(call, &facts, settings).with_context(|| node.name.clone())?;
             let given = node.inputs.iter().zip(&facts).filter(|(_, fact)| fact.konst.is_none());
@@ -108,7 +112,7 @@ impl Program {
                 }
             }
             values.insert(OutletId::new(id, 0), Value::Buffer(buffer, len));
-            steps.push(Step { block, inputs, buffer, len });
+            steps.push(Step { function: call.function.clone(), spent: Duration::ZERO, block, inputs, buffer, len });
         }
         let outputs = model.output_outlets()?.iter().map(|outlet| match values.get(outlet) {
             Some(&Value::Buffer(buffer, len)) => Ok((buffer, len)),
@@ -130,7 +134,8 @@ impl Program {
         workers.reserve(scratch, shared);
         self.batch = batch;
         workers.enter(|workers| {
-            for step in &self.steps {
+            for step in &mut self.steps {
+                let start = Instant::now();
                 let mut out = std::mem::take(&mut self.buffers[step.buffer]);
                 let mut given: [&[f32]; 4] = [&[]; 4];
                 for (given, value) in given.iter_mut().zip(&step.inputs) {
@@ -141,6 +146,7 @@ impl Program {
                 }
                 step.block.run(&given[..step.inputs.len()], &mut out[..step.len.at(batch)], workers);
                 self.buffers[step.buffer] = out;
+                step.spent += start.elapsed();
             }
         });
     }
@@ -149,6 +155,18 @@ impl Program {
     pub(crate) fn output(&self, index: usize) -> &[f32] {
         let (buffer, len) = self.outputs[index];
         &self.buffers[buffer][..len.at(self.batch)]
+    }
+
+    /// Time spent in each function so far, in the order of their first calls.
+    pub(crate) fn profile(&self) -> Vec<(String, Duration)> {
+        let mut profile: Vec<(String, Duration)> = Vec::new();
+        for step in &self.steps {
+            match profile.iter_mut().find(|(function, _)| *function == step.function) {
+                Some((_, spent)) => *spent += step.spent,
+                None => profile.push((step.function.clone(), step.spent)),
+            }
+        }
+        profile
     }
 
     /// Bytes of the buffers.

@@ -181,51 +181,63 @@ unsafe fn tile_of<S: Simd, D: Dot<S>, const R: usize>(g: &Gemm, mut b: *const f3
                 b = b.add(2 * S::LANES);
             }
         }
+        let (mut left, mut right) = ([D::zero(); R], [D::zero(); R]);
+        for r in 0..R {
+            left[r] = sums[r][0];
+            right[r] = sums[r][1];
+        }
+        finish::<S, D, R>(g, &left, row, column);
         // The second vector of the last panel may be padding.
-        let vectors = if column + 2 * S::LANES <= g.n { 2 } else { 1 };
-        for v in 0..vectors {
-            let column = column + v * S::LANES;
-            let mut values = [S::splat(0.0); R];
+        if column + 2 * S::LANES <= g.n {
+            finish::<S, D, R>(g, &right, row, column + S::LANES);
+        }
+    }
+}
+
+/// Stores one vector of columns of a tile.
+#[inline(always)]
+unsafe fn finish<S: Simd, D: Dot<S>, const R: usize>(g: &Gemm, sums: &[D::Sum; R], row: usize, column: usize) {
+    unsafe {
+        let mut values = [S::splat(0.0); R];
+        for r in 0..R {
+            values[r] = D::value(sums[r], g, row + r, column);
+        }
+        if !g.row_factor.is_null() {
             for r in 0..R {
-                values[r] = D::value(sums[r][v], g, row + r, column);
+                values[r] = S::mul(values[r], S::splat(*g.row_factor.add(row + r)));
             }
-            if !g.row_factor.is_null() {
-                for r in 0..R {
-                    values[r] = S::mul(values[r], S::splat(*g.row_factor.add(row + r)));
-                }
+        }
+        if !g.bias.is_null() {
+            let bias = S::load(g.bias.add(column));
+            for value in &mut values {
+                *value = S::add(*value, bias);
             }
-            if !g.bias.is_null() {
-                let bias = S::load(g.bias.add(column));
+        }
+        if !g.residual.is_null() {
+            for r in 0..R {
+                let residual = S::load(g.residual.add((row + r) * g.ld_residual + column));
+                values[r] = S::add(values[r], residual);
+            }
+        }
+        match g.activation {
+            Activation::None => {}
+            Activation::Gelu => {
                 for value in &mut values {
-                    *value = S::add(*value, bias);
+                    *value = D::gelu(*value);
                 }
             }
-            if !g.residual.is_null() {
-                for r in 0..R {
-                    let residual = S::load(g.residual.add((row + r) * g.ld_residual + column));
-                    values[r] = S::add(values[r], residual);
+            Activation::Relu => {
+                for value in &mut values {
+                    *value = S::max(*value, S::splat(0.0));
                 }
             }
-            match g.activation {
-                Activation::None => {}
-                Activation::Gelu => {
-                    for value in &mut values {
-                        *value = D::gelu(*value);
-                    }
-                }
-                Activation::Relu => {
-                    for value in &mut values {
-                        *value = S::max(*value, S::splat(0.0));
-                    }
-                }
-            }
-            for (r, &value) in values.iter().enumerate() {
-                let out = g.out.add((row + r) * g.ldo);
-                if g.out_bf16 {
-                    S::store_bf16(out.cast::<u16>().add(column), value);
-                } else {
-                    S::store(out.add(column), value);
-                }
+        }
+        for (r, &value) in values.iter().enumerate() {
+            let out = g.out.add((row + r) * g.ldo);
+            if g.out_bf16 {
+                S::store_bf16(out.cast::<u16>().add(column), value);
+            } else {
+                S::store(out.add(column), value);
             }
         }
     }

@@ -2,8 +2,8 @@
 
 use std::prelude::v1::*;
 
-use super::{Buffer, Kernels, Scratch};
 use super::portable::to_bf16;
+use super::{Buffer, Kernels, Scratch};
 
 /// How numbers are held in the 32-bit words of a product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -21,9 +21,9 @@ mod x86;
 
 use std::prelude::v1::*;
 
+pub(super) use buffer::{Buffer, Scratch};
 pub(super) use depthwise::Gelu;
 pub(super) use gemm::Activation;
-pub(super) use buffer::{Buffer, Scratch};
 pub(super) use matrix::{Format, Matrix, Panels, Weights, Words};
 pub(super) use tiles::Tiles;
 

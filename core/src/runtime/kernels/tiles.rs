@@ -40,7 +40,10 @@ pub(in crate::runtime) struct Tile<'a> {
 impl<'a> Tiles<'a> {
     /// Cuts `values`, rows of `width` values, into tiles of `tile_rows` times `tile_width`.
     pub(in crate::runtime) fn new(values: &'a mut [f32], width: usize, tile_rows: usize, tile_width: usize) -> Self {
-        assert!(width > 0 && tile_rows > 0 && tile_width > 0 && values.len().is_multiple_of(width), "tiles of an image");
+        assert!(
+            width > 0 && tile_rows > 0 && tile_width > 0 && values.len().is_multiple_of(width),
+            "tiles of an image"
+        );
         let rows = values.len() / width;
         let (values, next) = (values.as_mut_ptr(), AtomicUsize::new(0));
         Self { values, rows, width, tile_rows, tile_width, next, _image: PhantomData }

@@ -106,9 +106,7 @@ impl<const VNNI: bool, const BF16: bool> Simd for Avx512<VNNI, BF16> {
     }
     #[inline(always)]
     unsafe fn dot_int8(sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
-        unsafe {
-            if VNNI { _mm512_dpbusd_epi32(sum, a, b) } else { _mm512_add_epi32(sum, _mm512_madd_epi16(a, b)) }
-        }
+        unsafe { if VNNI { _mm512_dpbusd_epi32(sum, a, b) } else { _mm512_add_epi32(sum, _mm512_madd_epi16(a, b)) } }
     }
     #[inline(always)]
     unsafe fn store_bf16(p: *mut u16, v: __m512) {

@@ -6,9 +6,7 @@ use tract_core::internal::*;
 use tract_onnx::Onnx;
 use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::{
-    Expansion, InferenceOp, InferenceResult, IntoExp, Solver, TensorProxy, expand,
-};
+use tract_onnx::tract_hir::internal::{Expansion, InferenceOp, InferenceResult, IntoExp, Solver, TensorProxy, expand};
 
 /// The functions that run fused, and the number of their outputs' sizes.
 pub(crate) const FUNCTIONS: [&str; 16] = [

@@ -1,7 +1,7 @@
 //! The functions of our ONNX domain as blocks that run fused.
 
-mod box_tokens;
 mod bottleneck;
+mod box_tokens;
 mod call;
 mod cross_attention;
 mod heads;

@@ -67,7 +67,8 @@ impl Block for TokenToImage {
         let (s, rows) = (&self.s, self.rows());
         let tokens = s.tokens * s.channels;
         let once = Scratch::needed(&[tokens, tokens, rows * s.channels]) + Words::len(s.tokens, s.channels);
-        let chunk = [CHUNK * s.channels, CHUNK * s.channels * 2, CHUNK * s.columns, CHUNK * s.columns, CHUNK * s.columns];
+        let chunk =
+            [CHUNK * s.channels, CHUNK * s.channels * 2, CHUNK * s.columns, CHUNK * s.columns, CHUNK * s.columns];
         once.max(Scratch::needed(&chunk) + Words::len(CHUNK, s.channels))
     }
 
@@ -145,7 +146,8 @@ impl Block for TokenToImage {
             let mut words = Words::take(&mut scratch, s.tokens, c);
             while let Some(mut tile) = tiles.next() {
                 let (picture, nth) = (tile.index / per_image, tile.index % per_image);
-                let records = (0..chunks).map(|chunk| &found[((picture * chunks + chunk) * per_image + nth) * record..][..record]);
+                let records = (0..chunks)
+                    .map(|chunk| &found[((picture * chunks + chunk) * per_image + nth) * record..][..record]);
                 merge(records, rows, c, sums);
                 self.value.run(kernels, s, sums, attended);
                 let x = &tokens[tile.index * token_values..][..token_values];
