@@ -84,6 +84,11 @@ pub struct Frame {
 }
 
 impl Frame {
+    /// The frame of an image of the model's own size.
+    #[cfg(feature = "runtime")]
+    pub(crate) const MODEL: Self =
+        Self { width: MODEL_SIDE, height: MODEL_SIDE, scaled_width: MODEL_SIDE, scaled_height: MODEL_SIDE };
+
     /// The frame of an image of `width` x `height` pixels, each 1 to [`MAX_SIDE`].
     ///
     /// The scaled sides are `int(side * 256 / max(width, height) + 0.5)`, as upstream rounds them. Upstream fails on

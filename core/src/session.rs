@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::prelude::v1::*;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::postprocess::LOGITS_LEN;
@@ -23,16 +24,17 @@ const EMBEDDING_SHAPE: [usize; 4] = [1, 256, 64, 64];
 pub struct SessionOptions {
     /// Threads that one encode or decode may use.
     pub threads: usize,
-    /// Boxes that go through the decoder together. A box costs about 20 MiB while it is decoded.
+    /// Boxes that go through the decoder together. A box costs about 9 MiB while it is decoded, and more than a few at
+    /// once are no faster.
     pub max_batch: usize,
     /// How the network is computed.
     pub arithmetic: Arithmetic,
 }
 
 impl SessionOptions {
-    /// One thread, 16 boxes at a time, f32.
+    /// One thread, 4 boxes at a time, f32.
     pub const fn new() -> Self {
-        Self { threads: 1, max_batch: 16, arithmetic: Arithmetic::F32 }
+        Self { threads: 1, max_batch: 4, arithmetic: Arithmetic::F32 }
     }
 
     /// With this number of threads; 0 counts as 1.
@@ -112,7 +114,11 @@ pub struct Embedding {
     values: Arc<Vec<f32>>,
     frame: Frame,
     model: Arc<str>,
+    number: u64,
 }
+
+/// Tells embeddings apart.
+static ENCODED: AtomicU64 = AtomicU64::new(0);
 
 impl Embedding {
     /// The frame of the image that was encoded.
@@ -177,6 +183,8 @@ pub struct Session {
     coordinates: Vec<f32>,
     max_batch: usize,
     model: Arc<str>,
+    /// The embedding that was decoded last.
+    decoded: Option<u64>,
     stats: Stats,
 }
 
@@ -191,6 +199,7 @@ impl Session {
             coordinates: Vec::new(),
             max_batch: options.max_batch,
             model: model.manifest().encoder_sha256.as_str().into(),
+            decoded: None,
             stats: Stats::default(),
         })
     }
@@ -207,13 +216,20 @@ impl Session {
 
     /// Encodes an image or a slice: the expensive part, done once however many boxes follow.
     pub fn encode(&mut self, image: &ImageView<'_>) -> Result<Embedding, Error> {
+        let mut embedding = self.blank();
+        self.encode_into(image, &mut embedding)?;
+        Ok(embedding)
+    }
+
+    /// As [`encode`](Self::encode), into an embedding whose memory is used again unless a clone shares it.
+    pub fn encode_into(&mut self, image: &ImageView<'_>, embedding: &mut Embedding) -> Result<(), Error> {
         let start = Instant::now();
         let mut input = std::mem::take(&mut self.input);
         let frame = self.preprocessor.preprocess_into(image, &mut input);
         self.stats.preprocess += start.elapsed();
-        let embedding = self.encode_input(&input, frame);
+        let result = self.encode_input_into(&input, frame, embedding);
         self.input = input;
-        embedding
+        result
     }
 
     /// Encodes an input that was prepared elsewhere: [`INPUT_LEN`] values as
@@ -222,13 +238,34 @@ impl Session {
     /// # Panics
     /// If `input` does not hold [`INPUT_LEN`] values.
     pub fn encode_input(&mut self, input: &[f32], frame: Frame) -> Result<Embedding, Error> {
+        let mut embedding = self.blank();
+        self.encode_input_into(input, frame, &mut embedding)?;
+        Ok(embedding)
+    }
+
+    fn encode_input_into(&mut self, input: &[f32], frame: Frame, embedding: &mut Embedding) -> Result<(), Error> {
         assert_eq!(input.len(), INPUT_LEN, "length of the network's input");
         let start = Instant::now();
         self.encoder.run(&[(&INPUT_SHAPE, input)])?;
-        let values = Arc::new(self.encoder.output(0)?.to_vec());
+        let found = self.encoder.output(0)?;
+        if Arc::get_mut(&mut embedding.values).is_none() {
+            embedding.values = Arc::default();
+        }
+        if let Some(values) = Arc::get_mut(&mut embedding.values) {
+            values.clear();
+            values.extend_from_slice(found);
+        }
+        embedding.frame = frame;
+        embedding.model = self.model.clone();
+        embedding.number = ENCODED.fetch_add(1, Ordering::Relaxed);
         self.stats.encodes += 1;
         self.stats.encode += start.elapsed();
-        Ok(Embedding { values, frame, model: self.model.clone() })
+        Ok(())
+    }
+
+    /// An embedding of nothing, to be filled.
+    fn blank(&self) -> Embedding {
+        Embedding { values: Arc::default(), frame: Frame::MODEL, model: self.model.clone(), number: u64::MAX }
     }
 
     /// Segments the objects in `boxes` (pixels of the encoded image), many boxes to one pass of the decoder.
@@ -259,7 +296,8 @@ impl Session {
             self.coordinates.clear();
             self.coordinates.extend(batch.iter().flat_map(|b| b.to_array()));
             let prompts = (&[batch.len(), 4][..], self.coordinates.as_slice());
-            self.decoder.run(&[(&EMBEDDING_SHAPE, &embedding.values), prompts])?;
+            let again = self.decoded.replace(embedding.number) == Some(embedding.number);
+            self.decoder.run_with(&[(&EMBEDDING_SHAPE, &embedding.values), prompts], again)?;
             self.stats.decodes += batch.len();
             self.stats.decode += start.elapsed();
             let objects = self.decoder.output(0)?.chunks_exact(LOGITS_LEN).zip(self.decoder.output(1)?);

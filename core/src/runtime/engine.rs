@@ -135,12 +135,18 @@ impl Graph {
 
     /// Runs the graph once on inputs of these shapes; the batch is the first size of the last input.
     pub fn run(&mut self, inputs: &[(&[usize], &[f32])]) -> Result<(), Error> {
+        self.run_with(inputs, false)
+    }
+
+    /// As [`run`](Self::run); `unchanged` promises that the first of several inputs is what it was in the last run, so
+    /// that what depends on it alone is not computed again.
+    pub fn run_with(&mut self, inputs: &[(&[usize], &[f32])], unchanged: bool) -> Result<(), Error> {
         match &mut self.engine {
             Engine::Fused { program, workers } => {
                 let batch = inputs.last().map_or(1, |(shape, _)| shape[0]);
                 let mut values: [&[f32]; 4] = [&[]; 4];
                 values.iter_mut().zip(inputs).for_each(|(to, (_, v))| *to = v);
-                program.run(&values[..inputs.len()], batch, workers);
+                program.run(&values[..inputs.len()], batch, unchanged, workers);
             }
             Engine::Plan { state, outputs } => {
                 let tensors = inputs.iter().map(|(shape, values)| Ok(tensor(shape, values)?.into_tvalue()));

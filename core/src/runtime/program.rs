@@ -28,6 +28,8 @@ pub(crate) struct Program {
 struct Step {
     function: String,
     spent: Duration,
+    /// Whether it depends on the first input only, of several: an image that many prompts follow.
+    stable: bool,
     block: Box<dyn Block>,
     inputs: Vec<Value>,
     buffer: usize,
@@ -84,7 +86,8 @@ impl Program {
         for &outlet in model.output_outlets()? {
             last_use.insert(outlet, usize::MAX);
         }
-        let (mut steps, mut free, mut count) = (Vec::new(), Vec::new(), 0);
+        let (mut steps, mut free, mut count): (Vec<Step>, Vec<usize>, usize) = (Vec::new(), Vec::new(), 0);
+        let inputs_in_all = model.input_outlets()?.len();
         for id in order {
             let node = model.node(id);
             if node.op_is::<Const>() || node.op_is::<TypedSource>() {
@@ -99,32 +102,49 @@ impl Program {
                 .map(|(outlet, _)| values.get(outlet).copied().with_context(|| format!("input of {}", node.name)))
                 .collect::<TractResult<_>>()?;
             let len = Len::of(&node.outputs[0].fact)?;
-            let buffer = free.pop().unwrap_or_else(|| {
-                count += 1;
-                count - 1
-            });
+            let made_stable = |value: &Value| match *value {
+                Value::Input(i) => i == 0,
+                Value::Buffer(buffer, _) => steps.iter().any(|s| s.stable && s.buffer == buffer),
+            };
+            let stable = inputs_in_all > 1 && !len.batched && inputs.iter().all(made_stable);
+            let buffer = match free.pop() {
+                Some(buffer) if !stable => buffer,
+                _ => {
+                    count += 1;
+                    count - 1
+                }
+            };
             for (outlet, value) in node.inputs.iter().filter_map(|o| values.get(o).map(|v| (o, *v))) {
                 if let (Value::Buffer(read, _), Some(&last)) = (value, last_use.get(outlet))
                     && last == id
                     && !free.contains(&read)
+                    && !steps.iter().any(|s| s.stable && s.buffer == read)
                 {
                     free.push(read);
                 }
             }
             values.insert(OutletId::new(id, 0), Value::Buffer(buffer, len));
-            steps.push(Step { function: call.function.clone(), spent: Duration::ZERO, block, inputs, buffer, len });
+            steps.push(Step {
+                function: call.function.clone(),
+                spent: Duration::ZERO,
+                stable,
+                block,
+                inputs,
+                buffer,
+                len,
+            });
         }
         let outputs = model.output_outlets()?.iter().map(|outlet| match values.get(outlet) {
             Some(&Value::Buffer(buffer, len)) => Ok((buffer, len)),
             _ => bail!("an output that nothing computes"),
         });
         let outputs = outputs.collect::<TractResult<_>>()?;
-        let inputs = model.input_outlets()?.len();
-        Ok(Self { steps, buffers: vec![Buffer::default(); count], outputs, inputs, batch: 0 })
+        Ok(Self { steps, buffers: vec![Buffer::default(); count], outputs, inputs: inputs_in_all, batch: 0 })
     }
 
-    /// Runs all blocks on inputs for a batch of `batch`.
-    pub(crate) fn run(&mut self, inputs: &[&[f32]], batch: usize, workers: &mut Workers) {
+    /// Runs the blocks on inputs for a batch of `batch`; without those that depend on the first of several inputs only if
+    /// that is `unchanged` since the last run.
+    pub(crate) fn run(&mut self, inputs: &[&[f32]], batch: usize, unchanged: bool, workers: &mut Workers) {
         assert_eq!(inputs.len(), self.inputs, "inputs of a program");
         for step in &self.steps {
             self.buffers[step.buffer].reserve(step.len.at(batch));
@@ -134,7 +154,7 @@ impl Program {
         workers.reserve(scratch, shared);
         self.batch = batch;
         workers.enter(|workers| {
-            for step in &mut self.steps {
+            for step in self.steps.iter_mut().filter(|s| !(unchanged && s.stable)) {
                 let start = Instant::now();
                 let mut out = std::mem::take(&mut self.buffers[step.buffer]);
                 let mut given: [&[f32]; 4] = [&[]; 4];

@@ -90,6 +90,19 @@ impl<'a> Output<'a> {
     }
 }
 
+/// What is done to rows before they become rows of a product.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Prepare<'a> {
+    /// Nothing.
+    Nothing,
+    /// Other rows, as close together as they are long, are added.
+    Add(&'a [f32]),
+    /// LayerNorm.
+    Norm(Norm<'a>),
+    /// LayerNorm, then GELU.
+    NormGelu(Norm<'a>),
+}
+
 /// LayerNorm's parameters.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Norm<'a> {
@@ -209,8 +222,7 @@ impl Kernels {
         unsafe { self.0.gemm[a.format as usize](&gemm) }
     }
 
-    /// Rows of f32, `ld` apart, normalised first if there is a norm and put through GELU if asked for, as rows of a
-    /// product in `format`, from row `first` of `words` on.
+    /// Rows of f32, `ld` apart, prepared and brought into `format`, as rows of a product from row `first` of `words` on.
     #[expect(clippy::too_many_arguments, reason = "one thing in several formats")]
     pub(super) fn rows(
         self,
@@ -218,63 +230,68 @@ impl Kernels {
         src: &[f32],
         ld: usize,
         (rows, n): (usize, usize),
-        norm: Option<Norm<'_>>,
-        gelu: bool,
+        prepare: Prepare<'_>,
         words: &mut Words<'_>,
         first: usize,
     ) {
         let ld_dst = self.words(format, n);
         let dst = &mut words.values[first * ld_dst..];
-        assert!(n <= MAX_ROW && n.is_multiple_of(self.0.lanes.max(4)), "length of a row");
-        assert!(src.len() >= extent(rows, n, ld), "rows to convert");
         assert!(dst.len() >= rows * ld_dst, "words of the rows");
-        assert!(norm.is_none_or(|n_| n_.gamma.len() >= n && n_.beta.len() >= n), "parameters of the norm");
-        assert!(norm.is_some() || !gelu, "GELU follows a norm");
-        let mut scales = [core::ptr::null_mut(); 2];
+        let mut job = self.rows_job(src, ld, (rows, n), dst.as_mut_ptr(), ld_dst);
+        let (Prepare::Norm(norm) | Prepare::NormGelu(norm)) = prepare else {
+            if let Prepare::Add(add) = prepare {
+                assert!(add.len() >= rows * n, "rows to add");
+                job.add = add.as_ptr();
+                job.ld_add = n;
+            }
+            return self.run_rows(format, job, words, first);
+        };
+        job.norm(norm);
+        job.gelu = matches!(prepare, Prepare::NormGelu(_));
+        self.run_rows(format, job, words, first);
+    }
+
+    fn run_rows(self, format: Format, mut job: Rows, words: &mut Words<'_>, first: usize) {
         if format == Format::Int8 {
             let (scale, zero) = (&mut words.scale[first..], &mut words.zero[first..]);
-            assert!(scale.len() >= rows && zero.len() >= rows, "scales of the rows");
-            scales = [scale.as_mut_ptr(), zero.as_mut_ptr()];
+            assert!(scale.len() >= job.rows && zero.len() >= job.rows, "scales of the rows");
+            job.scale = scale.as_mut_ptr();
+            job.zero = zero.as_mut_ptr();
         }
-        let job = Rows {
+        // SAFETY: all extents were checked when the job was made.
+        unsafe { self.0.rows[format as usize](&job) }
+    }
+
+    /// Rows to convert, nothing else done to them.
+    fn rows_job(self, src: &[f32], ld: usize, (rows, n): (usize, usize), dst: *mut f32, ld_dst: usize) -> Rows {
+        assert!(n <= MAX_ROW && n.is_multiple_of(self.0.lanes.max(4)), "length of a row");
+        assert!(src.len() >= extent(rows, n, ld), "rows to convert");
+        let (null, none) = (core::ptr::null(), core::ptr::null_mut());
+        Rows {
             src: src.as_ptr(),
             ld_src: ld,
             rows,
             n,
-            gamma: norm.map_or(core::ptr::null(), |n| n.gamma.as_ptr()),
-            beta: norm.map_or(core::ptr::null(), |n| n.beta.as_ptr()),
-            epsilon: norm.map_or(0.0, |n| n.epsilon),
-            gelu,
-            dst: dst.as_mut_ptr(),
+            add: null,
+            ld_add: 0,
+            gamma: null,
+            beta: null,
+            epsilon: 0.0,
+            gelu: false,
+            dst,
             ld_dst,
-            scale: scales[0],
-            zero: scales[1],
-        };
-        // SAFETY: all extents were checked above.
-        unsafe { self.0.rows[format as usize](&job) }
+            scale: none,
+            zero: none,
+        }
     }
 
     /// LayerNorm in place.
     pub(super) fn norm_in_place(self, values: &mut [f32], n: usize, norm: Norm<'_>) {
         let rows = values.len() / n;
-        assert!(n <= MAX_ROW && n.is_multiple_of(self.0.lanes), "length of a row");
-        assert!(norm.gamma.len() >= n && norm.beta.len() >= n, "parameters of the norm");
         let dst = values.as_mut_ptr();
-        let none = core::ptr::null_mut();
-        let job = Rows {
-            src: dst,
-            ld_src: n,
-            rows,
-            n,
-            gamma: norm.gamma.as_ptr(),
-            beta: norm.beta.as_ptr(),
-            epsilon: norm.epsilon,
-            gelu: false,
-            dst,
-            ld_dst: n,
-            scale: none,
-            zero: none,
-        };
+        let mut job = self.rows_job(values, n, (rows, n), dst, n);
+        job.src = dst;
+        job.norm(norm);
         // SAFETY: all extents were checked above; a value is read before its place is written.
         unsafe { self.0.rows[0](&job) }
     }
@@ -296,25 +313,11 @@ impl Kernels {
         let rows = src.len() / n;
         if format != Format::Int8 {
             let mut words = Words { values: words, scale: &mut [], zero: &mut [] };
-            return self.rows(format, src, n, (rows, n), None, false, &mut words, 0);
+            return self.rows(format, src, n, (rows, n), Prepare::Nothing, &mut words, 0);
         }
         let ld_dst = self.words(Format::Int8, n);
-        assert!(n.is_multiple_of(self.0.lanes.max(4)) && words.len() >= rows * ld_dst, "words of the rows");
-        let (null, none) = (core::ptr::null(), core::ptr::null_mut());
-        let job = Rows {
-            src: src.as_ptr(),
-            ld_src: n,
-            rows,
-            n,
-            gamma: null,
-            beta: null,
-            epsilon: 0.0,
-            gelu: false,
-            dst: words.as_mut_ptr(),
-            ld_dst,
-            scale: none,
-            zero: none,
-        };
+        assert!(words.len() >= rows * ld_dst, "words of the rows");
+        let job = self.rows_job(src, n, (rows, n), words.as_mut_ptr(), ld_dst);
         // SAFETY: all extents were checked above.
         unsafe { (self.0.rows_with_scale)(&job, scale, zero) }
     }
@@ -457,5 +460,26 @@ impl Kernels {
         assert!(n.is_multiple_of(self.0.lanes) && rows.len() >= out.len() * n, "rows of a product with a vector");
         // SAFETY: all extents were checked above.
         unsafe { (self.0.dot_rows)(rows.as_ptr(), out.len(), n, vector.as_ptr(), out.as_mut_ptr()) }
+    }
+
+    /// A matrix of `rows` rows, `ld` apart, of `columns` values, turned: `columns` rows, `ld_dst` apart.
+    pub(super) fn transpose(
+        self,
+        src: &[f32],
+        ld: usize,
+        (rows, columns): (usize, usize),
+        dst: &mut [f32],
+        ld_dst: usize,
+    ) {
+        assert!(src.len() >= extent(rows, columns, ld) && dst.len() >= extent(columns, rows, ld_dst), "transposition");
+        // SAFETY: all extents were checked above.
+        unsafe { (self.0.transpose)(src.as_ptr(), ld, (rows, columns), dst.as_mut_ptr(), ld_dst) }
+    }
+}
+
+impl Rows {
+    fn norm(&mut self, norm: Norm<'_>) {
+        assert!(norm.gamma.len() >= self.n && norm.beta.len() >= self.n, "parameters of the norm");
+        (self.gamma, self.beta, self.epsilon) = (norm.gamma.as_ptr(), norm.beta.as_ptr(), norm.epsilon);
     }
 }

@@ -12,6 +12,9 @@ pub(super) struct Rows {
     pub(super) rows: usize,
     /// Values of a row: a multiple of a vector's lanes, at most [`MAX_ROW`].
     pub(super) n: usize,
+    /// Rows that are added first; may be null.
+    pub(super) add: *const f32,
+    pub(super) ld_add: usize,
     /// LayerNorm before the conversion, unless `gamma` is null.
     pub(super) gamma: *const f32,
     pub(super) beta: *const f32,
@@ -38,10 +41,17 @@ pub(super) unsafe fn rows<S: Simd, const FORMAT: u8>(j: &Rows) {
         for row in 0..j.rows {
             let mut src = j.src.add(row * j.ld_src);
             let dst = j.dst.add(row * j.ld_dst);
+            let prepared = if FORMAT == F32 { dst } else { buffer.as_mut_ptr() };
+            if !j.add.is_null() {
+                let add = j.add.add(row * j.ld_add);
+                for i in (0..j.n).step_by(S::LANES) {
+                    S::store(prepared.add(i), S::add(S::load(src.add(i)), S::load(add.add(i))));
+                }
+                src = prepared;
+            }
             if !j.gamma.is_null() {
-                let to = if FORMAT == F32 { dst } else { buffer.as_mut_ptr() };
-                normalize::<S, FORMAT>(j, src, to);
-                src = to;
+                normalize::<S, FORMAT>(j, src, prepared);
+                src = prepared;
             }
             match FORMAT {
                 BF16 => {
@@ -55,7 +65,7 @@ pub(super) unsafe fn rows<S: Simd, const FORMAT: u8>(j: &Rows) {
                     *j.zero.add(row) = zero;
                 }
                 _ => {
-                    if j.gamma.is_null() {
+                    if !core::ptr::eq(src, dst) {
                         core::ptr::copy(src, dst, j.n);
                     }
                 }
@@ -246,6 +256,47 @@ pub(super) unsafe fn dot_rows<S: Simd>(rows: *const f32, count: usize, n: usize,
                 sum = S::fma(S::load(rows.add(row * n + i)), S::load(vector.add(i)), sum);
             }
             *out.add(row) = S::sum(sum);
+        }
+    }
+}
+
+/// A matrix of `rows` rows of `columns` words turned.
+#[inline(always)]
+pub(super) unsafe fn transpose(
+    src: *const f32,
+    ld_src: usize,
+    (rows, columns): (usize, usize),
+    dst: *mut f32,
+    ld_dst: usize,
+) {
+    const SIDE: usize = 16;
+    unsafe {
+        // Squares, so that the lines of neither side are fetched more than once.
+        for row in (0..rows).step_by(SIDE) {
+            let height = SIDE.min(rows - row);
+            for column in (0..columns).step_by(SIDE) {
+                let width = SIDE.min(columns - column);
+                let (src, dst) = (src.add(row * ld_src + column), dst.add(column * ld_dst + row));
+                if height == SIDE && width == SIDE {
+                    let mut square = [[0.0f32; SIDE]; SIDE];
+                    for (r, line) in square.iter_mut().enumerate() {
+                        *line = src.add(r * ld_src).cast::<[f32; SIDE]>().read_unaligned();
+                    }
+                    for c in 0..SIDE {
+                        let mut line = [0.0f32; SIDE];
+                        for r in 0..SIDE {
+                            line[r] = square[r][c];
+                        }
+                        dst.add(c * ld_dst).cast::<[f32; SIDE]>().write_unaligned(line);
+                    }
+                } else {
+                    for c in 0..width {
+                        for r in 0..height {
+                            *dst.add(c * ld_dst + r) = *src.add(r * ld_src + c);
+                        }
+                    }
+                }
+            }
         }
     }
 }

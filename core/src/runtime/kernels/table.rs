@@ -30,6 +30,7 @@ pub(super) struct Table {
     pub(super) pack_rows: [unsafe fn(&Pack); 2],
     pub(super) pack_columns: [unsafe fn(&Pack); 2],
     pub(super) dot_rows: unsafe fn(*const f32, usize, usize, *const f32, *mut f32),
+    pub(super) transpose: unsafe fn(*const f32, usize, (usize, usize), *mut f32, usize),
 }
 
 /// A kernel of generic code, compiled for the instructions named.
@@ -87,6 +88,8 @@ macro_rules! table {
             ],
             dot_rows: kernel!($features (rows: *const f32, count: usize, n: usize, vector: *const f32, out: *mut f32)
                 rows::dot_rows::<$simd>(rows, count, n, vector, out)),
+            transpose: kernel!($features (src: *const f32, ld_src: usize, size: (usize, usize), dst: *mut f32, ld_dst: usize)
+                rows::transpose(src, ld_src, size, dst, ld_dst)),
         };
     };
 }

@@ -5,7 +5,7 @@ use std::prelude::v1::*;
 use tract_core::internal::*;
 
 use super::{Block, LAYER_NORM_2D_EPS, Linear, Params};
-use crate::runtime::kernels::{Activation, Format, Kernels, Matrix, Norm, Output, Scratch, Tiles, Words};
+use crate::runtime::kernels::{Activation, Format, Kernels, Matrix, Norm, Output, Prepare, Scratch, Tiles, Words};
 use crate::runtime::workers::Workers;
 
 /// The token of the predicted IoU, and that of the single mask.
@@ -107,7 +107,7 @@ impl Block for MaskHead {
                 let x = &image[(nth * w + y) * w * self.first.k..][..w * self.first.k];
                 self.first.run_f32(kernels, x, self.first.k, w, &mut words, Output::new(first, self.first.n));
                 let size = (4 * w, self.second.k);
-                kernels.rows(format, first, self.second.k, size, Some(norm), true, &mut quarters, 0);
+                kernels.rows(format, first, self.second.k, size, Prepare::NormGelu(norm), &mut quarters, 0);
                 let rows = quarters.matrix(kernels, format, 4 * w, self.second.k);
                 let to = Output::new(second, self.second.n).activation(Activation::Gelu);
                 self.second.run(kernels, &rows, to);

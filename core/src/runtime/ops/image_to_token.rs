@@ -5,8 +5,9 @@ use std::prelude::v1::*;
 use tract_core::internal::*;
 
 use super::cross_attention::{HEADS, HeadsOut, Sizes, sum};
+use super::params::Constant;
 use super::{Block, LAYER_NORM_EPS, Linear, Params};
-use crate::runtime::kernels::{Format, Kernels, Norm, Output, Residual, Scratch, Tiles, Words};
+use crate::runtime::kernels::{Format, Kernels, Norm, Output, Prepare, Residual, Scratch, Tiles, Words};
 use crate::runtime::workers::Workers;
 
 /// Cells of a tile.
@@ -19,7 +20,7 @@ pub(super) struct ImageToToken {
     kernels: Kernels,
     format: Format,
     s: Sizes,
-    positions: Vec<f32>,
+    positions: Constant,
     query: HeadsOut,
     query_bias: Vec<f32>,
     key: Linear,
@@ -40,7 +41,7 @@ impl ImageToToken {
             kernels: p.settings.kernels,
             format: p.settings.attention,
             s,
-            positions: p.values(3, &[1, s.cells, s.channels])?,
+            positions: p.constant(3, &[1, s.cells, s.channels])?,
             query: HeadsOut::transposed(p, 4, s)?,
             query_bias: p.values(5, &[s.inner()])?,
             key,
@@ -68,8 +69,7 @@ impl Block for ImageToToken {
         let s = &self.s;
         let once = Scratch::needed(&[s.tokens * s.channels, s.tokens * s.inner(), s.columns * s.channels])
             + Words::len(s.tokens, s.channels);
-        let tile = Scratch::needed(&[CELLS * s.channels, CELLS * s.columns, CELLS * s.columns])
-            + Words::len(CELLS, s.channels);
+        let tile = Scratch::needed(&[CELLS * s.columns, CELLS * s.columns]) + Words::len(CELLS, s.channels);
         once.max(tile)
     }
 
@@ -114,7 +114,6 @@ impl Block for ImageToToken {
         let norm = Norm { gamma: &self.norm[0], beta: &self.norm[1], epsilon: LAYER_NORM_EPS };
         let tiles = Tiles::new(out, c, CELLS, c);
         team.each(|mut scratch| {
-            let placed = scratch.take(CELLS * c);
             let [scores, weights] = [(); 2].map(|()| scratch.take(CELLS * s.columns));
             let mut words = Words::take(&mut scratch, CELLS, c);
             while let Some(mut tile) = tiles.next() {
@@ -123,8 +122,8 @@ impl Block for ImageToToken {
                 let x = &image[(tile.top * c) % image.len()..][..CELLS * c];
                 let record = &records[nth * self.record()..][..self.record()];
                 let [keys, values, bias] = Scratch::pieces(record, self.sizes());
-                sum(x, &self.positions[cell * c..], placed);
-                kernels.rows(format, placed, c, (CELLS, c), None, false, &mut words, 0);
+                let positions = Prepare::Add(&self.positions.values()[cell * c..]);
+                kernels.rows(format, x, c, (CELLS, c), positions, &mut words, 0);
                 let placed = words.matrix(kernels, format, CELLS, c);
                 let to = Output::new(scores, s.columns).bias(bias);
                 kernels.product(&placed, &kernels.panels(format, keys, c, s.columns), to);

@@ -5,7 +5,7 @@ use std::prelude::v1::*;
 use tract_core::internal::*;
 
 use super::{Block, Params};
-use crate::runtime::kernels::Tiles;
+use crate::runtime::kernels::{Kernels, Scratch, Tiles};
 use crate::runtime::workers::Workers;
 
 /// Tokens of a tile.
@@ -13,6 +13,7 @@ const TOKENS: usize = 64;
 
 #[derive(Debug)]
 pub(super) struct ImageTokens {
+    kernels: Kernels,
     cells: usize,
     no_mask: Vec<f32>,
 }
@@ -20,29 +21,33 @@ pub(super) struct ImageTokens {
 impl ImageTokens {
     pub(super) fn new(p: &Params<'_>) -> TractResult<Self> {
         let [channels, height, width] = p.sizes(0)?;
-        Ok(Self { cells: height * width, no_mask: p.values(1, &[1, p.channels(channels)?])? })
+        Ok(Self {
+            kernels: p.settings.kernels,
+            cells: height * width,
+            no_mask: p.values(1, &[1, p.channels(channels)?])?,
+        })
     }
 }
 
 impl Block for ImageTokens {
     fn scratch(&self) -> usize {
-        0
+        Scratch::needed(&[self.no_mask.len() * TOKENS])
     }
 
     fn run(&self, inputs: &[&[f32]], out: &mut [f32], workers: &mut Workers) {
         let c = self.no_mask.len();
         let tiles = Tiles::new(out, c, TOKENS, c);
-        workers.team().each(|_| {
+        workers.team().each(|mut scratch| {
+            // A plane's cells are far apart: fetched in whole lines before they are turned.
+            let planes = scratch.take(c * TOKENS);
             while let Some(mut tile) = tiles.next() {
                 let (image, first) = (tile.top / self.cells, tile.top % self.cells);
                 let rows = tile.rows;
-                let values = tile.whole();
-                for (channel, &add) in self.no_mask.iter().enumerate() {
+                for (channel, (to, &add)) in planes.chunks_exact_mut(rows).zip(&self.no_mask).enumerate() {
                     let plane = &inputs[0][(image * c + channel) * self.cells + first..][..rows];
-                    for (to, &v) in values[channel..].iter_mut().step_by(c).zip(plane) {
-                        *to = v + add;
-                    }
+                    to.iter_mut().zip(plane).for_each(|(to, v)| *to = v + add);
                 }
+                self.kernels.transpose(planes, rows, (c, rows), tile.whole(), c);
             }
         });
     }

@@ -2,7 +2,7 @@
 
 use std::prelude::v1::*;
 
-use crate::runtime::kernels::{Activation, Format, Kernels, Matrix, Output, Weights, Words};
+use crate::runtime::kernels::{Activation, Format, Kernels, Matrix, Output, Prepare, Weights, Words};
 
 /// `x W + b`, packed.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ impl Linear {
         if self.format() == Format::F32 {
             return self.run(kernels, &Matrix::f32(rows, ld, count, self.k), out);
         }
-        kernels.rows(self.format(), rows, ld, (count, self.k), None, false, words, 0);
+        kernels.rows(self.format(), rows, ld, (count, self.k), Prepare::Nothing, words, 0);
         self.run(kernels, &words.matrix(kernels, self.format(), count, self.k), out);
     }
 
@@ -55,7 +55,7 @@ impl Linear {
         let ld = kernels.words(next, self.n);
         if next == Format::Int8 {
             self.run(kernels, rows, Output::new(f32s, self.n).activation(activation));
-            kernels.rows(next, f32s, self.n, (count, self.n), None, false, words, 0);
+            kernels.rows(next, f32s, self.n, (count, self.n), Prepare::Nothing, words, 0);
         } else {
             let out = Output::new(words.values(), ld).activation(activation).bf16(next == Format::Bf16);
             self.run(kernels, rows, out);

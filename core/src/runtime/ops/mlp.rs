@@ -5,7 +5,7 @@ use std::prelude::v1::*;
 use tract_core::internal::*;
 
 use super::{Block, LAYER_NORM_EPS, Linear, Params};
-use crate::runtime::kernels::{Activation, Kernels, Norm, Output, Residual, Scratch, Tiles, Words};
+use crate::runtime::kernels::{Activation, Kernels, Norm, Output, Prepare, Residual, Scratch, Tiles, Words};
 use crate::runtime::workers::Workers;
 
 /// Tokens that pass through both layers together: enough that the weights are read seldom, few enough that the hidden
@@ -46,7 +46,7 @@ impl Block for Mlp {
             while let Some(mut tile) = tiles.next() {
                 let rows = tile.rows;
                 let x = &inputs[0][tile.top * c..][..rows * c];
-                kernels.rows(self.first.format(), x, c, (rows, c), Some(norm), false, &mut input, 0);
+                kernels.rows(self.first.format(), x, c, (rows, c), Prepare::Norm(norm), &mut input, 0);
                 let normed = input.matrix(kernels, self.first.format(), rows, c);
                 let next = self.second.format();
                 self.first.run_into(kernels, &normed, rows, Activation::Gelu, next, f32s, &mut hidden);

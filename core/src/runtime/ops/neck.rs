@@ -45,7 +45,7 @@ impl Neck {
 
 impl Block for Neck {
     fn scratch(&self) -> usize {
-        Scratch::needed(&[self.width * self.channels]) + Words::len(self.width, self.first.k)
+        Scratch::needed(&[self.width * self.channels; 2]) + Words::len(self.width, self.first.k)
     }
 
     fn shared(&self, _: usize) -> usize {
@@ -103,7 +103,7 @@ impl Block for Neck {
             let taps: [usize; 9] = core::array::from_fn(|i| i / 3 * per_row + i % 3 * ld);
             let tiles = Tiles::new(out, self.height * w, n, w);
             team.each(|mut scratch| {
-                let convolved = scratch.take(w * n);
+                let [convolved, turned] = [(); 2].map(|()| scratch.take(w * n));
                 while let Some(mut tile) = tiles.next() {
                     let rows = &image[tile.index * per_row..];
                     let rows = if format == Format::Int8 {
@@ -113,9 +113,9 @@ impl Block for Neck {
                     };
                     kernels.product_of_taps(&rows, &taps, &self.conv.panels(), Output::new(convolved, n));
                     kernels.norm_in_place(convolved, n, norm(1));
-                    for channel in 0..n {
-                        let line = tile.row(channel);
-                        line.iter_mut().zip(convolved[channel..].iter().step_by(n)).for_each(|(to, &v)| *to = v);
+                    kernels.transpose(convolved, n, (w, n), turned, w);
+                    for (channel, line) in turned.chunks_exact(w).enumerate() {
+                        tile.row(channel).copy_from_slice(line);
                     }
                 }
             });

@@ -7,6 +7,17 @@ use tract_core::internal::*;
 use super::{Call, Linear, Settings};
 use crate::runtime::kernels::{Format, Weights};
 
+/// Values of f32 that blocks share.
+#[derive(Clone, Debug)]
+pub(super) struct Constant(Arc<Tensor>);
+
+impl Constant {
+    pub(super) fn values(&self) -> &[f32] {
+        // Checked when it was made.
+        self.0.try_as_plain_ram().and_then(|t| t.as_slice()).unwrap_or_default()
+    }
+}
+
 /// A call's inputs and attributes, read with their shapes checked.
 #[derive(Debug)]
 pub(super) struct Params<'a> {
@@ -45,11 +56,17 @@ impl<'a> Params<'a> {
 
     /// The values of a weight of this shape.
     pub(super) fn values(&self, index: usize, shape: &[usize]) -> TractResult<Vec<f32>> {
+        Ok(self.constant(index, shape)?.values().to_vec())
+    }
+
+    /// A weight of this shape, shared with other blocks that use it.
+    pub(super) fn constant(&self, index: usize, shape: &[usize]) -> TractResult<Constant> {
         let function = &self.call.function;
         let fact = self.input(index)?;
         let tensor = fact.konst.as_ref().with_context(|| format!("{function}: input {index} is no constant"))?;
         ensure!(tensor.shape() == shape, "{function}: input {index} is {:?}, not {shape:?}", tensor.shape());
-        Ok(tensor.try_as_plain_ram()?.as_slice::<f32>()?.to_vec())
+        tensor.try_as_plain_ram()?.as_slice::<f32>()?;
+        Ok(Constant(tensor.clone()))
     }
 
     pub(super) fn attribute(&self, name: &str) -> TractResult<&'a [i64]> {

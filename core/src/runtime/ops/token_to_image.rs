@@ -5,8 +5,9 @@ use std::prelude::v1::*;
 use tract_core::internal::*;
 
 use super::cross_attention::{HEADS, HeadsIn, HeadsOut, Sizes, sum};
+use super::params::Constant;
 use super::{Block, LAYER_NORM_EPS, Linear, Params};
-use crate::runtime::kernels::{Format, Kernels, Norm, Output, Residual, Scratch, Tiles, Words};
+use crate::runtime::kernels::{Format, Kernels, Norm, Output, Prepare, Residual, Scratch, Tiles, Words};
 use crate::runtime::workers::Workers;
 
 /// Cells of an image that are attended to together; what chunks find is put together at the end.
@@ -17,7 +18,7 @@ pub(super) struct TokenToImage {
     kernels: Kernels,
     format: Format,
     s: Sizes,
-    positions: Vec<f32>,
+    positions: Constant,
     query: Linear,
     key: HeadsOut,
     value: HeadsIn,
@@ -36,7 +37,7 @@ impl TokenToImage {
             kernels: p.settings.kernels,
             format: p.settings.attention,
             s,
-            positions: p.values(3, &[1, s.cells, s.channels])?,
+            positions: p.constant(3, &[1, s.cells, s.channels])?,
             query,
             // The key's bias adds the same to all scores of a query: softmax does not see it.
             key: HeadsOut::transposed(p, 6, s)?,
@@ -67,8 +68,8 @@ impl Block for TokenToImage {
         let (s, rows) = (&self.s, self.rows());
         let tokens = s.tokens * s.channels;
         let once = Scratch::needed(&[tokens, tokens, rows * s.channels]) + Words::len(s.tokens, s.channels);
-        let chunk =
-            [CHUNK * s.channels, CHUNK * s.channels * 2, CHUNK * s.columns, CHUNK * s.columns, CHUNK * s.columns];
+        let cells = self.kernels.panel_words(Format::F32, CHUNK, s.channels);
+        let chunk = [cells, CHUNK * s.columns, CHUNK * s.columns, CHUNK * s.columns];
         once.max(Scratch::needed(&chunk) + Words::len(CHUNK, s.channels))
     }
 
@@ -108,26 +109,21 @@ impl Block for TokenToImage {
         let record = self.record();
         let tiles = Tiles::new(found, per_image * record, 1, per_image * record);
         team.each(|mut scratch| {
-            let placed = scratch.take(CHUNK * c);
-            let cell_panels = scratch.take(CHUNK * c * 2);
+            let cell_panels = scratch.take(kernels.panel_words(Format::F32, CHUNK, c));
             let [scores, turned, weights] = [(); 3].map(|()| scratch.take(CHUNK * s.columns));
             let mut words = Words::take(&mut scratch, CHUNK, c);
             while let Some(mut tile) = tiles.next() {
                 let (picture, chunk) = (tile.index / chunks, tile.index % chunks);
                 let x = &image[(picture * s.cells + chunk * CHUNK) * c..][..CHUNK * c];
-                sum(x, &self.positions[chunk * CHUNK * c..], placed);
-                kernels.rows(format, placed, c, (CHUNK, c), None, false, &mut words, 0);
+                let positions = Prepare::Add(&self.positions.values()[chunk * CHUNK * c..]);
+                kernels.rows(format, x, c, (CHUNK, c), positions, &mut words, 0);
                 let cells = kernels.pack_rows(format, x, c, (CHUNK, c), cell_panels);
                 for (nth, record) in tile.whole().chunks_exact_mut(record).enumerate() {
                     let own = &panels[(picture * per_image + nth) * self.panels()..][..self.panels()];
                     let asked = kernels.panels(format, own, c, s.columns);
                     let placed = words.matrix(kernels, format, CHUNK, c);
                     kernels.product(&placed, &asked, Output::new(scores, s.columns));
-                    for (cell, scores) in scores.chunks_exact(s.columns).enumerate() {
-                        for (row, &score) in scores[..rows].iter().enumerate() {
-                            turned[row * CHUNK + cell] = score;
-                        }
-                    }
+                    kernels.transpose(scores, s.columns, (CHUNK, rows), turned, CHUNK);
                     let (sums, extremes) = record.split_at_mut(rows * c);
                     let (greatest, total) = extremes.split_at_mut(rows);
                     let turned = &mut turned[..rows * CHUNK];

@@ -9,7 +9,7 @@ use std::prelude::v1::*;
 use tract_core::internal::*;
 
 use super::{Block, LAYER_NORM_EPS, Linear, Params};
-use crate::runtime::kernels::{Format, Kernels, Matrix, Norm, Output, Residual, Scratch, Tiles, Words};
+use crate::runtime::kernels::{Format, Kernels, Matrix, Norm, Output, Prepare, Residual, Scratch, Tiles, Words};
 use crate::runtime::workers::Workers;
 
 /// Queries that pass through a head together.
@@ -107,7 +107,7 @@ impl WindowAttention {
                 if format == Format::F32 {
                     kernels.product(&Matrix::f32(q, 3 * c, count, depth), &keys, to);
                 } else {
-                    kernels.rows(format, q, 3 * c, (count, depth), None, false, &mut s.queries, 0);
+                    kernels.rows(format, q, 3 * c, (count, depth), Prepare::Nothing, &mut s.queries, 0);
                     kernels.product(&s.queries.matrix(kernels, format, count, depth), &keys, to);
                 }
                 kernels.softmax(format, scores, self.columns, s.weights, s.sums, None);
@@ -195,7 +195,7 @@ impl Block for WindowAttention {
                         let length = window.min(across - left);
                         for row in 0..rows {
                             let source = &x[pixel(row, left)..];
-                            kernels.rows(format, source, c, (length, c), Some(norm), false, &mut words, count);
+                            kernels.rows(format, source, c, (length, c), Prepare::Norm(norm), &mut words, count);
                             count += length;
                         }
                     }
