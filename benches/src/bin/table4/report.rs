@@ -31,7 +31,11 @@ impl Report<'_> {
             arguments.threads, arguments.arithmetic
         );
         if arguments.scale < 1.0 {
-            let _ = writeln!(text, "- **shortened**: depths and numbers of objects times {}", arguments.scale);
+            let _ = writeln!(
+                text,
+                "- **shortened**: depths and numbers of objects times {}; the paper's seconds are of whole cases",
+                arguments.scale
+            );
         }
         let extrapolated = |row: &Row| row.upstream.as_ref().is_some_and(|u| u.extrapolated());
         if let Some(slices) = arguments.upstream_slices
