@@ -30,7 +30,7 @@ class OnnxRuntime:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        # A fixed shape lets it plan memory; it was never slower.
+        # As every other runtime here: one image at a time is known beforehand.
         options.add_free_dimension_override_by_name("B", 1)
         session = lambda name: onnxruntime.InferenceSession(folder / name, options, providers=["CPUExecutionProvider"])
         self.encoder, self.decoder = session("encoder.onnx"), session("decoder.onnx")
@@ -64,7 +64,7 @@ class OpenVino:
         self.decoder(1)
 
     def decoder(self, count):
-        """The decoder for this many boxes: fixed shapes are its fastest."""
+        """The decoder compiled for this many boxes, when it is first asked for."""
         if count not in self.decoders:
             model = self.core.read_model(folder / "decoder.inlined.onnx")
             model.reshape({"embedding": [1, 256, 64, 64], "boxes": [count, 4]})
