@@ -5,7 +5,7 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use umedsam::metrics::{Convention, score_case};
 use umedsam::preprocess::{INPUT_LEN, Preprocessor};
 use umedsam::volume::Propagation;
-use umedsam::{Frame, ImageView, MaskLogits, Model, ModelBox, SessionOptions, VoxelBox};
+use umedsam::{Arithmetic, Frame, ImageView, MaskLogits, Model, ModelBox, SessionOptions, VoxelBox};
 
 fn pixels(len: usize) -> Vec<u8> {
     (0..len).map(|i| ((i * 2_654_435_761) >> 13) as u8).collect()
@@ -73,22 +73,24 @@ fn inference(c: &mut Criterion) {
     let model = Model::bundled().unwrap();
     let pixels = pixels(256 * 256);
     let image = ImageView::gray8(&pixels, 256, 256).unwrap();
-    let mut group = c.benchmark_group("f32, 1 thread");
-    group.sample_size(10);
-    let mut session = model.session(&SessionOptions::new()).unwrap();
-    group.bench_function("encode", |b| b.iter(|| session.encode(&image).unwrap()));
-    let embedding = session.encode(&image).unwrap();
-    for count in [1, 16] {
-        let side = |i: usize| ModelBox { x0: i as f32 * 8.0, y0: 40.0, x1: i as f32 * 8.0 + 100.0, y1: 180.0 };
-        let boxes: Vec<ModelBox> = (0..count).map(side).collect();
-        group.bench_function(format!("decode {count}"), |b| {
-            b.iter(|| session.decode(&embedding, &boxes, |_, _, _| {}).unwrap());
+    for arithmetic in Arithmetic::ALL {
+        let mut group = c.benchmark_group(format!("{arithmetic}, 1 thread"));
+        group.sample_size(10);
+        let mut session = model.session(&SessionOptions::new().with_arithmetic(arithmetic)).unwrap();
+        group.bench_function("encode", |b| b.iter(|| session.encode(&image).unwrap()));
+        let embedding = session.encode(&image).unwrap();
+        for count in [1, 16] {
+            let side = |i: usize| ModelBox { x0: i as f32 * 8.0, y0: 40.0, x1: i as f32 * 8.0 + 100.0, y1: 180.0 };
+            let boxes: Vec<ModelBox> = (0..count).map(side).collect();
+            group.bench_function(format!("decode {count}"), |b| {
+                b.iter(|| session.decode(&embedding, &boxes, |_, _, _| {}).unwrap());
+            });
+        }
+        group.bench_function("load the built-in model", |b| {
+            b.iter(|| model.session(&SessionOptions::new().with_arithmetic(arithmetic)).unwrap());
         });
+        group.finish();
     }
-    group.finish();
-    c.bench_function("load the built-in model", |b| {
-        b.iter(|| model.session(&SessionOptions::new()).unwrap());
-    });
 }
 
 criterion_group! {

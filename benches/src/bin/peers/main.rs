@@ -1,0 +1,134 @@
+//! Our session and other runtimes on the same graphs and inputs, alternating.
+//!
+//! ```sh
+//! cargo run --release -p umedsam-benches --bin peers -- --setup              # once: Python with the other runtimes
+//! cargo run --release -p umedsam-benches --bin peers -- --rounds 20 --threads 1,2 --json peers.json
+//! ```
+//!
+//! Every runtime is a process of its own, pinned to as many cores as it has threads, that answers requests over a pipe.
+//! Requests go round, one runtime after the other, so that a slow moment of the machine falls on all: only ratios
+//! within one run mean anything. Preprocessing happens once, here; every runtime gets the same inputs in files.
+//!
+//! All run the model's own two graphs. onnxruntime runs them as they are; tract and OpenVINO don't know model-local
+//! functions and get the inlined form. Where the weights are stored in 16 bits, every runtime turns them into f32 when
+//! it loads the graph (casts of constants are folded): a bundle with f32 weights gives the same times.
+//!
+//! What is measured:
+//!
+//! - time: minimum and median of each stage (`encode`, `decode1`: one box, `decode16`: sixteen boxes in one pass) after
+//!   one run that is not counted, and the ratio of the minimum to onnxruntime's in f32 on one thread;
+//! - cold start: from starting a process to its first mask (load, encode, decode one box, threshold), in fresh processes,
+//!   the shortest of three; for the runtimes in Python this includes starting Python;
+//! - peak memory of these fresh processes (VmHWM), the smallest of three;
+//! - agreement: DSC with the masks of onnxruntime in f32, on the network's grid, for boxes in the two sample pictures.
+//!
+//! When all peers took part the tables are written into benches/RESULTS.md.
+
+#![forbid(unsafe_code)]
+
+mod contender;
+mod inputs;
+mod measure;
+mod report;
+mod runtimes;
+mod serve;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+use umedsam_benches::{load_model, python, results};
+
+use crate::contender::{Contender, Place};
+use crate::inputs::{Inputs, quantize};
+use crate::measure::measure;
+use crate::report::Report;
+
+/// Time our session beside other runtimes.
+#[derive(Debug, Parser)]
+#[command(args_conflicts_with_subcommands = true)]
+struct Arguments {
+    #[command(flatten)]
+    compare: Compare,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Args)]
+struct Compare {
+    /// Encodes of each runtime; decodes are twice and a half as many.
+    #[arg(long, default_value_t = 20)]
+    rounds: usize,
+    /// Numbers of threads, separated by commas.
+    #[arg(long, default_value = "1,2", value_delimiter = ',')]
+    threads: Vec<usize>,
+    /// Only these, as `umedsam/bf16` or `openvino`, separated by commas.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    only: Vec<String>,
+    /// Also write the figures as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Write the tables into this file, whoever took part; benches/RESULTS.md if no file is named.
+    #[arg(long, value_name = "FILE", num_args = 0..=1)]
+    results: Option<Option<PathBuf>>,
+    /// Model bundle; the built-in one if left out.
+    #[arg(long, value_name = "FILE")]
+    model: Option<PathBuf>,
+    /// A Python with benches/peers/requirements.txt installed; by default the one that --setup makes.
+    #[arg(long, value_name = "PYTHON")]
+    python: Option<PathBuf>,
+    /// Make that Python first, in ~/.cache/umedsam/peers.
+    #[arg(long)]
+    setup: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Answer requests on standard input (used by this program itself).
+    #[command(hide = true)]
+    Serve(serve::Arguments),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let result = match &arguments.command {
+        Some(Command::Serve(arguments)) => serve::run(arguments),
+        None => compare(&arguments.compare),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("peers: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn compare(arguments: &Compare) -> anyhow::Result<()> {
+    let python = python::find(arguments.python.as_deref(), arguments.setup, "requirements.txt")?;
+    let contenders = Contender::chosen(&arguments.only, python.is_some())?;
+    let folder = tempfile::tempdir()?;
+    let inputs = Inputs::write(folder.path(), &load_model(arguments.model.as_deref())?)?;
+    if let Some(python) = &python
+        && contenders.iter().any(Contender::is_quantized_openvino)
+    {
+        quantize(python, folder.path())?;
+    }
+    let place = Place { folder: folder.path(), python: python.as_deref(), model: arguments.model.as_deref() };
+    let figures = measure(&contenders, &place, &inputs, &arguments.threads, arguments.rounds)?;
+    let report = Report::new(&figures, arguments.rounds);
+    println!("{}", report.markdown());
+    if let Some(path) = &arguments.json {
+        let json = serde_json::to_vec_pretty(report.rows())?;
+        umedsam::files::write_atomically(path, |file| file.write_all(&json))
+            .with_context(|| path.display().to_string())?;
+    }
+    let all = contenders.len() == contender::ALL.len();
+    if all || arguments.results.is_some() {
+        let path = arguments.results.clone().flatten().unwrap_or_else(results::default_path);
+        results::write_section(&path, "peers", &report.markdown())?;
+        eprintln!("written to {}", path.display());
+    }
+    Ok(())
+}
