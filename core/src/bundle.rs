@@ -41,8 +41,10 @@ const MANIFEST_DIGEST: &str = "umedsam.manifest.sha256";
 pub enum Precision {
     /// 32-bit floats.
     F32,
-    /// 16-bit floats; computed in f32.
+    /// 16-bit floats.
     F16,
+    /// 8-bit integers with a scale for each output channel; the few weights that this would break in 16-bit floats.
+    Int8,
 }
 
 impl std::fmt::Display for Precision {
@@ -50,6 +52,7 @@ impl std::fmt::Display for Precision {
         f.pad(match self {
             Self::F32 => "f32",
             Self::F16 => "f16",
+            Self::Int8 => "int8",
         })
     }
 }
@@ -61,7 +64,8 @@ impl std::str::FromStr for Precision {
         match s {
             "f32" => Ok(Self::F32),
             "f16" => Ok(Self::F16),
-            _ => Err(format!("precision '{s}' is none of f32, f16")),
+            "int8" => Ok(Self::Int8),
+            _ => Err(format!("precision '{s}' is none of f32, f16, int8")),
         }
     }
 }

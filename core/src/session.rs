@@ -10,7 +10,9 @@ use crate::postprocess::LOGITS_LEN;
 use crate::preprocess::{INPUT_LEN, Preprocessor};
 use crate::runtime::{Graph, GraphOptions};
 use crate::volume::Propagation;
-use crate::{Arithmetic, Error, Frame, ImageView, MODEL_SIDE, MaskLogits, Model, ModelBox, PixelBox, VoxelBox};
+use crate::{
+    Arithmetic, Error, Frame, ImageView, MODEL_SIDE, MaskLogits, Model, ModelBox, PixelBox, Precision, VoxelBox,
+};
 
 /// Bytes of an image's embedding: 256 channels of 64x64 in f32.
 pub const EMBEDDING_BYTES: usize = 256 * 64 * 64 * 4;
@@ -27,14 +29,14 @@ pub struct SessionOptions {
     /// Boxes that go through the decoder together. A box costs about 9 MiB while it is decoded, and more than a few at
     /// once are no faster.
     pub max_batch: usize,
-    /// How the network is computed.
-    pub arithmetic: Arithmetic,
+    /// How the network is computed. If left out, as the model was made: in int8 if its weights are, in f32 otherwise.
+    pub arithmetic: Option<Arithmetic>,
 }
 
 impl SessionOptions {
-    /// One thread, 4 boxes at a time, f32.
+    /// One thread, 4 boxes at a time, the model's own arithmetic.
     pub const fn new() -> Self {
-        Self { threads: 1, max_batch: 4, arithmetic: Arithmetic::F32 }
+        Self { threads: 1, max_batch: 4, arithmetic: None }
     }
 
     /// With this number of threads; 0 counts as 1.
@@ -52,7 +54,7 @@ impl SessionOptions {
     /// Computed in this arithmetic.
     #[must_use]
     pub const fn with_arithmetic(self, arithmetic: Arithmetic) -> Self {
-        Self { arithmetic, ..self }
+        Self { arithmetic: Some(arithmetic), ..self }
     }
 }
 
@@ -190,7 +192,9 @@ pub struct Session {
 
 impl Session {
     pub(crate) fn new(model: &Model, options: &SessionOptions) -> Result<Self, Error> {
-        let graph = GraphOptions::default().with_threads(options.threads).with_arithmetic(options.arithmetic);
+        let own = if model.manifest().precision == Precision::Int8 { Arithmetic::Int8 } else { Arithmetic::F32 };
+        let arithmetic = options.arithmetic.unwrap_or(own);
+        let graph = GraphOptions::default().with_threads(options.threads).with_arithmetic(arithmetic);
         Ok(Self {
             encoder: Graph::load("encoder", model.encoder_onnx(), &[(0, &INPUT_SHAPE)], &graph)?,
             decoder: Graph::load("decoder", model.decoder_onnx(), &[], &graph)?,

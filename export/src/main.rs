@@ -42,7 +42,7 @@ enum Command {
         /// Folder for the two files; made if absent.
         #[arg(short, long, value_name = "DIR")]
         out: PathBuf,
-        /// How the weights are stored: f32 or f16.
+        /// How the weights are stored: f32, f16 or int8.
         #[arg(long, default_value = "f32")]
         precision: Precision,
         /// Write standard operators only, for runtimes that don't know ONNX functions.
@@ -56,7 +56,7 @@ enum Command {
         /// The bundle to write.
         #[arg(short, long, value_name = "FILE")]
         out: PathBuf,
-        /// How the weights are stored: f32 or f16.
+        /// How the weights are stored: f32, f16 or int8.
         #[arg(long, default_value = "f16")]
         precision: Precision,
         /// Name of the model, for people.

@@ -5,8 +5,10 @@ mod inline;
 mod kernels;
 mod ops;
 mod program;
+mod quantize;
 mod workers;
 
 pub use engine::{Graph, GraphOptions};
 pub use inline::{InlineError, inline_functions};
 pub use kernels::Kernels;
+pub use quantize::quantize_weights;

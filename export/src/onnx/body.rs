@@ -1,5 +1,6 @@
 //! Writing function bodies out of standard operators.
 
+use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{AttributeProto, FunctionProto, NodeProto, OperatorSetIdProto};
 
 use super::proto;
@@ -15,6 +16,38 @@ pub const OPSET: i64 = 17;
 pub(super) const LAYER_NORM_EPS: f32 = 1e-5;
 /// LayerNorm2d's epsilon in the neck and the mask head.
 pub(super) const LAYER_NORM_2D_EPS: f32 = 1e-6;
+
+/// How a function multiplies with weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// In floats.
+    Float,
+    /// In integers of 8 bits. Weights are two inputs, integers and a scale for each output channel. Activations are
+    /// rounded, token by token, to 256 steps between their least and greatest value, of which 0 is one.
+    Int8,
+}
+
+impl Form {
+    /// The name of a function in this form.
+    pub(super) fn name(self, function: &str) -> String {
+        match self {
+            Self::Float => function.into(),
+            Self::Int8 => format!("{function}Int8"),
+        }
+    }
+
+    /// Inputs of a function of which those named `weights` are two in 8 bits.
+    pub(super) fn inputs(self, inputs: &[&str], weights: &[&str]) -> Vec<String> {
+        let mut all = Vec::new();
+        for &input in inputs {
+            all.push(input.into());
+            if self == Self::Int8 && weights.contains(&input) {
+                all.push(format!("{input}_scale"));
+            }
+        }
+        all
+    }
+}
 
 pub(super) fn opset(domain: &str, version: i64) -> OperatorSetIdProto {
     OperatorSetIdProto { domain: domain.into(), version }
@@ -72,6 +105,71 @@ impl Body {
     pub(super) fn linear(&mut self, x: &str, weight: &str, bias: &str) -> String {
         let product = self.matmul(x, weight);
         self.add(&product, bias)
+    }
+
+    /// A linear layer without bias in either form.
+    pub(super) fn product(&mut self, form: Form, x: &str, weight: &str) -> String {
+        if form == Form::Float {
+            return self.matmul(x, weight);
+        }
+        let (rounded, step, zero) = self.rounded(x, true);
+        let sum = self.op("MatMulInteger", &[&rounded, weight], vec![]);
+        let sum = self.cast(&sum, DataType::Float);
+        // What the zero step adds to every sum.
+        let (weights, axes) = (self.cast(weight, DataType::Float), self.ints(&[0]));
+        let columns = self.op("ReduceSum", &[&weights, &axes], vec![proto::int("keepdims", 1)]);
+        let excess = self.mul(&zero, &columns);
+        let sum = self.op("Sub", &[&sum, &excess], vec![]);
+        let scale = self.mul(&step, &format!("{weight}_scale"));
+        self.mul(&sum, &scale)
+    }
+
+    /// A linear layer in either form.
+    pub(super) fn linear_in(&mut self, form: Form, x: &str, weight: &str, bias: &str) -> String {
+        let product = self.product(form, x, weight);
+        self.add(&product, bias)
+    }
+
+    /// A 3x3 convolution of a whole channels-first image in integers: one step size for all of it, since a sum runs over
+    /// nine pixels.
+    pub(super) fn conv3x3_int8(&mut self, x: &str, weight: &str) -> String {
+        let (rounded, step, zero) = self.rounded(x, false);
+        let zero = self.cast(&zero, DataType::Uint8);
+        let pads = vec![proto::ints("pads", &[1, 1, 1, 1])];
+        let sum = self.op("ConvInteger", &[&rounded, weight, &zero], pads);
+        let sum = self.cast(&sum, DataType::Float);
+        let scale = self.reshape(&format!("{weight}_scale"), &[1, -1, 1, 1]);
+        let scale = self.mul(&step, &scale);
+        self.mul(&sum, &scale)
+    }
+
+    /// Activations in 8 bits, the size of a step and the number of the step that is 0: for each row, or for all.
+    fn rounded(&mut self, x: &str, by_row: bool) -> (String, String, String) {
+        let extreme = |b: &mut Self, reduce: &str, limit: &str, zero: &str| {
+            let attributes = if by_row { vec![proto::ints("axes", &[-1])] } else { vec![proto::no("keepdims")] };
+            let found = b.op(reduce, &[x], attributes);
+            b.op(limit, &[&found, zero], vec![])
+        };
+        let none = self.scalar(0.0);
+        let least = extreme(self, "ReduceMin", "Min", &none);
+        let greatest = extreme(self, "ReduceMax", "Max", &none);
+        let range = self.op("Sub", &[&greatest, &least], vec![]);
+        let steps = self.scalar(255.0);
+        let step = self.op("Div", &[&range, &steps], vec![]);
+        let (positive, one) = (self.op("Greater", &[&step, &none], vec![]), self.scalar(1.0));
+        let step = self.op("Where", &[&positive, &step, &one], vec![]);
+        let offset = self.op("Div", &[&least, &step], vec![]);
+        let offset = self.op("Neg", &[&offset], vec![]);
+        let zero = self.op("Round", &[&offset], vec![]);
+        let scaled = self.op("Div", &[x, &step], vec![]);
+        let shifted = self.add(&scaled, &zero);
+        let nearest = self.op("Round", &[&shifted], vec![]);
+        let clipped = self.op("Clip", &[&nearest, &none, &steps], vec![]);
+        (self.cast(&clipped, DataType::Uint8), step, zero)
+    }
+
+    fn cast(&mut self, x: &str, to: DataType) -> String {
+        self.op("Cast", &[x], vec![proto::int("to", to as i64)])
     }
 
     pub(super) fn transpose(&mut self, x: &str, order: &[i64]) -> String {
@@ -132,7 +230,7 @@ impl Body {
         mut self,
         name: &str,
         doc: &str,
-        inputs: &[&str],
+        inputs: &[impl AsRef<str>],
         attributes: &[&str],
         value: &str,
     ) -> FunctionProto {
@@ -148,7 +246,7 @@ impl Body {
             name: Some(name.into()),
             domain: Some(DOMAIN.into()),
             doc_string: Some(doc.into()),
-            input: inputs.iter().map(|&s| s.into()).collect(),
+            input: inputs.iter().map(|s| s.as_ref().into()).collect(),
             output: vec!["y".into()],
             attribute: attributes.iter().map(|&s| s.into()).collect(),
             node: self.nodes,

@@ -44,6 +44,7 @@ pub(super) fn decoder(weights: &Weights, precision: Precision) -> Result<Vec<u8>
 
     let side = Size::Fixed(256);
     let outputs = vec![value_info("logits", &[n, side, side]), value_info("iou", &[n])];
+    let form = d.graph.form();
     let all = vec![
         functions::position_encoding(),
         functions::image_tokens(),
@@ -53,7 +54,7 @@ pub(super) fn decoder(weights: &Weights, precision: Precision) -> Result<Vec<u8>
         functions::token_to_image(),
         functions::token_mlp(),
         functions::image_to_token(),
-        functions::mask_head(),
+        functions::mask_head(form),
         functions::iou_head(),
     ];
     Ok(d.graph.finish(outputs, all))
@@ -175,24 +176,26 @@ impl Decoder<'_> {
 
     fn mask_head(&mut self, tokens: &str, image: &str) -> Result<String, OnnxError> {
         let up = "mask_decoder.output_upscaling";
-        let [up1_w, up1_b] = self.sub_pixels(&format!("{up}.0"), DIM, 64)?;
-        let [norm_w, norm_b] = self.norm(&format!("{up}.1"), 64)?;
-        let [up2_w, up2_b] = self.sub_pixels(&format!("{up}.3"), 64, 32)?;
-        let layers = self.head_layers("mask_decoder.output_hypernetworks_mlps.0", 32, 32)?;
-        let mut inputs = vec![tokens, image, &up1_w, &up1_b, &norm_w, &norm_b, &up2_w, &up2_b];
-        inputs.extend(layers.iter().map(String::as_str));
-        Ok(self.graph.call("MaskHead", "logits", &inputs, vec![]))
+        let mut inputs = vec![tokens.into(), image.into()];
+        inputs.extend(self.sub_pixels(&format!("{up}.0"), DIM, 64)?);
+        inputs.extend(self.norm(&format!("{up}.1"), 64)?);
+        inputs.extend(self.sub_pixels(&format!("{up}.3"), 64, 32)?);
+        inputs.extend(self.head_layers("mask_decoder.output_hypernetworks_mlps.0", 32, 32)?);
+        let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
+        Ok(self.graph.call_form("MaskHead", "logits", &inputs, vec![]))
     }
 
     /// A transposed convolution (in, out, 2, 2) of stride 2 as a linear layer to the four sub-pixels: (in, dy dx out).
-    fn sub_pixels(&mut self, name: &str, inputs: usize, outputs: usize) -> Result<[String; 2], OnnxError> {
+    fn sub_pixels(&mut self, name: &str, inputs: usize, outputs: usize) -> Result<Vec<String>, OnnxError> {
         let (weight_name, bias_name) = (format!("{name}.weight"), format!("{name}.bias"));
         let weight = self.weights.f32(&weight_name, &[inputs, outputs, 2, 2])?;
         let matrix: Vec<f32> =
             weight.chunks_exact(outputs * 4).flat_map(|block| transposed(block, outputs, 4)).collect();
         let bias = self.weights.f32(&bias_name, &[outputs])?.repeat(4);
-        let weight = self.graph.weight(&weight_name, &[inputs, 4 * outputs], &matrix)?;
-        Ok([weight, self.graph.weight(&bias_name, &[4 * outputs], &bias)?])
+        let n = 4 * outputs;
+        let mut names = self.graph.matrix(&weight_name, &[inputs, n], &matrix, n, |i| i % n)?;
+        names.push(self.graph.weight(&bias_name, &[n], &bias)?);
+        Ok(names)
     }
 
     fn iou_head(&mut self, tokens: &str) -> Result<String, OnnxError> {

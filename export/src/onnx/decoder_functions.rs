@@ -3,7 +3,7 @@
 
 use tract_onnx::pb::FunctionProto;
 
-use super::body::{Body, LAYER_NORM_2D_EPS, LAYER_NORM_EPS};
+use super::body::{Body, Form, LAYER_NORM_2D_EPS, LAYER_NORM_EPS};
 use super::proto;
 
 /// Random Fourier features of coordinates in -1..1: sin and cos of 2 pi times their product with `gaussian`.
@@ -152,13 +152,13 @@ fn head(b: &mut Body, index: i64, layers: [[&str; 2]; 3]) -> String {
 ///
 /// The transposed convolutions of stride 2 and kernel 2 have no overlap, so each is a linear layer from a token to its
 /// four sub-pixels, and everything stays token-major; only the logits are put into image order, at the end.
-pub(super) fn mask_head() -> FunctionProto {
+pub(super) fn mask_head(form: Form) -> FunctionProto {
     let mut b = Body::default();
-    let x = b.linear("image", "up1_w", "up1_b");
+    let x = b.linear_in(form, "image", "up1_w", "up1_b");
     let x = b.reshape(&x, &[0, 16384, 64]);
     let x = b.layer_norm(&x, "norm_w", "norm_b", LAYER_NORM_2D_EPS);
     let x = b.gelu(&x);
-    let x = b.linear(&x, "up2_w", "up2_b");
+    let x = b.linear_in(form, &x, "up2_w", "up2_b");
     let x = b.gelu(&x);
     let x = b.reshape(&x, &[0, 65536, 32]);
     let hyper = head(&mut b, 1, [["w1", "b1"], ["w2", "b2"], ["w3", "b3"]]);
@@ -170,7 +170,8 @@ pub(super) fn mask_head() -> FunctionProto {
     let y = b.reshape(&x, &[-1, 256, 256]);
     let inputs =
         ["tokens", "image", "up1_w", "up1_b", "norm_w", "norm_b", "up2_w", "up2_b", "w1", "b1", "w2", "b2", "w3", "b3"];
-    b.into_function("MaskHead", "upscaling, hypernetwork, product", &inputs, &[], &y)
+    let inputs = form.inputs(&inputs, &["up1_w", "up2_w"]);
+    b.into_function(&form.name("MaskHead"), "upscaling, hypernetwork, product", &inputs, &[], &y)
 }
 
 /// Predicted IoU (N) of the single-mask output.

@@ -4,6 +4,7 @@ use tract_onnx::pb::ValueInfoProto;
 use umedsam::Precision;
 
 use super::OnnxError;
+use super::body::Form;
 use super::encoder_functions as functions;
 use super::graph::GraphBuilder;
 use super::layout::{folded_conv, rows, scaled, transposed};
@@ -58,14 +59,15 @@ pub(super) fn encoder(weights: &Weights, precision: Precision) -> Result<Vec<u8>
     }
     e.neck(&x)?;
     let output = value_info("embedding", &shape(256, 64));
+    let form = e.graph.form();
     let all = vec![
         functions::patch_embed(),
-        functions::mb_conv(),
-        functions::patch_merging(),
-        functions::window_attention(),
+        functions::mb_conv(form),
+        functions::patch_merging(form),
+        functions::window_attention(form),
         functions::local_conv(),
-        functions::mlp(),
-        functions::neck(),
+        functions::mlp(form),
+        functions::neck(form),
     ];
     Ok(e.graph.finish(vec![output], all))
 }
@@ -93,12 +95,28 @@ impl Encoder<'_> {
         Ok([part("weight")?, part("bias")?])
     }
 
-    fn linear(&mut self, name: &str, inputs: usize, outputs: usize) -> Result<[String; 2], OnnxError> {
+    /// The inputs of a linear layer: weights in the form of the model, then bias.
+    fn linear(&mut self, name: &str, inputs: usize, outputs: usize) -> Result<Vec<String>, OnnxError> {
         let weight = self.weights.f32(&format!("{PREFIX}.{name}.weight"), &[outputs, inputs])?;
         let bias = self.weights.f32(&format!("{PREFIX}.{name}.bias"), &[outputs])?;
-        let weight = transposed(weight, outputs, inputs);
-        let weight = self.graph.weight(&format!("{name}.weight"), &[inputs, outputs], &weight)?;
-        Ok([weight, self.graph.weight(&format!("{name}.bias"), &[outputs], bias)?])
+        self.layer(name, &transposed(weight, outputs, inputs), bias)
+    }
+
+    /// The inputs of a layer of these weights (k, n) and bias (n).
+    fn layer(&mut self, name: &str, weight: &[f32], bias: &[f32]) -> Result<Vec<String>, OnnxError> {
+        let n = bias.len();
+        let mut inputs = self.graph.matrix(&format!("{name}.weight"), &[weight.len() / n, n], weight, n, |i| i % n)?;
+        inputs.push(self.graph.weight(&format!("{name}.bias"), &[n], bias)?);
+        Ok(inputs)
+    }
+
+    /// The inputs of a 1x1 convolution: a matrix in 8 bits, a convolution's weights otherwise; then bias.
+    fn pointwise(&mut self, name: &str, inputs: usize, outputs: usize) -> Result<Vec<String>, OnnxError> {
+        if self.graph.form() == Form::Float {
+            return Ok(self.conv(name, [outputs, inputs, 1, 1])?.into());
+        }
+        let conv = folded_conv(self.weights, &format!("{PREFIX}.{name}"), [outputs, inputs, 1, 1])?;
+        self.layer(name, &transposed(&conv.weight, outputs, inputs), &conv.bias)
     }
 
     fn bottleneck(
@@ -109,12 +127,13 @@ impl Encoder<'_> {
         [input, hidden, output]: [usize; 3],
         stride: Option<i64>,
     ) -> Result<String, OnnxError> {
-        let [w1, b1] = self.conv(&format!("{name}.conv1"), [hidden, input, 1, 1])?;
-        let [w2, b2] = self.conv(&format!("{name}.conv2"), [hidden, 1, 3, 3])?;
-        let [w3, b3] = self.conv(&format!("{name}.conv3"), [output, hidden, 1, 1])?;
+        let mut inputs = vec![x.into()];
+        inputs.extend(self.pointwise(&format!("{name}.conv1"), input, hidden)?);
+        inputs.extend(self.conv(&format!("{name}.conv2"), [hidden, 1, 3, 3])?);
+        inputs.extend(self.pointwise(&format!("{name}.conv3"), hidden, output)?);
         let mut attributes = vec![int("group", hidden as i64)];
         attributes.extend(stride.map(|s| ints("strides", &[s, s])));
-        Ok(self.graph.call(function, name, &[x, &w1, &b1, &w2, &b2, &w3, &b3], attributes))
+        Ok(self.graph.call_form(function, name, &refs(&inputs), attributes))
     }
 
     /// For each pair of positions in a window, the entry of the bias table: one for each distinct distance (|dy|,|dx|),
@@ -138,14 +157,15 @@ impl Encoder<'_> {
         let attn = format!("{name}.attn");
         let tokens = window * window;
 
-        let [norm_w, norm_b] = self.norm(&format!("{attn}.norm"), c)?;
-        let [qkv_w, qkv_b] = self.qkv(&format!("{attn}.qkv"), c, heads)?;
+        let mut inputs = vec![x.into()];
+        inputs.extend(self.norm(&format!("{attn}.norm"), c)?);
+        inputs.extend(self.qkv(&format!("{attn}.qkv"), c, heads)?);
         let table_name = format!("{attn}.attention_biases");
         let table = self.weights.f32(&format!("{PREFIX}.{table_name}"), &[heads, tokens])?;
         let table = self.graph.weight(&table_name, &[heads, tokens], table)?;
         // Expanded when the graph is loaded: for a window of 14 the table is 196 times smaller than what it stands for.
-        let bias = self.graph.op("Gather", &format!("{attn}.bias"), &[&table, index], vec![int("axis", 1)]);
-        let [proj_w, proj_b] = self.linear(&format!("{attn}.proj"), c, c)?;
+        inputs.push(self.graph.op("Gather", &format!("{attn}.bias"), &[&table, index], vec![int("axis", 1)]));
+        inputs.extend(self.linear(&format!("{attn}.proj"), c, c)?);
 
         let windows = side.div_ceil(window);
         let (side, padded, c, w, n) = (side as i64, (windows * window) as i64, c as i64, window as i64, windows as i64);
@@ -161,22 +181,22 @@ impl Encoder<'_> {
             ints("padded", &[-1, padded, padded, c]),
             ints("size", &[side, side]),
         ];
-        let inputs = [x, &norm_w, &norm_b, &qkv_w, &qkv_b, &bias, &proj_w, &proj_b];
-        let x = self.graph.call("WindowAttention", &attn, &inputs, attributes);
+        let x = self.graph.call_form("WindowAttention", &attn, &refs(&inputs), attributes);
 
         let local = format!("{name}.local_conv");
         let [w, b] = self.conv(&local, [stage.channels, 1, 3, 3])?;
         let x = self.graph.call("LocalConv", &local, &[&x, &w, &b], vec![int("group", c)]);
 
         let mlp = format!("{name}.mlp");
-        let [norm_w, norm_b] = self.norm(&format!("{mlp}.norm"), stage.channels)?;
-        let [w1, b1] = self.linear(&format!("{mlp}.fc1"), stage.channels, 4 * stage.channels)?;
-        let [w2, b2] = self.linear(&format!("{mlp}.fc2"), 4 * stage.channels, stage.channels)?;
-        Ok(self.graph.call("Mlp", &mlp, &[&x, &norm_w, &norm_b, &w1, &b1, &w2, &b2], vec![]))
+        let mut inputs = vec![x];
+        inputs.extend(self.norm(&format!("{mlp}.norm"), stage.channels)?);
+        inputs.extend(self.linear(&format!("{mlp}.fc1"), stage.channels, 4 * stage.channels)?);
+        inputs.extend(self.linear(&format!("{mlp}.fc2"), 4 * stage.channels, stage.channels)?);
+        Ok(self.graph.call_form("Mlp", &mlp, &refs(&inputs), vec![]))
     }
 
     /// The checkpoint holds q, k and v head by head; the graph wants all of q, then k, then v, with q scaled.
-    fn qkv(&mut self, name: &str, c: usize, heads: usize) -> Result<[String; 2], OnnxError> {
+    fn qkv(&mut self, name: &str, c: usize, heads: usize) -> Result<Vec<String>, OnnxError> {
         let weight = self.weights.f32(&format!("{PREFIX}.{name}.weight"), &[3 * c, c])?;
         let bias = self.weights.f32(&format!("{PREFIX}.{name}.bias"), &[3 * c])?;
         let head = c / heads;
@@ -188,19 +208,22 @@ impl Encoder<'_> {
             sorted[..c * width].copy_from_slice(&q);
             sorted
         };
-        let weight = transposed(&prepare(weight, c), 3 * c, c);
-        let weight = self.graph.weight(&format!("{name}.weight"), &[c, 3 * c], &weight)?;
-        Ok([weight, self.graph.weight(&format!("{name}.bias"), &[3 * c], &prepare(bias, 1))?])
+        self.layer(name, &transposed(&prepare(weight, c), 3 * c, c), &prepare(bias, 1))
     }
 
     fn neck(&mut self, x: &str) -> Result<String, OnnxError> {
+        let mut inputs = vec![x.into()];
         let first = self.weights.f32(&format!("{PREFIX}.neck.0.weight"), &[256, 320, 1, 1])?;
-        let first = self.graph.weight("neck.0.weight", &[320, 256], &transposed(first, 256, 320))?;
-        let [n1_w, n1_b] = self.norm("neck.1", 256)?;
+        inputs.extend(self.graph.matrix("neck.0.weight", &[320, 256], &transposed(first, 256, 320), 256, |i| i % 256)?);
+        inputs.extend(self.norm("neck.1", 256)?);
         let shape = [256, 256, 3, 3];
         let second = self.weights.f32(&format!("{PREFIX}.neck.2.weight"), &shape)?;
-        let second = self.graph.weight("neck.2.weight", &shape, second)?;
-        let [n2_w, n2_b] = self.norm("neck.3", 256)?;
-        Ok(self.graph.call("Neck", "embedding", &[x, &first, &n1_w, &n1_b, &second, &n2_w, &n2_b], vec![]))
+        inputs.extend(self.graph.matrix("neck.2.weight", &shape, second, 256, |i| i / (9 * 256))?);
+        inputs.extend(self.norm("neck.3", 256)?);
+        Ok(self.graph.call_form("Neck", "embedding", &refs(&inputs), vec![]))
     }
+}
+
+fn refs(names: &[String]) -> Vec<&str> {
+    names.iter().map(String::as_str).collect()
 }

@@ -7,8 +7,9 @@ use prost::Message;
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, ValueInfoProto};
 use umedsam::Precision;
+use umedsam::runtime::quantize_weights;
 
-use super::body::{DOMAIN, DOMAIN_VERSION, OPSET, opset};
+use super::body::{DOMAIN, DOMAIN_VERSION, Form, OPSET, opset};
 use super::{OnnxError, proto};
 
 /// Weights of fewer values stay in f32: biases, norms and position frequencies cost nothing and decide much.
@@ -36,6 +37,10 @@ impl GraphBuilder {
             self.graph.initializer.push(proto::tensor_f32(name, shape, values));
             return Ok(name.into());
         }
+        if let (Precision::Int8, [_, n]) = (self.precision, shape) {
+            let [integers, scale] = self.integers(name, shape, values, *n, |i| i % n);
+            return Ok(self.node("DequantizeLinear", "", name, &[&integers, &scale], vec![proto::int("axis", 1)]));
+        }
         let halves: Vec<f16> = values.iter().map(|&v| f16::from_f32(v)).collect();
         if let Some(i) = halves.iter().position(|h| !h.is_finite()) {
             return Err(OnnxError::F16Range { tensor: name.into(), value: values[i] });
@@ -44,6 +49,43 @@ impl GraphBuilder {
         self.graph.initializer.push(proto::tensor_f16(&stored, shape, &halves));
         let to = vec![proto::int("to", DataType::Float as i64)];
         Ok(self.node("Cast", "", name, &[&stored], to))
+    }
+
+    /// Adds the weights of a product with activations and names the inputs that they are to a function: one of f32, or
+    /// integers and scales if the function has a form in 8 bits and the model is in it.
+    pub(super) fn matrix(
+        &mut self,
+        name: &str,
+        shape: &[usize],
+        values: &[f32],
+        channels: usize,
+        channel: impl Fn(usize) -> usize,
+    ) -> Result<Vec<String>, OnnxError> {
+        if self.precision == Precision::Int8 {
+            return Ok(self.integers(name, shape, values, channels, channel).into());
+        }
+        Ok(vec![self.weight(name, shape, values)?])
+    }
+
+    /// Adds weights in 8 bits: integers, and a scale for each output channel.
+    fn integers(
+        &mut self,
+        name: &str,
+        shape: &[usize],
+        values: &[f32],
+        channels: usize,
+        channel: impl Fn(usize) -> usize,
+    ) -> [String; 2] {
+        let (integers, scale) = quantize_weights(values, channels, channel);
+        let names = [format!("{name}.int8"), format!("{name}.scale")];
+        self.graph.initializer.push(proto::tensor_i8(&names[0], shape, &integers));
+        self.graph.initializer.push(proto::tensor_f32(&names[1], &[channels], &scale));
+        names
+    }
+
+    /// The form of functions that the model is written in.
+    pub(super) fn form(&self) -> Form {
+        if self.precision == Precision::Int8 { Form::Int8 } else { Form::Float }
     }
 
     /// Adds a constant that keeps its precision.
@@ -66,6 +108,17 @@ impl GraphBuilder {
     /// Adds a standard operator whose output has the given name.
     pub(super) fn op(&mut self, op_type: &str, name: &str, inputs: &[&str], attributes: Vec<AttributeProto>) -> String {
         self.node(op_type, "", name, inputs, attributes)
+    }
+
+    /// Calls one of our functions that has a form in 8 bits.
+    pub(super) fn call_form(
+        &mut self,
+        function: &str,
+        name: &str,
+        inputs: &[&str],
+        attr: Vec<AttributeProto>,
+    ) -> String {
+        self.call(&self.form().name(function), name, inputs, attr)
     }
 
     /// Calls one of our functions.

@@ -44,6 +44,10 @@ pub(super) fn tensor_f16(name: &str, shape: &[usize], values: &[half::f16]) -> T
     tensor(name, shape, DataType::Float16, values.iter().flat_map(|v| v.to_le_bytes()).collect())
 }
 
+pub(super) fn tensor_i8(name: &str, shape: &[usize], values: &[i8]) -> TensorProto {
+    tensor(name, shape, DataType::Int8, values.iter().map(|v| v.cast_unsigned()).collect())
+}
+
 pub(super) fn tensor_i64(name: &str, shape: &[usize], values: &[i64]) -> TensorProto {
     tensor(name, shape, DataType::Int64, values.iter().flat_map(|v| v.to_le_bytes()).collect())
 }
@@ -56,6 +60,11 @@ fn attribute(name: &str, kind: AttributeType) -> AttributeProto {
 pub(super) fn int(name: &str, i: i64) -> AttributeProto {
     assert_ne!(i, 0, "attribute {name}");
     AttributeProto { i, ..attribute(name, AttributeType::Int) }
+}
+
+/// An attribute of 0, of which proto3 writes the type only: for operators whose readers take that for 0.
+pub(super) fn no(name: &str) -> AttributeProto {
+    attribute(name, AttributeType::Int)
 }
 
 pub(super) fn float(name: &str, f: f32) -> AttributeProto {

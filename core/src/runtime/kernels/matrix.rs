@@ -4,6 +4,7 @@ use std::prelude::v1::*;
 
 use super::portable::to_bf16;
 use super::{Buffer, Kernels, Scratch};
+use crate::runtime::quantize_weights;
 
 /// How numbers are held in the 32-bit words of a product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,11 +121,7 @@ impl Weights {
         let k = values.len() / n;
         assert_eq!(values.len(), k * n, "shape of weights");
         if format == Format::Int8 {
-            let scale: Vec<f32> = (0..n)
-                .map(|column| (0..k).fold(0.0f32, |m, row| m.max(values[row * n + column].abs())) / 127.0)
-                .map(|s| if s > 0.0 { s } else { 1.0 })
-                .collect();
-            let integers: Vec<i8> = (0..k * n).map(|i| (values[i] / scale[i % n]).round_ties_even() as i8).collect();
+            let (integers, scale) = quantize_weights(values, n, |i| i % n);
             return Self::int8(kernels, &integers, scale);
         }
         let per_word = kernels.per_word(format);

@@ -30,9 +30,10 @@ impl Bottleneck {
     pub(super) fn new(p: &Params<'_>, residual: bool) -> TractResult<Self> {
         let [height, width, channels] = p.sizes(0)?;
         let stride = if residual { 1 } else { p.attribute("strides")?[0] as usize };
-        let expand = p.pointwise(1, p.settings.linear)?;
-        let (taps, bias) = p.depthwise(3, expand.n)?;
-        let project = p.pointwise(5, p.settings.linear)?;
+        let mut weights = p.weights(1);
+        let expand = weights.pointwise(p.settings.linear)?;
+        let (taps, bias) = weights.depthwise(expand.n)?;
+        let project = weights.pointwise(p.settings.linear)?;
         ensure!(p.channels(expand.k)? == channels && project.k == expand.n, "channels of a bottleneck");
         ensure!(!residual || project.n == channels, "channels of a residual");
         Ok(Self { kernels: p.settings.kernels, height, width, stride, residual, expand, taps, bias, project })

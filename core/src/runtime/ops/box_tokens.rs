@@ -23,12 +23,10 @@ impl BoxTokens {
         ensure!(corners == 4, "a box of {corners} coordinates");
         let [_, tokens, channels] = p.shape(3)?;
         p.channels(channels)?;
-        Ok(Self {
-            gaussian: p.values(1, &[2, channels / 2])?,
-            corners: p.values(2, &[1, 2, channels])?,
-            outputs: p.values(3, &[1, tokens, channels])?,
-            channels,
-        })
+        let mut weights = p.weights(1);
+        let gaussian = weights.values(&[2, channels / 2])?;
+        let corners = weights.values(&[1, 2, channels])?;
+        Ok(Self { gaussian, corners, outputs: weights.values(&[1, tokens, channels])?, channels })
     }
 }
 

@@ -8,8 +8,11 @@ use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::{Expansion, InferenceOp, InferenceResult, IntoExp, Solver, TensorProxy, expand};
 
-/// The functions that run fused, and the number of their outputs' sizes.
-pub(crate) const FUNCTIONS: [&str; 16] = [
+/// What the names of functions in 8 bits end with.
+const INT8: &str = "Int8";
+
+/// The functions that run fused.
+pub(crate) const FUNCTIONS: [&str; 22] = [
     "PatchEmbed",
     "MbConv",
     "PatchMerging",
@@ -26,6 +29,12 @@ pub(crate) const FUNCTIONS: [&str; 16] = [
     "TokenMlp",
     "MaskHead",
     "IouHead",
+    "MbConvInt8",
+    "PatchMergingInt8",
+    "WindowAttentionInt8",
+    "MlpInt8",
+    "NeckInt8",
+    "MaskHeadInt8",
 ];
 
 /// One call: the function's name and the attributes that are lists of integers.
@@ -57,6 +66,16 @@ impl Call {
         found.map(|(_, v)| v.as_slice()).with_context(|| format!("{}: attribute {name} is missing", self.function))
     }
 
+    /// The function's name without the mark of its 8-bit form.
+    pub(crate) fn kind(&self) -> &str {
+        self.function.strip_suffix(INT8).unwrap_or(&self.function)
+    }
+
+    /// Whether it is the 8-bit form, in which a matrix takes two inputs: integers and scales.
+    fn int8(&self) -> bool {
+        self.function.ends_with(INT8)
+    }
+
     /// The output's shape for inputs of these shapes.
     fn shape(&self, inputs: &[TVec<TDim>]) -> TractResult<TVec<TDim>> {
         let size = |input: usize, axis: usize| -> TractResult<TDim> {
@@ -64,14 +83,16 @@ impl Call {
             let size = shape.get(axis);
             size.cloned().with_context(|| format!("{}: input {input} has no axis {axis}", self.function))
         };
-        Ok(match self.function.as_str() {
+        Ok(match self.kind() {
             "PatchEmbed" => tvec![size(0, 0)?, size(0, 2)?, size(0, 3)?, size(3, 0)?],
             "PatchMerging" => {
                 let strides = self.attribute("strides")?;
                 ensure!(strides.iter().all(|s| (1..=2).contains(s)) && strides.len() == 2, "strides {strides:?}");
                 let part = |axis: usize| Ok::<_, TractError>(size(0, axis)?.divceil(strides[axis - 1] as usize));
-                tvec![size(0, 0)?, part(1)?, part(2)?, size(5, 0)?]
+                let channels = if self.int8() { size(6, 1)? } else { size(5, 0)? };
+                tvec![size(0, 0)?, part(1)?, part(2)?, channels]
             }
+            "Neck" if self.int8() => tvec![size(0, 0)?, size(5, 0)?, size(0, 1)?, size(0, 2)?],
             "Neck" => tvec![size(0, 0)?, size(4, 0)?, size(0, 1)?, size(0, 2)?],
             "ImageTokens" => tvec![size(0, 0)?, size(0, 2)? * size(0, 3)?, size(0, 1)?],
             "BoxTokens" => tvec![size(0, 0)?, size(2, 1)? + size(3, 1)?, size(2, 2)?],

@@ -9,6 +9,7 @@ use std::prelude::v1::*;
 use tract_core::internal::*;
 
 use super::Params;
+use super::params::Reader;
 use crate::runtime::kernels::{Format, Kernels, Matrix, Output, Weights};
 
 /// Heads of the decoder: what the kernel for softmax over heads is written for.
@@ -53,8 +54,8 @@ pub(super) struct HeadsOut(Vec<Weights>);
 
 impl HeadsOut {
     /// From a weight (channels, inner), whose turn it is to be transposed.
-    pub(super) fn transposed(p: &Params<'_>, index: usize, s: Sizes) -> TractResult<Self> {
-        let values = p.values(index, &[s.channels, s.inner()])?;
+    pub(super) fn transposed(p: &Params<'_>, weights: &mut Reader<'_>, s: Sizes) -> TractResult<Self> {
+        let values = weights.values(&[s.channels, s.inner()])?;
         let head = |h: usize| -> Vec<f32> {
             let value = |i: usize| values[i % s.channels * s.inner() + h * s.depth + i / s.channels];
             (0..s.depth * s.channels).map(value).collect()
@@ -64,8 +65,8 @@ impl HeadsOut {
     }
 
     /// From a weight (inner, channels), as it is.
-    pub(super) fn straight(p: &Params<'_>, index: usize, s: Sizes) -> TractResult<Self> {
-        let values = p.values(index, &[s.inner(), s.channels])?;
+    pub(super) fn straight(p: &Params<'_>, weights: &mut Reader<'_>, s: Sizes) -> TractResult<Self> {
+        let values = weights.values(&[s.inner(), s.channels])?;
         let heads = values.chunks_exact(s.depth * s.channels);
         Ok(Self(heads.map(|h| Weights::pack(p.settings.kernels, Format::F32, h, s.channels)).collect()))
     }
@@ -88,15 +89,15 @@ pub(super) struct HeadsIn {
 }
 
 impl HeadsIn {
-    /// From a weight (channels, inner) and, at the next input, its bias.
-    pub(super) fn new(p: &Params<'_>, index: usize, s: Sizes) -> TractResult<Self> {
-        let values = p.values(index, &[s.channels, s.inner()])?;
+    /// From a weight (channels, inner) and its bias.
+    pub(super) fn new(p: &Params<'_>, weights: &mut Reader<'_>, s: Sizes) -> TractResult<Self> {
+        let values = weights.values(&[s.channels, s.inner()])?;
         let head = |h: usize| -> Vec<f32> {
             let rows = values.chunks_exact(s.inner());
             rows.flat_map(|row| row[h * s.depth..][..s.depth].iter().copied()).collect()
         };
         let pack = |h| Weights::pack(p.settings.kernels, Format::F32, &head(h), s.depth);
-        Ok(Self { heads: (0..HEADS).map(pack).collect(), bias: p.values(index + 1, &[s.inner()])? })
+        Ok(Self { heads: (0..HEADS).map(pack).collect(), bias: weights.values(&[s.inner()])? })
     }
 
     /// Rows of tokens with their heads side by side, from rows (token, head) of all channels.

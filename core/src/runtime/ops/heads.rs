@@ -4,6 +4,7 @@ use std::prelude::v1::*;
 
 use tract_core::internal::*;
 
+use super::params::Reader;
 use super::{Block, LAYER_NORM_2D_EPS, Linear, Params};
 use crate::runtime::kernels::{Activation, Format, Kernels, Matrix, Norm, Output, Prepare, Scratch, Tiles, Words};
 use crate::runtime::workers::Workers;
@@ -20,10 +21,10 @@ struct Hidden {
 }
 
 impl Hidden {
-    fn new(p: &Params<'_>, index: usize) -> TractResult<Self> {
+    fn new(p: &Params<'_>, weights: &mut Reader<'_>) -> TractResult<Self> {
         let [tokens, channels] = p.sizes(0)?;
         ensure!(tokens > MASK_TOKEN, "{tokens} tokens");
-        let layers = [p.linear(index, Format::F32)?, p.linear(index + 2, Format::F32)?];
+        let layers = [weights.linear(Format::F32)?, weights.linear(Format::F32)?];
         ensure!(layers[0].k == channels && layers[1].k == layers[0].n, "channels of a head");
         Ok(Self { layers, tokens })
     }
@@ -61,9 +62,12 @@ pub(super) struct MaskHead {
 impl MaskHead {
     pub(super) fn new(p: &Params<'_>) -> TractResult<Self> {
         let [cells, channels] = p.sizes(1)?;
-        let (first, second) = (p.linear(2, p.settings.linear)?, p.linear(6, p.settings.linear)?);
-        let norm = p.norm(4, second.k)?;
-        let (hidden, last) = (Hidden::new(p, 8)?, p.linear(12, Format::F32)?);
+        let mut weights = p.weights(2);
+        let first = weights.linear(p.settings.linear)?;
+        ensure!(first.n.is_multiple_of(4), "channels of the upscaling");
+        let norm = weights.norm(first.n / 4)?;
+        let second = weights.linear(p.settings.linear)?;
+        let (hidden, last) = (Hidden::new(p, &mut weights)?, weights.linear(Format::F32)?);
         ensure!(first.k == p.channels(channels)? && first.n == 4 * p.channels(second.k)?, "channels of the upscaling");
         ensure!(second.n == 4 * last.n && last.k == hidden.layers[1].n, "channels of the mask head");
         Ok(Self { kernels: p.settings.kernels, side: cells.isqrt(), first, norm, second, hidden, last })
@@ -137,9 +141,10 @@ pub(super) struct IouHead {
 
 impl IouHead {
     pub(super) fn new(p: &Params<'_>) -> TractResult<Self> {
-        let hidden = Hidden::new(p, 1)?;
-        let weights = p.values(5, &[hidden.layers[1].n, 1])?;
-        Ok(Self { kernels: p.settings.kernels, hidden, weights, bias: p.values(6, &[1])?[0] })
+        let mut inputs = p.weights(1);
+        let hidden = Hidden::new(p, &mut inputs)?;
+        let weights = inputs.values(&[hidden.layers[1].n, 1])?;
+        Ok(Self { kernels: p.settings.kernels, hidden, weights, bias: inputs.values(&[1])?[0] })
     }
 }
 

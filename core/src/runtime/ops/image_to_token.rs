@@ -33,23 +33,19 @@ pub(super) struct ImageToToken {
 impl ImageToToken {
     pub(super) fn new(p: &Params<'_>) -> TractResult<Self> {
         let s = Sizes::new(p)?;
-        let (key, value) = (p.linear(6, p.settings.attention)?, p.linear(8, p.settings.attention)?);
+        let mut weights = p.weights(3);
+        let positions = weights.constant(&[1, s.cells, s.channels])?;
+        let query = HeadsOut::transposed(p, &mut weights, s)?;
+        let query_bias = weights.values(&[s.inner()])?;
+        let (key, value) = (weights.linear(p.settings.attention)?, weights.linear(p.settings.attention)?);
         for linear in [&key, &value] {
             ensure!(linear.k == s.channels && linear.n == s.inner(), "channels of keys and values");
         }
-        Ok(Self {
-            kernels: p.settings.kernels,
-            format: p.settings.attention,
-            s,
-            positions: p.constant(3, &[1, s.cells, s.channels])?,
-            query: HeadsOut::transposed(p, 4, s)?,
-            query_bias: p.values(5, &[s.inner()])?,
-            key,
-            value,
-            out: HeadsOut::straight(p, 10, s)?,
-            out_bias: p.values(11, &[s.channels])?,
-            norm: p.norm(12, s.channels)?,
-        })
+        let out = HeadsOut::straight(p, &mut weights, s)?;
+        let out_bias = weights.values(&[s.channels])?;
+        let norm = weights.norm(s.channels)?;
+        let (kernels, format) = (p.settings.kernels, p.settings.attention);
+        Ok(Self { kernels, format, s, positions, query, query_bias, key, value, out, out_bias, norm })
     }
 
     /// What a box's tokens are to the image: panels of keys, panels of values, a bias for each score.

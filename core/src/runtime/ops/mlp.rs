@@ -23,8 +23,9 @@ pub(super) struct Mlp {
 impl Mlp {
     pub(super) fn new(p: &Params<'_>) -> TractResult<Self> {
         let [_, _, channels] = p.sizes(0)?;
-        let norm = p.norm(1, p.channels(channels)?)?;
-        let (first, second) = (p.linear(3, p.settings.linear)?, p.linear(5, p.settings.linear)?);
+        let mut weights = p.weights(1);
+        let norm = weights.norm(p.channels(channels)?)?;
+        let (first, second) = (weights.linear(p.settings.linear)?, weights.linear(p.settings.linear)?);
         ensure!(first.k == channels && second.k == first.n && second.n == channels, "channels of an MLP");
         Ok(Self { kernels: p.settings.kernels, norm, first, second })
     }

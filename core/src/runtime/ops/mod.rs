@@ -77,7 +77,7 @@ impl Settings {
 /// Builds the block of a call whose weights are known.
 pub(super) fn build(call: &Call, inputs: &[&TypedFact], settings: Settings) -> TractResult<Box<dyn Block>> {
     let p = Params::new(call, inputs, settings);
-    Ok(match call.function.as_str() {
+    Ok(match call.kind() {
         "PatchEmbed" => Box::new(patch_embed::PatchEmbed::new(&p)?),
         "MbConv" => Box::new(bottleneck::Bottleneck::new(&p, true)?),
         "PatchMerging" => Box::new(bottleneck::Bottleneck::new(&p, false)?),

@@ -23,17 +23,14 @@ pub(super) struct Neck {
 impl Neck {
     pub(super) fn new(p: &Params<'_>) -> TractResult<Self> {
         let [height, width, c] = p.sizes(0)?;
-        let [k, n] = p.shape(1)?;
+        let mut inputs = p.weights(1);
+        let (weights, k, n) = inputs.matrix(p.settings.linear)?;
         ensure!(p.channels(k)? == c, "channels of the neck");
-        p.channels(n)?;
-        let kernels = p.settings.kernels;
-        let weights = Weights::pack(kernels, p.settings.linear, &p.values(1, &[k, n])?, n);
         let first = Linear { weights, bias: vec![0.0; n], k, n };
-        let values = p.values(4, &[n, n, 3, 3])?;
-        // (out, in, tap) to (tap, in, out).
-        let matrix: Vec<f32> = (0..9 * n * n).map(|i| values[(i % n * n + i / n % n) * 9 + i / (n * n)]).collect();
-        let conv = Weights::pack(kernels, p.settings.linear, &matrix, n);
-        let norms = [p.norm(2, n)?, p.norm(5, n)?];
+        let before = inputs.norm(n)?;
+        let conv = inputs.conv3x3(n, p.settings.linear)?;
+        let norms = [before, inputs.norm(n)?];
+        let kernels = p.settings.kernels;
         Ok(Self { kernels, height, width, first, norms, conv, channels: n })
     }
 

@@ -55,18 +55,23 @@ impl<'a> Params<'a> {
     }
 
     /// The values of a weight of this shape.
-    pub(super) fn values(&self, index: usize, shape: &[usize]) -> TractResult<Vec<f32>> {
+    fn values(&self, index: usize, shape: &[usize]) -> TractResult<Vec<f32>> {
         Ok(self.constant(index, shape)?.values().to_vec())
     }
 
     /// A weight of this shape, shared with other blocks that use it.
-    pub(super) fn constant(&self, index: usize, shape: &[usize]) -> TractResult<Constant> {
+    fn constant(&self, index: usize, shape: &[usize]) -> TractResult<Constant> {
+        let tensor = self.tensor(index, shape)?;
+        tensor.try_as_plain_ram()?.as_slice::<f32>()?;
+        Ok(Constant(tensor.clone()))
+    }
+
+    fn tensor(&self, index: usize, shape: &[usize]) -> TractResult<&'a Arc<Tensor>> {
         let function = &self.call.function;
         let fact = self.input(index)?;
         let tensor = fact.konst.as_ref().with_context(|| format!("{function}: input {index} is no constant"))?;
         ensure!(tensor.shape() == shape, "{function}: input {index} is {:?}, not {shape:?}", tensor.shape());
-        tensor.try_as_plain_ram()?.as_slice::<f32>()?;
-        Ok(Constant(tensor.clone()))
+        Ok(tensor)
     }
 
     pub(super) fn attribute(&self, name: &str) -> TractResult<&'a [i64]> {
@@ -80,33 +85,109 @@ impl<'a> Params<'a> {
         Ok(n)
     }
 
-    /// A linear layer: weight (k, n) and, at the next input, bias.
-    pub(super) fn linear(&self, index: usize, format: Format) -> TractResult<Linear> {
-        let [k, n] = self.shape(index)?;
-        self.channels(n)?;
-        let weights = Weights::pack(self.settings.kernels, format, &self.values(index, &[k, n])?, n);
-        Ok(Linear { weights, bias: self.values(index + 1, &[n])?, k, n })
+    /// A reader of the weights from the input `first` on.
+    pub(super) const fn weights(&'a self, first: usize) -> Reader<'a> {
+        Reader { p: self, next: first }
+    }
+}
+
+/// Reads weights in the order in which a function takes them.
+///
+/// A matrix comes as one input of f32, or as two: integers of 8 bits and a scale for each output channel. Which of them
+/// a product is computed with is the session's choice, not the file's.
+#[derive(Debug)]
+pub(super) struct Reader<'a> {
+    p: &'a Params<'a>,
+    next: usize,
+}
+
+impl Reader<'_> {
+    fn take(&mut self) -> usize {
+        self.next += 1;
+        self.next - 1
     }
 
-    /// A 1x1 convolution: weight (n, k, 1, 1) and, at the next input, bias.
-    pub(super) fn pointwise(&self, index: usize, format: Format) -> TractResult<Linear> {
-        let [n, k, ..] = self.shape::<4>(index)?;
-        self.channels(n)?;
-        let values = self.values(index, &[n, k, 1, 1])?;
-        let matrix: Vec<f32> = (0..k * n).map(|i| values[i % n * k + i / n]).collect();
-        let weights = Weights::pack(self.settings.kernels, format, &matrix, n);
-        Ok(Linear { weights, bias: self.values(index + 1, &[n])?, k, n })
+    /// Values of this shape.
+    pub(super) fn values(&mut self, shape: &[usize]) -> TractResult<Vec<f32>> {
+        let index = self.take();
+        self.p.values(index, shape)
+    }
+
+    /// Values of this shape, shared with other blocks that use them.
+    pub(super) fn constant(&mut self, shape: &[usize]) -> TractResult<Constant> {
+        let index = self.take();
+        self.p.constant(index, shape)
+    }
+
+    /// A norm: gamma and beta.
+    pub(super) fn norm(&mut self, n: usize) -> TractResult<[Vec<f32>; 2]> {
+        Ok([self.values(&[n])?, self.values(&[n])?])
+    }
+
+    /// A matrix (k, n), packed for a product in `format`.
+    pub(super) fn matrix(&mut self, format: Format) -> TractResult<(Weights, usize, usize)> {
+        let index = self.take();
+        let [k, n] = self.p.shape(index)?;
+        self.p.channels(n)?;
+        let weights = self.pack(index, &[k, n], n, format, |i| i)?;
+        Ok((weights, k, n))
+    }
+
+    /// A linear layer: matrix (k, n) and bias.
+    pub(super) fn linear(&mut self, format: Format) -> TractResult<Linear> {
+        let (weights, k, n) = self.matrix(format)?;
+        Ok(Linear { weights, bias: self.values(&[n])?, k, n })
+    }
+
+    /// A 1x1 convolution: weight (n, k, 1, 1), or a matrix (k, n), and bias.
+    pub(super) fn pointwise(&mut self, format: Format) -> TractResult<Linear> {
+        if self.p.input(self.next)?.rank() == 2 {
+            return self.linear(format);
+        }
+        let index = self.take();
+        let [n, k, ..] = self.p.shape::<4>(index)?;
+        self.p.channels(n)?;
+        let weights = self.pack(index, &[n, k, 1, 1], n, format, |i| i % n * k + i / n)?;
+        Ok(Linear { weights, bias: self.values(&[n])?, k, n })
+    }
+
+    /// A 3x3 convolution (n, n, 3, 3) as a matrix (tap, input, output).
+    pub(super) fn conv3x3(&mut self, n: usize, format: Format) -> TractResult<Weights> {
+        let index = self.take();
+        self.pack(index, &[n, n, 3, 3], n, format, |i| (i % n * n + i / n % n) * 9 + i / (n * n))
     }
 
     /// A depthwise 3x3 convolution (n, 1, 3, 3), its nine taps one after another, and its bias.
-    pub(super) fn depthwise(&self, index: usize, n: usize) -> TractResult<(Vec<f32>, Vec<f32>)> {
-        let values = self.values(index, &[n, 1, 3, 3])?;
+    pub(super) fn depthwise(&mut self, n: usize) -> TractResult<(Vec<f32>, Vec<f32>)> {
+        let values = self.values(&[n, 1, 3, 3])?;
         let taps = (0..9 * n).map(|i| values[i % n * 9 + i / n]).collect();
-        Ok((taps, self.values(index + 1, &[n])?))
+        Ok((taps, self.values(&[n])?))
     }
 
-    /// A norm: gamma and, at the next input, beta.
-    pub(super) fn norm(&self, index: usize, n: usize) -> TractResult<[Vec<f32>; 2]> {
-        Ok([self.values(index, &[n])?, self.values(index + 1, &[n])?])
+    /// Packs the input `index`, whose value `order(i)` comes at place `i` of a matrix of `n` columns.
+    fn pack(
+        &mut self,
+        index: usize,
+        shape: &[usize],
+        n: usize,
+        format: Format,
+        order: impl Fn(usize) -> usize,
+    ) -> TractResult<Weights> {
+        let kernels = self.p.settings.kernels;
+        if self.p.input(index)?.datum_type != i8::datum_type() {
+            let values = self.p.constant(index, shape)?;
+            let values = values.values();
+            let matrix: Vec<f32> = (0..values.len()).map(|i| values[order(i)]).collect();
+            return Ok(Weights::pack(kernels, format, &matrix, n));
+        }
+        let tensor = self.p.tensor(index, shape)?;
+        let values = tensor.try_as_plain_ram()?.as_slice::<i8>()?;
+        let scale = self.values(&[n])?;
+        let integers: Vec<i8> = (0..values.len()).map(|i| values[order(i)]).collect();
+        if format == Format::Int8 {
+            return Ok(Weights::int8(kernels, &integers, scale));
+        }
+        let matrix: Vec<f32> = integers.iter().enumerate().map(|(i, &v)| f32::from(v) * scale[i % n]).collect();
+        Ok(Weights::pack(kernels, format, &matrix, n))
     }
 }

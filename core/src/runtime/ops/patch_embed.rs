@@ -20,9 +20,10 @@ pub(super) struct PatchEmbed {
 impl PatchEmbed {
     pub(super) fn new(p: &Params<'_>) -> TractResult<Self> {
         let [channels, height, width] = p.sizes(0)?;
-        let first = p.pointwise(1, Format::F32)?;
+        let mut weights = p.weights(1);
+        let first = weights.pointwise(Format::F32)?;
         // Of two hundredths of the work: 8 bits would cost more than they save.
-        let second = p.pointwise(3, p.settings.attention)?;
+        let second = weights.pointwise(p.settings.attention)?;
         ensure!(first.k == channels && second.k == first.n, "channels of the patch embedding");
         Ok(Self { kernels: p.settings.kernels, height, width, first, second })
     }

@@ -27,14 +27,14 @@ impl SelfAttention {
         let [_, _, heads, depth] = p.attribute("split")?.try_into()?;
         ensure!(heads > 0 && heads * depth == channels as i64, "{heads} heads of {depth} in {channels} channels");
         ensure!(tokens <= 64, "{tokens} tokens");
-        let at = if first { 1 } else { 2 };
-        let projection = |i: usize| {
-            let linear = p.linear(at + 2 * i, p.settings.attention)?;
+        let mut weights = p.weights(if first { 1 } else { 2 });
+        let mut projection = || {
+            let linear = weights.linear(p.settings.attention)?;
             ensure!(linear.k == channels && linear.n == channels, "channels of self-attention");
             Ok(linear)
         };
-        let projections = [projection(0)?, projection(1)?, projection(2)?, projection(3)?];
-        let norm = p.norm(at + 8, p.channels(channels)?)?;
+        let projections = [projection()?, projection()?, projection()?, projection()?];
+        let norm = weights.norm(p.channels(channels)?)?;
         Ok(Self { kernels: p.settings.kernels, tokens, channels, heads: heads as usize, first, projections, norm })
     }
 

@@ -22,9 +22,10 @@ pub(super) struct TokenMlp {
 impl TokenMlp {
     pub(super) fn new(p: &Params<'_>) -> TractResult<Self> {
         let [_, channels] = p.sizes(0)?;
-        let (first, second) = (p.linear(1, p.settings.attention)?, p.linear(3, p.settings.attention)?);
+        let mut weights = p.weights(1);
+        let (first, second) = (weights.linear(p.settings.attention)?, weights.linear(p.settings.attention)?);
         ensure!(first.k == p.channels(channels)? && second.k == first.n && second.n == channels, "channels of an MLP");
-        Ok(Self { kernels: p.settings.kernels, first, second, norm: p.norm(5, channels)? })
+        Ok(Self { kernels: p.settings.kernels, first, second, norm: weights.norm(channels)? })
     }
 }
 

@@ -30,21 +30,19 @@ impl TokenToImage {
     pub(super) fn new(p: &Params<'_>) -> TractResult<Self> {
         let s = Sizes::new(p)?;
         ensure!(s.cells.is_multiple_of(CHUNK), "{} cells", s.cells);
-        let (query, out) = (p.linear(4, p.settings.attention)?, p.linear(10, p.settings.attention)?);
+        let mut weights = p.weights(3);
+        let positions = weights.constant(&[1, s.cells, s.channels])?;
+        let query = weights.linear(p.settings.attention)?;
+        let key = HeadsOut::transposed(p, &mut weights, s)?;
+        // The key's bias adds the same to all scores of a query: softmax does not see it.
+        weights.values(&[s.inner()])?;
+        let value = HeadsIn::new(p, &mut weights, s)?;
+        let out = weights.linear(p.settings.attention)?;
         ensure!(query.k == s.channels && query.n == s.inner(), "channels of the query");
         ensure!(out.k == s.inner() && out.n == s.channels, "channels of the output");
-        Ok(Self {
-            kernels: p.settings.kernels,
-            format: p.settings.attention,
-            s,
-            positions: p.constant(3, &[1, s.cells, s.channels])?,
-            query,
-            // The key's bias adds the same to all scores of a query: softmax does not see it.
-            key: HeadsOut::transposed(p, 6, s)?,
-            value: HeadsIn::new(p, 8, s)?,
-            out,
-            norm: p.norm(12, s.channels)?,
-        })
+        let norm = weights.norm(s.channels)?;
+        let (kernels, format) = (p.settings.kernels, p.settings.attention);
+        Ok(Self { kernels, format, s, positions, query, key, value, out, norm })
     }
 
     /// Rows (token, head) of a box.

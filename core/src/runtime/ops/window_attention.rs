@@ -9,7 +9,9 @@ use std::prelude::v1::*;
 use tract_core::internal::*;
 
 use super::{Block, LAYER_NORM_EPS, Linear, Params};
-use crate::runtime::kernels::{Format, Kernels, Matrix, Norm, Output, Prepare, Residual, Scratch, Tiles, Words};
+use crate::runtime::kernels::{
+    Buffer, Format, Kernels, Matrix, Norm, Output, Prepare, Residual, Scratch, Tiles, Words,
+};
 use crate::runtime::workers::Workers;
 
 /// Queries that pass through a head together.
@@ -31,9 +33,9 @@ pub(super) struct WindowAttention {
     norm: [Vec<f32>; 2],
     qkv: Linear,
     /// Keys and values of a token outside the image, at their places in a row of queries, keys and values.
-    outside: Vec<f32>,
+    outside: Buffer,
     /// For each head and query a row of `columns` values, those beyond the window [`NEVER`].
-    bias: Vec<f32>,
+    bias: Buffer,
     columns: usize,
     project: Linear,
 }
@@ -45,28 +47,29 @@ impl WindowAttention {
         ensure!((1..=32).contains(&window) && (1..=64).contains(&heads), "{heads} heads in windows of {window}");
         let (window, heads) = (window as usize, heads as usize);
         ensure!(p.channels(channels)?.is_multiple_of(16 * heads), "{channels} channels of {heads} heads");
-        let norm = p.norm(1, channels)?;
-        let (qkv, project) = (p.linear(3, p.settings.linear)?, p.linear(6, p.settings.linear)?);
+        let mut weights = p.weights(1);
+        let norm = weights.norm(channels)?;
+        let qkv = weights.linear(p.settings.linear)?;
         ensure!(qkv.k == channels && qkv.n == 3 * channels, "channels of queries, keys and values");
-        ensure!(project.k == channels && project.n == channels, "channels of the projection");
 
         let tokens = window * window;
         let columns = tokens.next_multiple_of(16);
-        let table = p.values(5, &[heads, tokens, tokens])?;
+        let table = weights.values(&[heads, tokens, tokens])?;
+        let project = weights.linear(p.settings.linear)?;
+        ensure!(project.k == channels && project.n == channels, "channels of the projection");
         let mut bias = Vec::with_capacity(heads * tokens * columns);
         for row in table.chunks_exact(tokens) {
             bias.extend_from_slice(row);
             bias.resize(bias.len() + columns - tokens, NEVER);
         }
-        let mut outside = qkv.bias.clone();
-        let matrix = p.values(3, &[channels, 3 * channels])?;
-        for (row, beta) in matrix.chunks_exact(3 * channels).zip(&norm[1]) {
-            outside.iter_mut().zip(row).for_each(|(sum, w)| *sum += beta * w);
-        }
-        let (kernels, attention) = (p.settings.kernels, p.settings.attention);
+        let kernels = p.settings.kernels;
+        let mut outside = Buffer::zeroed(3 * channels);
+        let mut room = Buffer::zeroed(Words::len(1, channels));
+        let mut words = Words::take(&mut Scratch::new(&mut room), 1, channels);
+        qkv.run_f32(kernels, &norm[1], channels, 1, &mut words, Output::new(&mut outside, 3 * channels));
         Ok(Self {
             kernels,
-            attention,
+            attention: p.settings.attention,
             height,
             width,
             channels,
@@ -75,7 +78,7 @@ impl WindowAttention {
             norm,
             qkv,
             outside,
-            bias,
+            bias: Buffer::from_slice(&bias),
             columns,
             project,
         })
