@@ -13,8 +13,9 @@ pub enum Arithmetic {
     F32,
     /// Products of 16-bit floats (8 bits of precision), summed in f32.
     Bf16,
-    /// 8-bit integers: weights by output channel, activations by token, summed in 32-bit integers. Convolutions over
-    /// single channels stay in f32, attention is computed in bf16 where the CPU has it and in f32 elsewhere.
+    /// Linear layers in integers of 8 bits: weights rounded by output channel, activations by token, summed in 32 bits.
+    /// What that would break, attention and the convolutions around depthwise ones, is in bf16 where the CPU is faster
+    /// in it and in f32 elsewhere.
     Int8,
 }
 

@@ -133,7 +133,7 @@ impl Graph {
         }
     }
 
-    /// Runs the graph once on inputs of these shapes; the batch is the first size of the last input.
+    /// Runs the graph once on inputs of these shapes; the batch is the greatest of their first sizes.
     pub fn run(&mut self, inputs: &[(&[usize], &[f32])]) -> Result<(), Error> {
         self.run_with(inputs, false)
     }
@@ -143,7 +143,7 @@ impl Graph {
     pub fn run_with(&mut self, inputs: &[(&[usize], &[f32])], unchanged: bool) -> Result<(), Error> {
         match &mut self.engine {
             Engine::Fused { program, workers } => {
-                let batch = inputs.last().map_or(1, |(shape, _)| shape[0]);
+                let batch = inputs.iter().map(|(shape, _)| shape[0]).max().unwrap_or(1);
                 let mut values: [&[f32]; 4] = [&[]; 4];
                 values.iter_mut().zip(inputs).for_each(|(to, (_, v))| *to = v);
                 program.run(&values[..inputs.len()], batch, unchanged, workers);

@@ -4,7 +4,6 @@ use tract_onnx::pb::ValueInfoProto;
 use umedsam::Precision;
 
 use super::OnnxError;
-use super::body::Form;
 use super::encoder_functions as functions;
 use super::graph::GraphBuilder;
 use super::layout::{folded_conv, rows, scaled, transposed};
@@ -62,8 +61,8 @@ pub(super) fn encoder(weights: &Weights, precision: Precision) -> Result<Vec<u8>
     let form = e.graph.form();
     let all = vec![
         functions::patch_embed(),
-        functions::mb_conv(form),
-        functions::patch_merging(form),
+        functions::mb_conv(),
+        functions::patch_merging(),
         functions::window_attention(form),
         functions::local_conv(),
         functions::mlp(form),
@@ -110,15 +109,6 @@ impl Encoder<'_> {
         Ok(inputs)
     }
 
-    /// The inputs of a 1x1 convolution: a matrix in 8 bits, a convolution's weights otherwise; then bias.
-    fn pointwise(&mut self, name: &str, inputs: usize, outputs: usize) -> Result<Vec<String>, OnnxError> {
-        if self.graph.form() == Form::Float {
-            return Ok(self.conv(name, [outputs, inputs, 1, 1])?.into());
-        }
-        let conv = folded_conv(self.weights, &format!("{PREFIX}.{name}"), [outputs, inputs, 1, 1])?;
-        self.layer(name, &transposed(&conv.weight, outputs, inputs), &conv.bias)
-    }
-
     fn bottleneck(
         &mut self,
         function: &str,
@@ -128,12 +118,12 @@ impl Encoder<'_> {
         stride: Option<i64>,
     ) -> Result<String, OnnxError> {
         let mut inputs = vec![x.into()];
-        inputs.extend(self.pointwise(&format!("{name}.conv1"), input, hidden)?);
+        inputs.extend(self.conv(&format!("{name}.conv1"), [hidden, input, 1, 1])?);
         inputs.extend(self.conv(&format!("{name}.conv2"), [hidden, 1, 3, 3])?);
-        inputs.extend(self.pointwise(&format!("{name}.conv3"), hidden, output)?);
+        inputs.extend(self.conv(&format!("{name}.conv3"), [output, hidden, 1, 1])?);
         let mut attributes = vec![int("group", hidden as i64)];
         attributes.extend(stride.map(|s| ints("strides", &[s, s])));
-        Ok(self.graph.call_form(function, name, &refs(&inputs), attributes))
+        Ok(self.graph.call(function, name, &refs(&inputs), attributes))
     }
 
     /// For each pair of positions in a window, the entry of the bias table: one for each distinct distance (|dy|,|dx|),

@@ -24,59 +24,33 @@ fn depthwise(strides: Option<AttributeProto>) -> Vec<AttributeProto> {
 
 const MBCONV: [&str; 7] = ["x", "w1", "b1", "w2", "b2", "w3", "b3"];
 
-/// conv1x1, GELU, depthwise 3x3, GELU, conv1x1, from channels-last `x` to channels-first in floats and to channels-last
-/// in 8 bits, where the 1x1 convolutions are products of tokens.
-fn inverted_bottleneck(b: &mut Body, form: Form, x: &str, strides: Option<AttributeProto>) -> String {
-    let hidden = match form {
-        Form::Float => b.conv(x, "w1", "b1"),
-        Form::Int8 => b.linear_in(form, x, "w1", "b1"),
-    };
-    let x = b.gelu(&hidden);
-    let x = if form == Form::Int8 { b.channels_first(&x) } else { x };
-    let x = b.op("Conv", &[&x, "w2", "b2"], depthwise(strides));
-    let x = b.gelu(&x);
-    match form {
-        Form::Float => b.conv(&x, "w3", "b3"),
-        Form::Int8 => {
-            let x = b.channels_last(&x);
-            b.linear_in(form, &x, "w3", "b3")
-        }
-    }
-}
-
 /// Inverted bottleneck with a residual: conv1x1, GELU, depthwise 3x3, GELU, conv1x1, + x, GELU.
-pub(super) fn mb_conv(form: Form) -> FunctionProto {
+pub(super) fn mb_conv() -> FunctionProto {
     let mut b = Body::default();
-    let y = if form == Form::Float {
-        let input = b.channels_first("x");
-        let x = inverted_bottleneck(&mut b, form, &input, None);
-        let x = b.add(&x, &input);
-        let x = b.gelu(&x);
-        b.channels_last(&x)
-    } else {
-        let x = inverted_bottleneck(&mut b, form, "x", None);
-        let x = b.add(&x, "x");
-        b.gelu(&x)
-    };
-    let inputs = form.inputs(&MBCONV, &["w1", "w3"]);
-    let doc = "conv1x1, GELU, depthwise 3x3, GELU, conv1x1, residual, GELU";
-    b.into_function(&form.name("MbConv"), doc, &inputs, &["group"], &y)
+    let input = b.channels_first("x");
+    let x = b.conv(&input, "w1", "b1");
+    let x = b.gelu(&x);
+    let x = b.op("Conv", &[&x, "w2", "b2"], depthwise(None));
+    let x = b.gelu(&x);
+    let x = b.conv(&x, "w3", "b3");
+    let x = b.add(&x, &input);
+    let x = b.gelu(&x);
+    let y = b.channels_last(&x);
+    b.into_function("MbConv", "conv1x1, GELU, depthwise 3x3, GELU, conv1x1, residual, GELU", &MBCONV, &["group"], &y)
 }
 
 /// Between stages: conv1x1, GELU, depthwise 3x3 with a stride, GELU, conv1x1.
-pub(super) fn patch_merging(form: Form) -> FunctionProto {
+pub(super) fn patch_merging() -> FunctionProto {
     let mut b = Body::default();
-    let strides = Some(proto::ints_of_call("strides", "strides"));
-    let y = if form == Form::Float {
-        let x = b.channels_first("x");
-        let x = inverted_bottleneck(&mut b, form, &x, strides);
-        b.channels_last(&x)
-    } else {
-        inverted_bottleneck(&mut b, form, "x", strides)
-    };
-    let inputs = form.inputs(&MBCONV, &["w1", "w3"]);
+    let x = b.channels_first("x");
+    let x = b.conv(&x, "w1", "b1");
+    let x = b.gelu(&x);
+    let x = b.op("Conv", &[&x, "w2", "b2"], depthwise(Some(proto::ints_of_call("strides", "strides"))));
+    let x = b.gelu(&x);
+    let x = b.conv(&x, "w3", "b3");
+    let y = b.channels_last(&x);
     let doc = "conv1x1, GELU, depthwise 3x3 with a stride, GELU, conv1x1";
-    b.into_function(&form.name("PatchMerging"), doc, &inputs, &["group", "strides"], &y)
+    b.into_function("PatchMerging", doc, &MBCONV, &["group", "strides"], &y)
 }
 
 /// Attention within windows, with LayerNorm before and the residual after.

@@ -31,9 +31,9 @@ impl Bottleneck {
         let [height, width, channels] = p.sizes(0)?;
         let stride = if residual { 1 } else { p.attribute("strides")?[0] as usize };
         let mut weights = p.weights(1);
-        let expand = weights.pointwise(p.settings.linear)?;
+        let expand = weights.pointwise(p.settings.float)?;
         let (taps, bias) = weights.depthwise(expand.n)?;
-        let project = weights.pointwise(p.settings.linear)?;
+        let project = weights.pointwise(p.settings.float)?;
         ensure!(p.channels(expand.k)? == channels && project.k == expand.n, "channels of a bottleneck");
         ensure!(!residual || project.n == channels, "channels of a residual");
         Ok(Self { kernels: p.settings.kernels, height, width, stride, residual, expand, taps, bias, project })

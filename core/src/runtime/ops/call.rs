@@ -12,7 +12,7 @@ use tract_onnx::tract_hir::internal::{Expansion, InferenceOp, InferenceResult, I
 const INT8: &str = "Int8";
 
 /// The functions that run fused.
-pub(crate) const FUNCTIONS: [&str; 22] = [
+pub(crate) const FUNCTIONS: [&str; 20] = [
     "PatchEmbed",
     "MbConv",
     "PatchMerging",
@@ -29,8 +29,6 @@ pub(crate) const FUNCTIONS: [&str; 22] = [
     "TokenMlp",
     "MaskHead",
     "IouHead",
-    "MbConvInt8",
-    "PatchMergingInt8",
     "WindowAttentionInt8",
     "MlpInt8",
     "NeckInt8",
@@ -89,8 +87,7 @@ impl Call {
                 let strides = self.attribute("strides")?;
                 ensure!(strides.iter().all(|s| (1..=2).contains(s)) && strides.len() == 2, "strides {strides:?}");
                 let part = |axis: usize| Ok::<_, TractError>(size(0, axis)?.divceil(strides[axis - 1] as usize));
-                let channels = if self.int8() { size(6, 1)? } else { size(5, 0)? };
-                tvec![size(0, 0)?, part(1)?, part(2)?, channels]
+                tvec![size(0, 0)?, part(1)?, part(2)?, size(5, 0)?]
             }
             "Neck" if self.int8() => tvec![size(0, 0)?, size(5, 0)?, size(0, 1)?, size(0, 2)?],
             "Neck" => tvec![size(0, 0)?, size(4, 0)?, size(0, 1)?, size(0, 2)?],

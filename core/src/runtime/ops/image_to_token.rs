@@ -37,14 +37,14 @@ impl ImageToToken {
         let positions = weights.constant(&[1, s.cells, s.channels])?;
         let query = HeadsOut::transposed(p, &mut weights, s)?;
         let query_bias = weights.values(&[s.inner()])?;
-        let (key, value) = (weights.linear(p.settings.attention)?, weights.linear(p.settings.attention)?);
+        let (key, value) = (weights.linear(p.settings.float)?, weights.linear(p.settings.float)?);
         for linear in [&key, &value] {
             ensure!(linear.k == s.channels && linear.n == s.inner(), "channels of keys and values");
         }
         let out = HeadsOut::straight(p, &mut weights, s)?;
         let out_bias = weights.values(&[s.channels])?;
         let norm = weights.norm(s.channels)?;
-        let (kernels, format) = (p.settings.kernels, p.settings.attention);
+        let (kernels, format) = (p.settings.kernels, p.settings.float);
         Ok(Self { kernels, format, s, positions, query, query_bias, key, value, out, out_bias, norm })
     }
 

@@ -56,21 +56,21 @@ pub(super) trait Block: std::fmt::Debug + Send + Sync {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Settings {
     pub(super) kernels: Kernels,
-    /// Format of the products with weights.
+    /// Format of the products that bear 8 bits.
     linear: Format,
-    /// Format of the products among activations, and of those with weights that 8 bits would break.
-    attention: Format,
+    /// Format of all others: in attention, around depthwise convolutions, of a box's few tokens.
+    float: Format,
 }
 
 impl Settings {
     pub(super) fn new(kernels: Kernels, arithmetic: Arithmetic) -> Self {
         let float = if kernels.fast_bf16() { Format::Bf16 } else { Format::F32 };
-        let (linear, attention) = match arithmetic {
+        let (linear, float) = match arithmetic {
             Arithmetic::F32 => (Format::F32, Format::F32),
             Arithmetic::Bf16 => (Format::Bf16, Format::Bf16),
             Arithmetic::Int8 => (Format::Int8, float),
         };
-        Self { kernels, linear, attention }
+        Self { kernels, linear, float }
     }
 }
 

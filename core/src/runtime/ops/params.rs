@@ -139,11 +139,8 @@ impl Reader<'_> {
         Ok(Linear { weights, bias: self.values(&[n])?, k, n })
     }
 
-    /// A 1x1 convolution: weight (n, k, 1, 1), or a matrix (k, n), and bias.
+    /// A 1x1 convolution: weight (n, k, 1, 1) and bias.
     pub(super) fn pointwise(&mut self, format: Format) -> TractResult<Linear> {
-        if self.p.input(self.next)?.rank() == 2 {
-            return self.linear(format);
-        }
         let index = self.take();
         let [n, k, ..] = self.p.shape::<4>(index)?;
         self.p.channels(n)?;

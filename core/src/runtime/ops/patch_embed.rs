@@ -23,7 +23,7 @@ impl PatchEmbed {
         let mut weights = p.weights(1);
         let first = weights.pointwise(Format::F32)?;
         // Of two hundredths of the work: 8 bits would cost more than they save.
-        let second = weights.pointwise(p.settings.attention)?;
+        let second = weights.pointwise(p.settings.float)?;
         ensure!(first.k == channels && second.k == first.n, "channels of the patch embedding");
         Ok(Self { kernels: p.settings.kernels, height, width, first, second })
     }

@@ -29,7 +29,7 @@ impl SelfAttention {
         ensure!(tokens <= 64, "{tokens} tokens");
         let mut weights = p.weights(if first { 1 } else { 2 });
         let mut projection = || {
-            let linear = weights.linear(p.settings.attention)?;
+            let linear = weights.linear(p.settings.float)?;
             ensure!(linear.k == channels && linear.n == channels, "channels of self-attention");
             Ok(linear)
         };

@@ -23,7 +23,7 @@ impl TokenMlp {
     pub(super) fn new(p: &Params<'_>) -> TractResult<Self> {
         let [_, channels] = p.sizes(0)?;
         let mut weights = p.weights(1);
-        let (first, second) = (weights.linear(p.settings.attention)?, weights.linear(p.settings.attention)?);
+        let (first, second) = (weights.linear(p.settings.float)?, weights.linear(p.settings.float)?);
         ensure!(first.k == p.channels(channels)? && second.k == first.n && second.n == channels, "channels of an MLP");
         Ok(Self { kernels: p.settings.kernels, first, second, norm: weights.norm(channels)? })
     }

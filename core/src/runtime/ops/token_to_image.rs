@@ -32,16 +32,16 @@ impl TokenToImage {
         ensure!(s.cells.is_multiple_of(CHUNK), "{} cells", s.cells);
         let mut weights = p.weights(3);
         let positions = weights.constant(&[1, s.cells, s.channels])?;
-        let query = weights.linear(p.settings.attention)?;
+        let query = weights.linear(p.settings.float)?;
         let key = HeadsOut::transposed(p, &mut weights, s)?;
         // The key's bias adds the same to all scores of a query: softmax does not see it.
         weights.values(&[s.inner()])?;
         let value = HeadsIn::new(p, &mut weights, s)?;
-        let out = weights.linear(p.settings.attention)?;
+        let out = weights.linear(p.settings.float)?;
         ensure!(query.k == s.channels && query.n == s.inner(), "channels of the query");
         ensure!(out.k == s.inner() && out.n == s.channels, "channels of the output");
         let norm = weights.norm(s.channels)?;
-        let (kernels, format) = (p.settings.kernels, p.settings.attention);
+        let (kernels, format) = (p.settings.kernels, p.settings.float);
         Ok(Self { kernels, format, s, positions, query, key, value, out, norm })
     }
 

@@ -69,7 +69,7 @@ impl WindowAttention {
         qkv.run_f32(kernels, &norm[1], channels, 1, &mut words, Output::new(&mut outside, 3 * channels));
         Ok(Self {
             kernels,
-            attention: p.settings.attention,
+            attention: p.settings.float,
             height,
             width,
             channels,
