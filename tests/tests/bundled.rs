@@ -2,7 +2,8 @@
 
 use umedsam::metrics::dice;
 use umedsam::{
-    Error, ImageView, Model, ModelBox, PixelBox, Precision, Session, SessionOptions, VolumeOptions, VoxelBox,
+    Arithmetic, Error, ImageView, Model, ModelBox, PixelBox, Precision, Session, SessionOptions, VolumeOptions,
+    VoxelBox,
 };
 use umedsam_tests::{cell, golden, golden_bytes, max_difference, picture};
 
@@ -76,8 +77,12 @@ fn no_box_gives_no_mask_and_a_wrong_box_an_error() {
 
     // An answer that is no number must not pass for an empty mask.
     let nowhere = ModelBox { x0: f32::NAN, y0: 0.0, x1: 9.0, y1: 9.0 };
-    let error = session.decode(&embedding, &[nowhere], |_, _, _| panic!("a mask of NaN")).unwrap_err();
-    assert!(matches!(error, Error::NotFinite { index: 0 }), "{error}");
+    for arithmetic in Arithmetic::ALL {
+        let options = SessionOptions::new().with_arithmetic(arithmetic);
+        let mut session = Model::bundled().unwrap().session(&options).unwrap();
+        let error = session.decode(&embedding, &[nowhere], |_, _, _| panic!("a mask of NaN")).unwrap_err();
+        assert!(matches!(error, Error::NotFinite { index: 0 }), "{arithmetic}: {error}");
+    }
 }
 
 #[test]

@@ -228,7 +228,7 @@ unsafe fn finish<S: Simd, D: Dot<S>, const R: usize>(g: &Gemm, sums: &[D::Sum; R
             }
             Activation::Relu => {
                 for value in &mut values {
-                    *value = S::max(*value, S::splat(0.0));
+                    *value = S::max(S::splat(0.0), *value);
                 }
             }
         }

@@ -60,7 +60,7 @@ pub(super) unsafe fn exp<S: Simd>(x: S::F) -> S::F {
     // 2^f on -1/2..1/2, minimax in the relative error.
     const P: [f32; 6] = [1.000_000_1, 0.693_146_94, 0.240_221_2, 0.055_507_135, 0.009_675_541, 0.001_327_646_7];
     unsafe {
-        let x = S::max(S::mul(x, S::splat(std::f32::consts::LOG2_E)), S::splat(-126.0));
+        let x = S::max(S::splat(-126.0), S::mul(x, S::splat(std::f32::consts::LOG2_E)));
         let n = S::round(x);
         let f = S::sub(x, S::to_float(n));
         let mut y = S::splat(P[5]);

@@ -104,14 +104,17 @@ unsafe fn normalize<S: Simd, const FORMAT: u8>(j: &Rows, src: *const f32, dst: *
 unsafe fn quantize<S: Simd>(src: *const f32, n: usize, dst: *mut u8) -> (f32, f32) {
     unsafe {
         let (mut least, mut greatest) = (S::splat(0.0), S::splat(0.0));
+        // Stays 0 until a value is no number: rounded, such a value would pass for one.
+        let mut fault = S::splat(0.0);
         for i in (0..n).step_by(S::LANES) {
             let v = S::load(src.add(i));
             least = S::min(least, v);
             greatest = S::max(greatest, v);
+            fault = S::fma(v, S::splat(0.0), fault);
         }
         let (scale, zero) = steps(S::least(least), S::greatest(greatest));
         store_steps::<S>(src, n, scale, zero, dst);
-        (scale, zero - S::INT8_OFFSET as f32)
+        (scale + S::sum(fault), zero - S::INT8_OFFSET as f32)
     }
 }
 
