@@ -12,6 +12,8 @@ mod depthwise;
 mod gemm;
 mod math;
 mod matrix;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod pack;
 mod portable;
 mod rows;
@@ -20,6 +22,8 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod tiles;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+mod wasm;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
