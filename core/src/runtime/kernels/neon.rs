@@ -283,22 +283,23 @@ impl<const BF16: bool, D: DotSquare<Neon<true, BF16>>> Tile<Neon<true, BF16>, D>
     #[inline(always)]
     unsafe fn sums<const R: usize>(g: &Gemm, mut b: *const f32, row: usize) -> [[D::Sum; 2]; R] {
         unsafe {
+            // Four squares of columns for each pair of the rows, of which there are eight at most.
             let mut squares = [[D::zero(); 4]; 4];
             for tap in 0..g.tap_count {
-                let mut a = g.a.add(row * g.lda + *g.taps.add(tap)).cast::<i64>();
+                let mut a = g.a.add(row * g.lda + *g.taps.add(tap));
                 for _ in 0..g.k / 2 {
                     let words = [vld1q_s32(b.cast()), vld1q_s32(b.add(4).cast())];
                     let next = [vld1q_s32(b.add(8).cast()), vld1q_s32(b.add(12).cast())];
                     step_squares::<BF16, D, R>(&mut squares, words, next, |r| {
-                        a.cast::<u8>().add(r * g.lda * 4).cast::<i64>().read_unaligned()
+                        a.add(r * g.lda).cast::<u64>().read_unaligned()
                     });
-                    a = a.add(1);
+                    a = a.add(2);
                     b = b.add(16);
                 }
                 if !g.k.is_multiple_of(2) {
                     let words = [vld1q_s32(b.cast()), vld1q_s32(b.add(4).cast())];
                     step_squares::<BF16, D, R>(&mut squares, words, [vdupq_n_s32(0); 2], |r| {
-                        i64::from(a.cast::<u8>().add(r * g.lda * 4).cast::<u32>().read())
+                        u64::from(a.add(r * g.lda).cast::<u32>().read())
                     });
                     b = b.add(8);
                 }
@@ -319,7 +320,7 @@ unsafe fn step_squares<const BF16: bool, D: DotSquare<Neon<true, BF16>>, const R
     squares: &mut [[D::Sum; 4]; 4],
     words: [int32x4_t; 2],
     next: [int32x4_t; 2],
-    row: impl Fn(usize) -> i64,
+    row: impl Fn(usize) -> u64,
 ) {
     unsafe {
         let columns = [
@@ -331,10 +332,7 @@ unsafe fn step_squares<const BF16: bool, D: DotSquare<Neon<true, BF16>>, const R
         for pair in 0..R.div_ceil(2) {
             // The last of an odd number of rows is there twice.
             let (upper, lower) = (row(2 * pair), row((2 * pair + 1).min(R - 1)));
-            let rows = vreinterpretq_s32_s64(vcombine_s64(
-                vcreate_s64(upper.cast_unsigned()),
-                vcreate_s64(lower.cast_unsigned()),
-            ));
+            let rows = vreinterpretq_s32_s64(vcombine_s64(vcreate_s64(upper), vcreate_s64(lower)));
             for (square, &columns) in squares[pair].iter_mut().zip(&columns) {
                 *square = D::step_square(*square, rows, columns);
             }

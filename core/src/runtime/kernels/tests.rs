@@ -107,9 +107,8 @@ fn the_kernels_are_those_of_this_cpu() {
     println!("kernels: {}", names.join(" "));
     assert_eq!(names.last(), Some(&"portable"));
     assert_eq!(names[0], Kernels::detect().name());
-    if let Ok(expected) = std::env::var("UMEDSAM_EXPECT_KERNELS") {
-        assert_eq!(names[0], expected, "the fastest kernels of this CPU");
-    }
+    let expected = std::env::var("UMEDSAM_EXPECT_KERNELS").unwrap_or_default();
+    assert!(expected.is_empty() || expected == names[0], "the fastest kernels of this CPU are not {expected}");
 }
 
 /// A product's shape, and what happens to its sums.
