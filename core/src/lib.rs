@@ -37,7 +37,7 @@ pub mod npz;
 pub mod postprocess;
 pub mod preprocess;
 pub mod resize;
-#[cfg(feature = "runtime")]
+#[cfg(feature = "kernels")]
 pub mod runtime;
 pub mod volume;
 

@@ -1,14 +1,21 @@
 //! Running ONNX graphs: fused blocks with kernels of our own, and tract for everything else.
 
+#[cfg(feature = "runtime")]
 mod engine;
+#[cfg(feature = "runtime")]
 mod inline;
 mod kernels;
+#[cfg(feature = "runtime")]
 mod ops;
+#[cfg(feature = "runtime")]
 mod program;
 mod quantize;
+#[cfg(feature = "runtime")]
 mod workers;
 
+#[cfg(feature = "runtime")]
 pub use engine::{Graph, GraphOptions};
+#[cfg(feature = "runtime")]
 pub use inline::{InlineError, inline_functions};
 pub use kernels::Kernels;
 pub use quantize::quantize_weights;

@@ -72,7 +72,7 @@ impl<'a> Scratch<'a> {
     }
 
     /// The pieces of these lengths that were taken from `values` when it was scratch memory.
-    pub(in crate::runtime) fn pieces<'b, const N: usize>(values: &'b [f32], lengths: [usize; N]) -> [&'b [f32]; N] {
+    pub(in crate::runtime) fn pieces<const N: usize>(values: &[f32], lengths: [usize; N]) -> [&[f32]; N] {
         let mut rest = values;
         lengths.map(|len| {
             let (taken, after) = rest.split_at(len.next_multiple_of(LINE));

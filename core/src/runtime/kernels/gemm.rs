@@ -60,6 +60,14 @@ pub(super) trait Dot<S: Simd> {
     unsafe fn gelu(v: S::F) -> S::F;
 }
 
+/// How the sums of a tile, `R` rows from `row` on times the panel at `b`, come about.
+pub(super) trait Tile<S: Simd, D: Dot<S>> {
+    unsafe fn sums<const R: usize>(g: &Gemm, b: *const f32, row: usize) -> [[D::Sum; 2]; R];
+}
+
+/// Each word of a row is loaded into all lanes.
+pub(super) struct Broadcast;
+
 pub(super) struct DotF32;
 pub(super) struct DotBf16;
 pub(super) struct DotInt8;
@@ -130,7 +138,7 @@ impl<S: Simd> Dot<S> for DotInt8 {
 
 /// Runs a product: panel by panel, so that a panel stays in the nearest cache while the block's rows pass.
 #[inline(always)]
-pub(super) unsafe fn run<S: Simd, D: Dot<S>>(g: &Gemm) {
+pub(super) unsafe fn run<S: Simd, D: Dot<S>, T: Tile<S, D>>(g: &Gemm) {
     unsafe {
         let width = 2 * S::LANES;
         let words = g.tap_count * g.k;
@@ -143,18 +151,18 @@ pub(super) unsafe fn run<S: Simd, D: Dot<S>>(g: &Gemm) {
             for tile in 1..=tiles {
                 let end = g.rows * tile / tiles;
                 match end - row {
-                    12 if S::ROWS >= 12 => tile_of::<S, D, 12>(g, b, row, column),
-                    11 if S::ROWS >= 11 => tile_of::<S, D, 11>(g, b, row, column),
-                    10 if S::ROWS >= 10 => tile_of::<S, D, 10>(g, b, row, column),
-                    9 if S::ROWS >= 9 => tile_of::<S, D, 9>(g, b, row, column),
-                    8 if S::ROWS >= 8 => tile_of::<S, D, 8>(g, b, row, column),
-                    7 if S::ROWS >= 7 => tile_of::<S, D, 7>(g, b, row, column),
-                    6 if S::ROWS >= 6 => tile_of::<S, D, 6>(g, b, row, column),
-                    5 if S::ROWS >= 5 => tile_of::<S, D, 5>(g, b, row, column),
-                    4 => tile_of::<S, D, 4>(g, b, row, column),
-                    3 => tile_of::<S, D, 3>(g, b, row, column),
-                    2 => tile_of::<S, D, 2>(g, b, row, column),
-                    _ => tile_of::<S, D, 1>(g, b, row, column),
+                    12 if S::ROWS >= 12 => tile_of::<S, D, T, 12>(g, b, row, column),
+                    11 if S::ROWS >= 11 => tile_of::<S, D, T, 11>(g, b, row, column),
+                    10 if S::ROWS >= 10 => tile_of::<S, D, T, 10>(g, b, row, column),
+                    9 if S::ROWS >= 9 => tile_of::<S, D, T, 9>(g, b, row, column),
+                    8 if S::ROWS >= 8 => tile_of::<S, D, T, 8>(g, b, row, column),
+                    7 if S::ROWS >= 7 => tile_of::<S, D, T, 7>(g, b, row, column),
+                    6 if S::ROWS >= 6 => tile_of::<S, D, T, 6>(g, b, row, column),
+                    5 if S::ROWS >= 5 => tile_of::<S, D, T, 5>(g, b, row, column),
+                    4 => tile_of::<S, D, T, 4>(g, b, row, column),
+                    3 => tile_of::<S, D, T, 3>(g, b, row, column),
+                    2 => tile_of::<S, D, T, 2>(g, b, row, column),
+                    _ => tile_of::<S, D, T, 1>(g, b, row, column),
                 }
                 row = end;
             }
@@ -164,23 +172,38 @@ pub(super) unsafe fn run<S: Simd, D: Dot<S>>(g: &Gemm) {
     }
 }
 
-#[inline(always)]
-unsafe fn tile_of<S: Simd, D: Dot<S>, const R: usize>(g: &Gemm, mut b: *const f32, row: usize, column: usize) {
-    unsafe {
-        let mut sums = [[D::zero(); 2]; R];
-        for tap in 0..g.tap_count {
-            let mut a = g.a.add(row * g.lda + *g.taps.add(tap));
-            for _ in 0..g.k {
-                let columns = [S::load_words(b), S::load_words(b.add(S::LANES))];
-                for (r, sums) in sums.iter_mut().enumerate() {
-                    let word = S::splat_word(a.add(r * g.lda));
-                    sums[0] = D::step(sums[0], word, columns[0]);
-                    sums[1] = D::step(sums[1], word, columns[1]);
+impl<S: Simd, D: Dot<S>> Tile<S, D> for Broadcast {
+    #[inline(always)]
+    unsafe fn sums<const R: usize>(g: &Gemm, mut b: *const f32, row: usize) -> [[D::Sum; 2]; R] {
+        unsafe {
+            let mut sums = [[D::zero(); 2]; R];
+            for tap in 0..g.tap_count {
+                let mut a = g.a.add(row * g.lda + *g.taps.add(tap));
+                for _ in 0..g.k {
+                    let columns = [S::load_words(b), S::load_words(b.add(S::LANES))];
+                    for (r, sums) in sums.iter_mut().enumerate() {
+                        let word = S::splat_word(a.add(r * g.lda));
+                        sums[0] = D::step(sums[0], word, columns[0]);
+                        sums[1] = D::step(sums[1], word, columns[1]);
+                    }
+                    a = a.add(1);
+                    b = b.add(2 * S::LANES);
                 }
-                a = a.add(1);
-                b = b.add(2 * S::LANES);
             }
+            sums
         }
+    }
+}
+
+#[inline(always)]
+unsafe fn tile_of<S: Simd, D: Dot<S>, T: Tile<S, D>, const R: usize>(
+    g: &Gemm,
+    b: *const f32,
+    row: usize,
+    column: usize,
+) {
+    unsafe {
+        let sums = T::sums::<R>(g, b, row);
         let (mut left, mut right) = ([D::zero(); R], [D::zero(); R]);
         for r in 0..R {
             left[r] = sums[r][0];

@@ -143,8 +143,10 @@ impl Weights {
         Self { format, values: Buffer::from_slice(&packed), words, n, scale: vec![], sum: vec![] }
     }
 
-    /// Packs integers (k, n) with a scale for each column.
+    /// Packs integers (k, n) from -127 to 127 with a scale for each column.
     pub(in crate::runtime) fn int8(kernels: Kernels, integers: &[i8], scale: Vec<f32>) -> Self {
+        // Some kernels add two products of it in 16 bits.
+        assert!(!integers.contains(&i8::MIN), "weights of 8 bits");
         let n = scale.len();
         let k = integers.len() / n;
         let per_word = kernels.per_word(Format::Int8);

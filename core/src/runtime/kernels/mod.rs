@@ -4,18 +4,26 @@
 //! instructions; the set written in plain Rust is the oracle of the others.
 #![allow(unsafe_code, reason = "vector instructions; memory shared by threads tile by tile")]
 #![allow(clippy::missing_safety_doc, clippy::undocumented_unsafe_blocks, reason = "stated once, at `Simd`")]
+#![allow(clippy::needless_range_loop, reason = "loops over lanes and tiles, several arrays at once")]
+#![cfg_attr(not(feature = "runtime"), allow(dead_code, unused_imports, reason = "the callers are left out"))]
 
 mod buffer;
 mod depthwise;
 mod gemm;
 mod math;
 mod matrix;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod pack;
 mod portable;
 mod rows;
 mod simd;
 mod table;
+#[cfg(test)]
+mod tests;
 mod tiles;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+mod wasm;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 

@@ -1,7 +1,7 @@
 //! One set of kernels for each set of instructions.
 
 use super::depthwise::{self, Depthwise};
-use super::gemm::{self, DotBf16, DotF32, DotInt8, Gemm};
+use super::gemm::{self, Broadcast, DotBf16, DotF32, DotInt8, Gemm};
 use super::pack::{self, Pack};
 use super::portable::Portable;
 use super::rows::{self, BF16, F32, INT8, Rows, Softmax};
@@ -46,8 +46,11 @@ macro_rules! kernel {
 }
 
 macro_rules! table {
-    ($(#[$meta:meta])* $table:ident: $name:literal, $simd:ty, $features:tt, if $runs:expr, fast_bf16: $fast_bf16:literal) => {
-        $(#[$meta])*
+    ($table:ident: $name:literal, $simd:ty, $features:tt, if $runs:expr, fast_bf16: $fast_bf16:literal) => {
+        table!($table: $name, $simd, $features, if $runs, fast_bf16: $fast_bf16, tiles: [Broadcast, Broadcast, Broadcast]);
+    };
+    ($table:ident: $name:literal, $simd:ty, $features:tt, if $runs:expr, fast_bf16: $fast_bf16:literal,
+        tiles: [$tile_f32:ty, $tile_bf16:ty, $tile_int8:ty]) => {
         pub(super) static $table: Table = Table {
             name: $name,
             runs: || $runs,
@@ -56,9 +59,9 @@ macro_rules! table {
             int8_offset: <$simd>::INT8_OFFSET,
             fast_bf16: $fast_bf16,
             gemm: [
-                kernel!($features (g: &Gemm) gemm::run::<$simd, DotF32>(g)),
-                kernel!($features (g: &Gemm) gemm::run::<$simd, DotBf16>(g)),
-                kernel!($features (g: &Gemm) gemm::run::<$simd, DotInt8>(g)),
+                kernel!($features (g: &Gemm) gemm::run::<$simd, DotF32, $tile_f32>(g)),
+                kernel!($features (g: &Gemm) gemm::run::<$simd, DotBf16, $tile_bf16>(g)),
+                kernel!($features (g: &Gemm) gemm::run::<$simd, DotInt8, $tile_int8>(g)),
             ],
             rows: [
                 kernel!($features (r: &Rows) rows::rows::<$simd, F32>(r)),
@@ -131,11 +134,58 @@ mod x86 {
         if avx512vnni() && is_x86_feature_detected!("avx512bf16"), fast_bf16: true);
 }
 
+#[cfg(target_arch = "aarch64")]
+mod arm {
+    use std::arch::is_aarch64_feature_detected;
+
+    use super::*;
+    use crate::runtime::kernels::neon::{Lanes, Neon, Squares};
+
+    fn dotprod() -> bool {
+        is_aarch64_feature_detected!("neon") && is_aarch64_feature_detected!("dotprod")
+    }
+
+    fn i8mm() -> bool {
+        dotprod() && is_aarch64_feature_detected!("i8mm")
+    }
+
+    // The widening products of the plain set want whole vectors of the same word.
+    table!(NEON: "neon", Neon<false, false>, ["neon"], if is_aarch64_feature_detected!("neon"), fast_bf16: false,
+        tiles: [Lanes, Broadcast, Broadcast]);
+    table!(NEON_DOTPROD: "neon-dotprod", Neon<true, false>, ["neon" "dotprod"], if dotprod(), fast_bf16: false,
+        tiles: [Lanes, Broadcast, Lanes]);
+    table!(NEON_I8MM: "neon-i8mm", Neon<true, false>, ["neon" "dotprod" "i8mm"], if i8mm(), fast_bf16: false,
+        tiles: [Lanes, Broadcast, Squares]);
+    table!(NEON_BF16: "neon-bf16", Neon<true, true>, ["neon" "dotprod" "i8mm" "bf16"],
+        if i8mm() && is_aarch64_feature_detected!("bf16"), fast_bf16: true, tiles: [Lanes, Squares, Squares]);
+}
+
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+mod wasm {
+    use super::*;
+    use crate::runtime::kernels::wasm::Simd128;
+
+    // A module with vectors runs nowhere else.
+    table!(SIMD128: "simd128", Simd128, [], if true, fast_bf16: false);
+}
+
 /// All tables of this architecture, the fastest first.
 #[cfg(target_arch = "x86_64")]
 pub(super) static TABLES: [&Table; 6] =
     [&x86::AVX512_BF16, &x86::AVX512_VNNI, &x86::AVX512, &x86::AVX_VNNI, &x86::AVX2, &PORTABLE];
 
 /// All tables of this architecture, the fastest first.
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(target_arch = "aarch64")]
+pub(super) static TABLES: [&Table; 5] = [&arm::NEON_BF16, &arm::NEON_I8MM, &arm::NEON_DOTPROD, &arm::NEON, &PORTABLE];
+
+/// All tables of this architecture, the fastest first.
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+pub(super) static TABLES: [&Table; 2] = [&wasm::SIMD128, &PORTABLE];
+
+/// All tables of this architecture, the fastest first.
+#[cfg(not(any(
+    target_arch = "x86_64",
+    target_arch = "aarch64",
+    all(target_arch = "wasm32", target_feature = "simd128")
+)))]
 pub(super) static TABLES: [&Table; 1] = [&PORTABLE];

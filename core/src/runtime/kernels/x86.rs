@@ -96,7 +96,8 @@ impl<const VNNI: bool, const BF16: bool> Simd for Avx512<VNNI, BF16> {
     unsafe fn dot_bf16(sum: __m512, a: __m512i, b: __m512i) -> __m512 {
         unsafe {
             if BF16 {
-                return _mm512_dpbf16_ps(sum, core::mem::transmute(a), core::mem::transmute(b));
+                let halves = |v| core::mem::transmute::<__m512i, __m512bh>(v);
+                return _mm512_dpbf16_ps(sum, halves(a), halves(b));
             }
             let high = _mm512_set1_epi32(0xffff_0000u32.cast_signed());
             let float = |v| _mm512_castsi512_ps(v);

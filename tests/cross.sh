@@ -1,0 +1,130 @@
+#!/usr/bin/env bash
+# The kernels' tests where this machine's own CPU cannot run them: AArch64 on emulated CPUs from the Cortex-A53 on, and
+# WebAssembly in Node.js. For root on Debian 12 (bookworm) for x86-64; installs what is missing, the first time some
+# 450 MB, and changes nothing else of the system.
+#
+#     tests/cross.sh                 # all of: native aarch64 wasm32
+#     tests/cross.sh aarch64
+#
+# Debian's own Rust does the work, because it comes with a std for AArch64 and with the source of std for WebAssembly;
+# no other toolchain is needed or touched.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/umedsam/cross
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$HOME/.cache/umedsam/target}/cross
+mkdir -p "$cache"
+targets=${*:-native aarch64 wasm32}
+
+# ----- What it takes -----
+
+install_missing() {
+  local package missing=()
+  for package; do
+    [ "$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
+  done
+  [ ${#missing[@]} -gt 0 ] || return 0
+  apt-get update -q
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}"
+}
+install_missing rustc-web cargo-web rust-web-src rust-web-llvm ca-certificates \
+  gcc libc6-dev gcc-aarch64-linux-gnu libc6-dev-arm64-cross wasi-libc
+command -v node >/dev/null || install_missing nodejs
+# The linker of WebAssembly, of the version of the compiler's LLVM.
+llvm=$(/usr/bin/rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
+install_missing "lld-$llvm"
+rust=$(dpkg-query -W -f='${Version}' rustc-web)
+# Without the security archive apt would be content with a Rust that is too old.
+dpkg --compare-versions "$rust" ge 1.91 || { echo "rustc-web is $rust: 1.91 or later is needed" >&2; exit 1; }
+
+# A package that is unpacked rather than installed: of another architecture or suite, without changing what apt holds
+# the machine to be. `unpack NAME VERSION_OR_SUITE ARCHITECTURE SOURCES FILE` leaves it in $cache/NAME.
+unpack() {
+  local name=$1 wanted=$2 architecture=$3 sources=$4 file=$5 state=$cache/apt-$1
+  [ "$(cat "$cache/$name/wanted" 2>/dev/null)" = "$wanted" ] && [ -e "$cache/$name/$file" ] && return
+  rm -rf "$state" "${cache:?}/$name"
+  mkdir -p "$state"/{lists/partial,archives/partial,deb}
+  : >"$state/status"
+  local apt=(apt-get -q -o APT::Architecture="$architecture" -o APT::Architectures="$architecture"
+    -o Dir::State="$state" -o Dir::State::status="$state/status" -o Dir::State::lists="$state/lists"
+    -o Dir::Cache="$state" -o Debug::NoLocking=1 -o APT::Sandbox::User=root)
+  [ -z "$sources" ] || { echo "$sources" >"$state/sources.list"
+    apt+=(-o Dir::Etc::sourcelist="$state/sources.list" -o Dir::Etc::sourceparts=/dev/null); }
+  "${apt[@]}" update
+  (cd "$state/deb" && "${apt[@]}" download "$name$wanted")
+  dpkg -x "$state"/deb/*.deb "$cache/$name"
+  echo "$wanted" >"$cache/$name/wanted"
+  rm -rf "$state"
+}
+
+# std for AArch64 is that architecture's package of the same version.
+unpack libstd-rust-web-dev "=$rust" arm64 "" usr/lib/rustlib
+# The emulator of the backports knows CPUs with the 8-bit and 16-bit products of matrices, bookworm's own only "max".
+archive=$(apt-get indextargets --format '$(REPO_URI) $(CODENAME)' 'Created-By: Packages' |
+  sed -n 's/ bookworm$//p' | sort -u | head -n 1)
+[ -n "$archive" ] || { echo "apt knows no archive of bookworm" >&2; exit 1; }
+unpack qemu-user /bookworm-backports "$(dpkg --print-architecture)" \
+  "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $archive bookworm-backports main" usr/bin/qemu-aarch64
+
+# ----- The tests -----
+
+export RUSTC=/usr/bin/rustc RUSTDOC=/usr/bin/rustdoc
+# `kernels EXPECTED CARGO_ARGUMENT...` runs them all, and fails unless EXPECTED is the fastest set that ran.
+kernels() {
+  UMEDSAM_EXPECT_KERNELS=$1 /usr/bin/cargo test -q -p umedsam --lib --no-default-features --features kernels "${@:2}" \
+    kernels -- --nocapture
+}
+
+native() {
+  echo "----- this machine"
+  kernels "${UMEDSAM_EXPECT_KERNELS:-}"
+}
+
+aarch64() {
+  export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
+  export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS=--sysroot=$cache/libstd-rust-web-dev/usr
+  local cpu emulator="$cache/qemu-user/usr/bin/qemu-aarch64 -L /usr/aarch64-linux-gnu"
+  # Each CPU and the fastest kernels that it runs. The last is the emulator's own, with all that it knows.
+  for cpu in cortex-a53=neon cortex-a72=neon cortex-a55=neon-dotprod cortex-a76=neon-dotprod neoverse-n1=neon-dotprod \
+    cortex-a710=neon-bf16 neoverse-v1=neon-bf16 max=neon-bf16; do
+    export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="$emulator -cpu ${cpu%=*}"
+    echo "----- ${cpu%=*}"
+    kernels "${cpu#*=}" --target aarch64-unknown-linux-gnu
+  done
+}
+
+wasm32() {
+  # There is no std to be had but the one that cargo builds, from the source that came with the compiler.
+  export RUSTC_BOOTSTRAP=1
+  export CARGO_TARGET_WASM32_WASIP1_LINKER=wasm-ld-$llvm
+  cat >"$cache/wasi.mjs" <<'END'
+import { readFile } from "node:fs/promises";
+import { WASI } from "node:wasi";
+const [file, ...args] = process.argv.slice(2);
+const wasi = new WASI({ version: "preview1", args: [file, ...args], env: process.env });
+const module = await WebAssembly.compile(await readFile(file));
+process.exitCode = wasi.start(await WebAssembly.instantiate(module, { wasi_snapshot_preview1: wasi.wasiImport }));
+END
+  local libc=/usr/lib/wasm32-wasi features node=node
+  # Node.js 20 knows relaxed-simd, but must be told; those before it know another draft.
+  ! node --v8-options | grep -q -- --experimental-wasm-relaxed-simd || node+=" --experimental-wasm-relaxed-simd"
+  export CARGO_TARGET_WASM32_WASIP1_RUNNER="$node --no-warnings $cache/wasi.mjs"
+  # Debian's libc has no threads. What std would do with them ends the program, should it be called.
+  local link="-Clink-self-contained=no -Clink-arg=-L$libc -Clink-arg=$libc/crt1-command.o -Clink-arg=-lc"
+  link+=" -Clink-arg=--unresolved-symbols=ignore-all"
+  for features in +simd128 +simd128,+relaxed-simd; do
+    echo "----- wasm32 $features"
+    if [[ $features = *relaxed* && $(node -p 'parseInt(process.versions.node)') -lt 20 ]]; then
+      echo "left out: Node.js is older than 20"
+      continue
+    fi
+    export CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS="-Ctarget-feature=$features $link"
+    kernels simd128 --target wasm32-wasip1 -Zbuild-std=std,panic_abort
+  done
+}
+
+for target in $targets; do
+  case $target in
+    native | aarch64 | wasm32) "$target" ;;
+    *) echo "no such target: $target" >&2; exit 1 ;;
+  esac
+done
