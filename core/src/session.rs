@@ -328,12 +328,14 @@ impl Session {
     ) -> Result<VolumeSegmentation, Error> {
         let mut propagation = Propagation::new(boxes, depth, width, height)?;
         let mut cache: HashMap<usize, Embedding> = HashMap::new();
+        let mut spare = None;
         let mut confidence = vec![(0.0f32, 0usize); boxes.len()];
         let total = propagation.remaining();
         while let Some(request) = propagation.next_request() {
             let embedding = match cache.remove(&request.z) {
                 Some(kept) => kept,
                 None => {
+                    let mut embedding = spare.take().unwrap_or_else(|| self.blank());
                     let image = slice(request.z)?;
                     if (image.width(), image.height()) != (width, height) {
                         return Err(Error::SliceSize {
@@ -344,7 +346,8 @@ impl Session {
                             expected_height: height,
                         });
                     }
-                    self.encode(&image)?
+                    self.encode_into(&image, &mut embedding)?;
+                    embedding
                 }
             };
             let prompts: Vec<ModelBox> = request.prompts.iter().map(|p| p.model_box).collect();
@@ -356,6 +359,8 @@ impl Session {
             })?;
             if request.again && (cache.len() + 1) * EMBEDDING_BYTES <= options.cache_bytes {
                 cache.insert(request.z, embedding);
+            } else {
+                spare = Some(embedding);
             }
             progress(total - propagation.remaining(), total);
         }

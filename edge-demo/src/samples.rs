@@ -39,7 +39,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let folder = PathBuf::from("out");
     fs::create_dir_all(&folder).with_context(|| format!("{}: make folder", folder.display()))?;
     let start = Instant::now();
-    let model = ModelArguments { model: None, precision: umedsam::Arithmetic::F32, threads: None };
+    let model = ModelArguments { model: None, precision: None, threads: None };
     let mut session = open(&model)?;
     println!("built-in model ready in {:.0} ms (umedsam info shows what it is)", start.elapsed().as_secs_f64() * 1e3);
     for sample in &SAMPLES {

@@ -117,7 +117,8 @@ pub(crate) fn open(arguments: &ModelArguments) -> anyhow::Result<Session> {
     };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = arguments.threads.map_or(cores, usize::from);
-    let options = SessionOptions::new().with_threads(threads).with_arithmetic(arguments.precision);
+    let mut options = SessionOptions::new().with_threads(threads);
+    options.arithmetic = arguments.precision;
     Ok(model.session(&options)?)
 }
 
