@@ -12,8 +12,8 @@ impl Simd for Simd128 {
     type F = v128;
     type I = v128;
     const LANES: usize = 4;
-    // Engines on x86-64 have 16 registers, some of which they keep.
-    const ROWS: usize = 5;
+    // Engines on x86-64 have 16 registers, some of which they keep: V8 runs tiles of five rows half as fast.
+    const ROWS: usize = 4;
     // There is no exact product of four bytes.
     const INT8_PER_WORD: usize = 2;
     const INT8_OFFSET: i32 = 0;
