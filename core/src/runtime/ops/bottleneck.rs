@@ -26,10 +26,16 @@ pub(super) struct Bottleneck {
     project: Linear,
 }
 
+/// A stride that is the same both ways.
+fn square(strides: &[i64]) -> TractResult<usize> {
+    ensure!(matches!(strides, [1, 1] | [2, 2]), "strides {strides:?}");
+    Ok(strides[0] as usize)
+}
+
 impl Bottleneck {
     pub(super) fn new(p: &Params<'_>, residual: bool) -> TractResult<Self> {
         let [height, width, channels] = p.sizes(0)?;
-        let stride = if residual { 1 } else { p.attribute("strides")?[0] as usize };
+        let stride = if residual { 1 } else { square(p.attribute("strides")?)? };
         let mut weights = p.weights(1);
         let expand = weights.pointwise(p.settings.float)?;
         let (taps, bias) = weights.depthwise(expand.n)?;

@@ -33,6 +33,10 @@ pub(super) struct Sizes {
 impl Sizes {
     pub(super) fn new(p: &Params<'_>) -> TractResult<Self> {
         let [tokens, channels] = p.sizes(0)?;
+        p.same(0, 1)?;
+        if !p.is_one(2)? {
+            p.same_batch(0, 2)?;
+        }
         let [cells, image_channels] = p.sizes(2)?;
         let [_, _, heads, depth] = p.attribute("split")?.try_into()?;
         ensure!(heads == HEADS as i64 && depth == 16, "{heads} heads of {depth}, not {HEADS} of 16");

@@ -62,6 +62,7 @@ pub(super) struct MaskHead {
 impl MaskHead {
     pub(super) fn new(p: &Params<'_>) -> TractResult<Self> {
         let [cells, channels] = p.sizes(1)?;
+        p.same_batch(0, 1)?;
         let mut weights = p.weights(2);
         let first = weights.linear(p.settings.linear)?;
         ensure!(first.n.is_multiple_of(4), "channels of the upscaling");

@@ -42,6 +42,7 @@ impl Linear {
 
     /// The layer's activated output as rows for a next layer of format `next`: at once where that is possible, through
     /// `f32s` where int8 must see a whole row first.
+    #[expect(clippy::too_many_arguments, reason = "two outputs, one of them for int8 only")]
     pub(super) fn run_into(
         &self,
         kernels: Kernels,

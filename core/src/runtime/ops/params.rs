@@ -47,6 +47,25 @@ impl<'a> Params<'a> {
         Ok(sizes)
     }
 
+    /// Makes sure that two inputs are of one shape, the batch included.
+    pub(super) fn same(&self, first: usize, second: usize) -> TractResult<()> {
+        let [a, b] = [&self.input(first)?.shape, &self.input(second)?.shape];
+        ensure!(a == b, "{}: inputs {first} and {second} are of shapes {a:?} and {b:?}", self.call.function);
+        Ok(())
+    }
+
+    /// Whether an input is one for the whole batch.
+    pub(super) fn is_one(&self, index: usize) -> TractResult<bool> {
+        Ok(self.input(index)?.shape.first().is_some_and(|n| n.is_one()))
+    }
+
+    /// Makes sure that two inputs are of one batch.
+    pub(super) fn same_batch(&self, first: usize, second: usize) -> TractResult<()> {
+        let [a, b] = [&self.input(first)?.shape, &self.input(second)?.shape];
+        ensure!(a.first() == b.first(), "{}: inputs {first} and {second} are of two batches", self.call.function);
+        Ok(())
+    }
+
     /// The shape of an input that is a weight.
     pub(super) fn shape<const N: usize>(&self, index: usize) -> TractResult<[usize; N]> {
         let shape = self.input(index)?.shape.as_concrete().map(<[usize]>::to_vec).unwrap_or_default();
@@ -180,6 +199,8 @@ impl Reader<'_> {
         let tensor = self.p.tensor(index, shape)?;
         let values = tensor.try_as_plain_ram()?.as_slice::<i8>()?;
         let scale = self.values(&[n])?;
+        let function = &self.p.call.function;
+        ensure!(!values.contains(&i8::MIN), "{function}: input {index} holds -128; weights are -127 to 127");
         let integers: Vec<i8> = (0..values.len()).map(|i| values[order(i)]).collect();
         if format == Format::Int8 {
             return Ok(Weights::int8(kernels, &integers, scale));

@@ -24,6 +24,9 @@ pub(super) struct SelfAttention {
 impl SelfAttention {
     pub(super) fn new(p: &Params<'_>, first: bool) -> TractResult<Self> {
         let [tokens, channels] = p.sizes(0)?;
+        if !first {
+            p.same(0, 1)?;
+        }
         let [_, _, heads, depth] = p.attribute("split")?.try_into()?;
         ensure!(heads > 0 && heads * depth == channels as i64, "{heads} heads of {depth} in {channels} channels");
         ensure!(tokens <= 64, "{tokens} tokens");

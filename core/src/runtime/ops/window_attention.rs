@@ -47,6 +47,7 @@ impl WindowAttention {
         ensure!((1..=32).contains(&window) && (1..=64).contains(&heads), "{heads} heads in windows of {window}");
         let (window, heads) = (window as usize, heads as usize);
         ensure!(p.channels(channels)?.is_multiple_of(16 * heads), "{channels} channels of {heads} heads");
+        ensure!(channels / heads <= 256, "heads of {} channels", channels / heads);
         let mut weights = p.weights(1);
         let norm = weights.norm(channels)?;
         let qkv = weights.linear(p.settings.linear)?;
