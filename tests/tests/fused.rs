@@ -116,6 +116,10 @@ fn check(model: &[u8], inputs: &[(&str, Value)], arithmetics: &[(Arithmetic, f32
         let expected = &values[&call.output[0]].1;
         for kernels in Kernels::available() {
             for &(arithmetic, tolerance) in arithmetics {
+                // Slow where nothing helps it; its rounded products have tests of their own.
+                if kernels.name() == "portable" && arithmetic != Arithmetic::F32 {
+                    continue;
+                }
                 let options = GraphOptions::default().with_arithmetic(arithmetic).with_kernels(kernels).with_threads(2);
                 let mut graph = Graph::load("fused", &onnx, &shapes, &options).unwrap();
                 assert!(graph.is_fused());
