@@ -84,7 +84,7 @@ aarch64() {
   export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS=--sysroot=$cache/libstd-rust-web-dev/usr
   local cpu emulator="$cache/qemu-user/usr/bin/qemu-aarch64 -L /usr/aarch64-linux-gnu"
   # Each CPU and the fastest kernels that it runs. The last is the emulator's own, with all that it knows.
-  for cpu in cortex-a53=neon cortex-a72=neon cortex-a55=neon-dotprod cortex-a76=neon-dotprod neoverse-n1=neon-dotprod \
+  for cpu in cortex-a53=neon cortex-a72=neon cortex-a55=neon-fp16 cortex-a76=neon-fp16 neoverse-n1=neon-fp16 \
     cortex-a710=neon-bf16 neoverse-v1=neon-bf16 max=neon-bf16; do
     export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="$emulator -cpu ${cpu%=*}"
     echo "----- ${cpu%=*}"

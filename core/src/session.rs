@@ -29,7 +29,8 @@ pub struct SessionOptions {
     /// Boxes that go through the decoder together. A box costs about 9 MiB while it is decoded, and more than a few at
     /// once are no faster.
     pub max_batch: usize,
-    /// How the network is computed. If left out, as the model was made: in int8 if its weights are, in f32 otherwise.
+    /// How the network is computed. If left out, as the model was made: in int8 if its weights are, in f32
+    /// otherwise, whatever its weights are kept in.
     pub arithmetic: Option<Arithmetic>,
 }
 

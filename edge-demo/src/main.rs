@@ -44,7 +44,7 @@ struct ModelArguments {
     /// Model bundle; the built-in model if left out.
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
-    /// Arithmetic to compute in: f32, bf16 or int8; if left out int8 for a model in int8, f32 for any other.
+    /// Arithmetic to compute in: f32, f16, bf16 or int8; if left out int8 for a model in int8, f32 for any other.
     #[arg(long, value_name = "P")]
     precision: Option<umedsam::Arithmetic>,
     /// Threads; as many as the machine has cores if left out.

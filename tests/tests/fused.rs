@@ -144,7 +144,8 @@ fn check_model(encoder: &[u8], decoder: &[u8], arithmetics: &[(Arithmetic, f32)]
 #[test]
 fn blocks_equal_the_bodies_of_their_functions() {
     let model = Model::bundled().unwrap();
-    let arithmetics = [(Arithmetic::F32, 2e-5), (Arithmetic::Bf16, 0.02), (Arithmetic::Int8, 0.05)];
+    let arithmetics =
+        [(Arithmetic::F32, 2e-5), (Arithmetic::F16, 0.01), (Arithmetic::Bf16, 0.02), (Arithmetic::Int8, 0.05)];
     check_model(model.encoder_onnx(), model.decoder_onnx(), &arithmetics);
 }
 

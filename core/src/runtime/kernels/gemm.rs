@@ -1,6 +1,8 @@
 //! Matrix products of a block of rows with packed weights.
 
+use super::Format;
 use super::math::{gelu, gelu_fast};
+use super::rows::{BF16, F16, F32, store_floats};
 use super::simd::Simd;
 
 /// What is done with a sum before it is stored.
@@ -46,8 +48,8 @@ pub(super) struct Gemm {
     pub(super) out: *mut f32,
     /// Words from an output row to the next.
     pub(super) ldo: usize,
-    /// Store bf16, two to a word.
-    pub(super) out_bf16: bool,
+    /// What is stored: floats, of 16 bits two to a word.
+    pub(super) out_format: Format,
 }
 
 /// How words are multiplied.
@@ -68,11 +70,14 @@ pub(super) trait Tile<S: Simd, D: Dot<S>> {
 /// Each word of a row is loaded into all lanes.
 pub(super) struct Broadcast;
 
-pub(super) struct DotF32;
-pub(super) struct DotBf16;
+/// Products of floats of a format, summed in f32.
+pub(super) struct DotFloats<const FORMAT: u8>;
+pub(super) type DotF32 = DotFloats<F32>;
+pub(super) type DotBf16 = DotFloats<BF16>;
+pub(super) type DotF16 = DotFloats<F16>;
 pub(super) struct DotInt8;
 
-impl<S: Simd> Dot<S> for DotF32 {
+impl<S: Simd, const FORMAT: u8> Dot<S> for DotFloats<FORMAT> {
     type Sum = S::F;
     #[inline(always)]
     unsafe fn zero() -> S::F {
@@ -80,7 +85,13 @@ impl<S: Simd> Dot<S> for DotF32 {
     }
     #[inline(always)]
     unsafe fn step(sum: S::F, a: S::I, b: S::I) -> S::F {
-        unsafe { S::dot_f32(sum, a, b) }
+        unsafe {
+            match FORMAT {
+                BF16 => S::dot_bf16(sum, a, b),
+                F16 => S::dot_f16(sum, a, b),
+                _ => S::dot_f32(sum, a, b),
+            }
+        }
     }
     #[inline(always)]
     unsafe fn value(sum: S::F, _: &Gemm, _: usize, _: usize) -> S::F {
@@ -88,27 +99,7 @@ impl<S: Simd> Dot<S> for DotF32 {
     }
     #[inline(always)]
     unsafe fn gelu(v: S::F) -> S::F {
-        unsafe { gelu::<S>(v) }
-    }
-}
-
-impl<S: Simd> Dot<S> for DotBf16 {
-    type Sum = S::F;
-    #[inline(always)]
-    unsafe fn zero() -> S::F {
-        unsafe { S::splat(0.0) }
-    }
-    #[inline(always)]
-    unsafe fn step(sum: S::F, a: S::I, b: S::I) -> S::F {
-        unsafe { S::dot_bf16(sum, a, b) }
-    }
-    #[inline(always)]
-    unsafe fn value(sum: S::F, _: &Gemm, _: usize, _: usize) -> S::F {
-        sum
-    }
-    #[inline(always)]
-    unsafe fn gelu(v: S::F) -> S::F {
-        unsafe { gelu_fast::<S>(v) }
+        unsafe { if FORMAT == F32 { gelu::<S>(v) } else { gelu_fast::<S>(v) } }
     }
 }
 
@@ -257,10 +248,10 @@ unsafe fn finish<S: Simd, D: Dot<S>, const R: usize>(g: &Gemm, sums: &[D::Sum; R
         }
         for (r, &value) in values.iter().enumerate() {
             let out = g.out.add((row + r) * g.ldo);
-            if g.out_bf16 {
-                S::store_bf16(out.cast::<u16>().add(column), value);
-            } else {
-                S::store(out.add(column), value);
+            match g.out_format {
+                Format::Bf16 => store_floats::<S, BF16>(out, column, value),
+                Format::F16 => store_floats::<S, F16>(out, column, value),
+                Format::F32 | Format::Int8 => store_floats::<S, F32>(out, column, value),
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::prelude::v1::*;
 
-use super::portable::to_bf16;
+use super::portable::{to_bf16, to_f16};
 use super::{Buffer, Kernels, Scratch};
 use crate::runtime::quantize_weights;
 
@@ -12,6 +12,8 @@ use crate::runtime::quantize_weights;
 pub(in crate::runtime) enum Format {
     F32,
     Bf16,
+    /// IEEE halves; what is beyond their range becomes the greatest of them.
+    F16,
     Int8,
 }
 
@@ -131,12 +133,13 @@ impl Weights {
         let value = |row: usize, column: usize| if row < k && column < n { values[row * n + column] } else { 0.0 };
         for first in (0..n).step_by(width) {
             for word in 0..words {
-                packed.extend((first..first + width).map(|column| match format {
-                    Format::Bf16 => {
-                        let halves = [to_bf16(value(2 * word, column)), to_bf16(value(2 * word + 1, column))];
-                        f32::from_bits(u32::from(halves[0]) | u32::from(halves[1]) << 16)
+                packed.extend((first..first + width).map(|column| {
+                    if format == Format::F32 {
+                        return value(word, column);
                     }
-                    _ => value(word, column),
+                    let narrow = if format == Format::F16 { to_f16 } else { to_bf16 };
+                    let halves = [0, 1].map(|i| u32::from(narrow(value(2 * word + i, column))));
+                    f32::from_bits(halves[0] | halves[1] << 16)
                 }));
             }
         }

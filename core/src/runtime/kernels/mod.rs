@@ -54,8 +54,8 @@ pub(super) struct Output<'a> {
     pub(super) values: &'a mut [f32],
     /// Words from a row to the next.
     pub(super) ld: usize,
-    /// Store bf16, two to a word.
-    pub(super) bf16: bool,
+    /// What is stored: floats, of 16 bits two to a word.
+    pub(super) format: Format,
     pub(super) bias: Option<&'a [f32]>,
     pub(super) row_factor: Option<&'a [f32]>,
     pub(super) residual: Residual<'a>,
@@ -74,7 +74,7 @@ impl<'a> Output<'a> {
     /// Rows of f32 without anything added.
     pub(super) fn new(values: &'a mut [f32], ld: usize) -> Self {
         let (bias, row_factor, residual) = (None, None, Residual::None);
-        Self { values, ld, bf16: false, bias, row_factor, residual, activation: Activation::None }
+        Self { values, ld, format: Format::F32, bias, row_factor, residual, activation: Activation::None }
     }
 
     pub(super) fn bias(self, bias: &'a [f32]) -> Self {
@@ -93,8 +93,8 @@ impl<'a> Output<'a> {
         Self { activation, ..self }
     }
 
-    pub(super) fn bf16(self, bf16: bool) -> Self {
-        Self { bf16, ..self }
+    pub(super) fn format(self, format: Format) -> Self {
+        Self { format, ..self }
     }
 }
 
@@ -140,9 +140,9 @@ impl Kernels {
         self.0.name
     }
 
-    /// Whether products in bf16 are faster than in f32.
-    pub(super) const fn fast_bf16(self) -> bool {
-        self.0.fast_bf16
+    /// The format of floats whose products are fastest.
+    pub(super) const fn fast_float(self) -> Format {
+        self.0.fast_float
     }
 
     /// Columns of a panel.
@@ -154,7 +154,7 @@ impl Kernels {
     pub(super) const fn per_word(self, format: Format) -> usize {
         match format {
             Format::F32 => 1,
-            Format::Bf16 => 2,
+            Format::Bf16 | Format::F16 => 2,
             Format::Int8 => self.0.int8_per_word,
         }
     }
@@ -187,7 +187,8 @@ impl Kernels {
         assert!(b.n.is_multiple_of(self.0.lanes), "columns of a product");
         assert!(a.values.len() >= extent(a.rows, farthest + k, a.ld), "rows of a product");
         assert!(b.values.len() >= b.n.div_ceil(self.panel()) * self.panel() * b.words, "panels of a product");
-        let n_words = if out.bf16 { b.n / 2 } else { b.n };
+        assert!(out.format != Format::Int8, "products are stored as floats");
+        let n_words = b.n / self.per_word(out.format);
         assert!(n_words <= out.ld || a.rows == 1, "output rows of a product");
         assert!(out.values.len() >= extent(a.rows, n_words, out.ld), "output of a product");
         assert!(out.bias.is_none_or(|v| v.len() >= b.n), "bias of a product");
@@ -224,7 +225,7 @@ impl Kernels {
             activation: out.activation,
             out: out.values.as_mut_ptr(),
             ldo: out.ld,
-            out_bf16: out.bf16,
+            out_format: out.format,
         };
         // SAFETY: all extents were checked above; the table's instructions are there, or it would not have been chosen.
         unsafe { self.0.gemm[a.format as usize](&gemm) }

@@ -6,11 +6,11 @@
 use core::arch::aarch64::*;
 use core::arch::asm;
 
-use super::gemm::{Dot, DotBf16, DotF32, DotInt8, Gemm, Tile};
-use super::simd::Simd;
+use super::gemm::{Dot, DotBf16, DotF16, DotF32, DotInt8, Gemm, Tile};
+use super::simd::{GREATEST_F16, Simd};
 
-/// NEON, with the 8-bit and the 16-bit products where the CPU has them. Half floats (FEAT_FP16) are not used: no format
-/// asks for them.
+/// NEON, with the 8-bit products and those of bf16 where the CPU has them. Those of half floats (FEAT_FP16) are in
+/// [`Runs`].
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Neon<const DOTPROD: bool, const BF16: bool>;
 
@@ -21,6 +21,15 @@ macro_rules! accumulate {
         asm!($instruction, sum = inout(vreg) sum, a = in(vreg) $a, b = in(vreg) $b, $(lane = const $lane,)?
             options(pure, nomem, nostack, preserves_flags));
         sum
+    }};
+}
+
+/// One instruction that makes f32 of half a vector.
+macro_rules! widen {
+    ($instruction:literal, $v:expr) => {{
+        let wide: float32x4_t;
+        asm!($instruction, wide = out(vreg) wide, v = in(vreg) $v, options(pure, nomem, nostack, preserves_flags));
+        wide
     }};
 }
 
@@ -123,6 +132,14 @@ impl<const DOTPROD: bool, const BF16: bool> Simd for Neon<DOTPROD, BF16> {
         }
     }
     #[inline(always)]
+    unsafe fn dot_f16(sum: float32x4_t, a: int32x4_t, b: int32x4_t) -> float32x4_t {
+        unsafe {
+            let even = |v| widen!("fcvtl {wide:v}.4s, {v:v}.4h", vmovn_s32(v));
+            let odd = |v| widen!("fcvtl {wide:v}.4s, {v:v}.4h", vshrn_n_s32::<16>(v));
+            vfmaq_f32(vfmaq_f32(sum, odd(a), odd(b)), even(a), even(b))
+        }
+    }
+    #[inline(always)]
     unsafe fn dot_int8(sum: int32x4_t, a: int32x4_t, b: int32x4_t) -> int32x4_t {
         unsafe {
             if DOTPROD {
@@ -147,6 +164,16 @@ impl<const DOTPROD: bool, const BF16: bool> Simd for Neon<DOTPROD, BF16> {
                 let odd = vandq_u32(vshrq_n_u32::<16>(bits), vdupq_n_u32(1));
                 vshrn_n_u32::<16>(vaddq_u32(bits, vaddq_u32(odd, vdupq_n_u32(0x7fff))))
             };
+            vst1_u16(p, narrow);
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_f16(p: *mut u16, v: float32x4_t) {
+        unsafe {
+            let v = vmaxq_f32(vminq_f32(v, vdupq_n_f32(GREATEST_F16)), vdupq_n_f32(-GREATEST_F16));
+            let narrow: uint16x4_t;
+            asm!("fcvtn {narrow:v}.4h, {v:v}.4s", narrow = out(vreg) narrow, v = in(vreg) v,
+                options(pure, nomem, nostack, preserves_flags));
             vst1_u16(p, narrow);
         }
     }
@@ -236,6 +263,77 @@ unsafe fn lane<S: Simd, D: DotLane<S>, const R: usize, const LANE: i32>(
         for r in 0..R {
             sums[r][0] = D::step_lane::<LANE>(sums[r][0], rows[r], columns[0]);
             sums[r][1] = D::step_lane::<LANE>(sums[r][1], rows[r], columns[1]);
+        }
+    }
+}
+
+/// Products of half floats in half floats (FEAT_FP16), eight to an instruction: both vectors of a panel at once, their
+/// even halves and then their odd ones, with one half of a row. Only a short run of words is summed so, in numbers of 11
+/// bits; the sums of the runs are added up in f32.
+pub(super) struct Runs;
+
+/// Words of a run: of a sum of 32 products what is lost is no more than what bf16 loses of the factors.
+const RUN: usize = 16;
+
+impl<const DOTPROD: bool, const BF16: bool> Tile<Neon<DOTPROD, BF16>, DotF16> for Runs {
+    #[inline(always)]
+    unsafe fn sums<const R: usize>(g: &Gemm, mut b: *const f32, row: usize) -> [[float32x4_t; 2]; R] {
+        unsafe {
+            let mut sums = [[vdupq_n_f32(0.0); 2]; R];
+            for tap in 0..g.tap_count {
+                let mut a = g.a.add(row * g.lda + *g.taps.add(tap));
+                for first in (0..g.k).step_by(RUN) {
+                    let words = RUN.min(g.k - first);
+                    let mut run = [vdupq_n_s32(0); R];
+                    let mut rows = [vdupq_n_s32(0); R];
+                    for _ in 0..words / 4 {
+                        for r in 0..R {
+                            rows[r] = vld1q_s32(a.add(r * g.lda).cast());
+                        }
+                        halves::<R, 0>(&mut run, &rows, b);
+                        halves::<R, 1>(&mut run, &rows, b.add(8));
+                        halves::<R, 2>(&mut run, &rows, b.add(16));
+                        halves::<R, 3>(&mut run, &rows, b.add(24));
+                        a = a.add(4);
+                        b = b.add(32);
+                    }
+                    for _ in 0..words % 4 {
+                        for r in 0..R {
+                            rows[r] = vld1q_dup_s32(a.add(r * g.lda).cast());
+                        }
+                        halves::<R, 0>(&mut run, &rows, b);
+                        a = a.add(1);
+                        b = b.add(8);
+                    }
+                    for r in 0..R {
+                        sums[r][0] = vaddq_f32(sums[r][0], widen!("fcvtl {wide:v}.4s, {v:v}.4h", run[r]));
+                        sums[r][1] = vaddq_f32(sums[r][1], widen!("fcvtl2 {wide:v}.4s, {v:v}.8h", run[r]));
+                    }
+                }
+            }
+            sums
+        }
+    }
+}
+
+/// One word of each row times one of each column, in half floats.
+#[inline(always)]
+unsafe fn halves<const R: usize, const LANE: usize>(run: &mut [int32x4_t; R], rows: &[int32x4_t; R], b: *const f32) {
+    // As an operand by its lane a half must be in one of the first 16 registers.
+    macro_rules! multiply {
+        ($sum:expr, $a:expr, $b:expr, $half:expr) => {
+            asm!("fmla {sum:v}.8h, {b:v}.8h, {a:v}.h[{half}]", sum = inout(vreg) $sum, a = in(vreg_low16) $a,
+                b = in(vreg) $b, half = const $half, options(pure, nomem, nostack, preserves_flags))
+        };
+    }
+    unsafe {
+        let (left, right) = (vld1q_s16(b.cast()), vld1q_s16(b.add(4).cast()));
+        let (even, odd) = (vuzp1q_s16(left, right), vuzp2q_s16(left, right));
+        for r in 0..R {
+            multiply!(run[r], rows[r], even, 2 * LANE);
+        }
+        for r in 0..R {
+            multiply!(run[r], rows[r], odd, 2 * LANE + 1);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Bringing matrices into panels: the words of two vectors of columns, one step of the summed axis after another.
 
-use super::rows::BF16;
+use super::rows::{F32, store_floats};
 use super::simd::Simd;
 
 /// A matrix of f32 on its way into panels.
@@ -20,12 +20,12 @@ pub(super) struct Pack {
 pub(super) unsafe fn rows<S: Simd, const FORMAT: u8>(p: &Pack) {
     unsafe {
         let width = 2 * S::LANES;
-        let words = if FORMAT == BF16 { p.k.div_ceil(2) } else { p.k };
+        let words = if FORMAT == F32 { p.k } else { p.k.div_ceil(2) };
         let mut dst = p.dst;
         for first in (0..p.n).step_by(width) {
             let columns = width.min(p.n - first);
             for word in 0..words {
-                if FORMAT == BF16 {
+                if FORMAT != F32 {
                     let dst = dst.cast::<u16>();
                     let even = p.src.add(2 * word * p.ld + first);
                     let odd = if 2 * word + 1 < p.k { even.add(p.ld) } else { core::ptr::null() };
@@ -34,12 +34,16 @@ pub(super) unsafe fn rows<S: Simd, const FORMAT: u8>(p: &Pack) {
                     let mut buffer = [0.0f32; 32];
                     core::ptr::copy_nonoverlapping(even, buffer.as_mut_ptr(), columns);
                     for i in (0..width).step_by(S::LANES) {
-                        S::store_bf16(halves[0].as_mut_ptr().add(i), S::load(buffer.as_ptr().add(i)));
+                        store_floats::<S, FORMAT>(halves[0].as_mut_ptr().cast(), i, S::load(buffer.as_ptr().add(i)));
                     }
                     if !odd.is_null() {
                         core::ptr::copy_nonoverlapping(odd, buffer.as_mut_ptr(), columns);
                         for i in (0..width).step_by(S::LANES) {
-                            S::store_bf16(halves[1].as_mut_ptr().add(i), S::load(buffer.as_ptr().add(i)));
+                            store_floats::<S, FORMAT>(
+                                halves[1].as_mut_ptr().cast(),
+                                i,
+                                S::load(buffer.as_ptr().add(i)),
+                            );
                         }
                     }
                     for i in 0..width {
@@ -61,7 +65,7 @@ pub(super) unsafe fn rows<S: Simd, const FORMAT: u8>(p: &Pack) {
 pub(super) unsafe fn columns<S: Simd, const FORMAT: u8>(p: &Pack) {
     unsafe {
         let width = 2 * S::LANES;
-        let words = if FORMAT == BF16 { p.k / 2 } else { p.k };
+        let words = if FORMAT == F32 { p.k } else { p.k / 2 };
         let mut buffer = [0u32; 256];
         for first in (0..p.n).step_by(width) {
             let dst = p.dst.add(first * words).cast::<u32>();
@@ -70,9 +74,9 @@ pub(super) unsafe fn columns<S: Simd, const FORMAT: u8>(p: &Pack) {
                 let from = if first + column >= p.n {
                     buffer[..words].fill(0);
                     buffer.as_ptr()
-                } else if FORMAT == BF16 {
+                } else if FORMAT != F32 {
                     for i in (0..p.k).step_by(S::LANES) {
-                        S::store_bf16(buffer.as_mut_ptr().cast::<u16>().add(i), S::load(src.add(i)));
+                        store_floats::<S, FORMAT>(buffer.as_mut_ptr().cast(), i, S::load(src.add(i)));
                     }
                     buffer.as_ptr()
                 } else {

@@ -1,6 +1,6 @@
 //! Vectors of plain Rust: the oracle of the other kernels, and what runs where there is none.
 
-use super::simd::Simd;
+use super::simd::{GREATEST_F16, Simd};
 
 /// Eight lanes of no particular CPU.
 #[derive(Clone, Copy, Debug)]
@@ -17,9 +17,19 @@ fn floats(word: i32) -> [f32; 2] {
     [f32::from_bits(word << 16), f32::from_bits(word & 0xffff_0000)]
 }
 
+fn halves(word: i32) -> [f32; 2] {
+    let word = word.cast_unsigned();
+    [word as u16, (word >> 16) as u16].map(|bits| half::f16::from_bits(bits).to_f32())
+}
+
 /// An f32 as the nearest bf16, ties to even.
 pub(super) fn to_bf16(v: f32) -> u16 {
     half::bf16::from_f32(v).to_bits()
+}
+
+/// An f32 as the nearest of the finite f16, ties to even.
+pub(super) fn to_f16(v: f32) -> u16 {
+    half::f16::from_f32(v.clamp(-GREATEST_F16, GREATEST_F16)).to_bits()
 }
 
 impl Simd for Portable {
@@ -98,6 +108,12 @@ impl Simd for Portable {
             a[0] * b[0] + a[1] * b[1] + sum[i]
         })
     }
+    unsafe fn dot_f16(sum: Self::F, a: Self::I, b: Self::I) -> Self::F {
+        std::array::from_fn(|i| {
+            let (a, b) = (halves(a[i]), halves(b[i]));
+            a[0] * b[0] + a[1] * b[1] + sum[i]
+        })
+    }
     unsafe fn dot_int8(sum: Self::I, a: Self::I, b: Self::I) -> Self::I {
         std::array::from_fn(|i| {
             let products = a[i].to_le_bytes().into_iter().zip(b[i].to_le_bytes());
@@ -107,6 +123,10 @@ impl Simd for Portable {
     unsafe fn store_bf16(p: *mut u16, v: Self::F) {
         // SAFETY: the caller's.
         unsafe { p.cast::<[u16; LANES]>().write_unaligned(v.map(to_bf16)) }
+    }
+    unsafe fn store_f16(p: *mut u16, v: Self::F) {
+        // SAFETY: the caller's.
+        unsafe { p.cast::<[u16; LANES]>().write_unaligned(v.map(to_f16)) }
     }
     unsafe fn store_int8(p: *mut u8, v: Self::I) {
         // SAFETY: the caller's.

@@ -1,8 +1,8 @@
 //! What happens to rows between the products: LayerNorm, conversion to a product's words, softmax.
 
-use super::MAX_ROW;
 use super::math::{exp, gelu, gelu_fast};
 use super::simd::Simd;
+use super::{Format, MAX_ROW};
 
 /// Rows of f32 on their way into words.
 #[derive(Debug)]
@@ -30,9 +30,22 @@ pub(super) struct Rows {
 }
 
 /// Format of the words that rows become.
-pub(super) const F32: u8 = 0;
-pub(super) const BF16: u8 = 1;
-pub(super) const INT8: u8 = 2;
+pub(super) const F32: u8 = Format::F32 as u8;
+pub(super) const BF16: u8 = Format::Bf16 as u8;
+pub(super) const F16: u8 = Format::F16 as u8;
+pub(super) const INT8: u8 = Format::Int8 as u8;
+
+/// Stores lanes as floats of this format, as close as they are long.
+#[inline(always)]
+pub(super) unsafe fn store_floats<S: Simd, const FORMAT: u8>(p: *mut f32, at: usize, v: S::F) {
+    unsafe {
+        match FORMAT {
+            BF16 => S::store_bf16(p.cast::<u16>().add(at), v),
+            F16 => S::store_f16(p.cast::<u16>().add(at), v),
+            _ => S::store(p.add(at), v),
+        }
+    }
+}
 
 #[inline(always)]
 pub(super) unsafe fn rows<S: Simd, const FORMAT: u8>(j: &Rows) {
@@ -54,9 +67,9 @@ pub(super) unsafe fn rows<S: Simd, const FORMAT: u8>(j: &Rows) {
                 src = prepared;
             }
             match FORMAT {
-                BF16 => {
+                BF16 | F16 => {
                     for i in (0..j.n).step_by(S::LANES) {
-                        S::store_bf16(dst.cast::<u16>().add(i), S::load(src.add(i)));
+                        store_floats::<S, FORMAT>(dst, i, S::load(src.add(i)));
                     }
                 }
                 INT8 => {
@@ -183,11 +196,7 @@ pub(super) unsafe fn softmax<S: Simd, const FORMAT: u8>(j: &Softmax) {
             for i in (0..j.n).step_by(S::LANES) {
                 let e = exp::<S>(S::sub(S::load(src.add(i)), shift));
                 sum = S::add(sum, e);
-                if FORMAT == BF16 {
-                    S::store_bf16(dst.cast::<u16>().add(i), e);
-                } else {
-                    S::store(dst.add(i), e);
-                }
+                store_floats::<S, FORMAT>(dst, i, e);
             }
             let sum = S::sum(sum);
             *j.sum.add(row) = if j.invert { 1.0 / sum } else { sum };
@@ -239,11 +248,7 @@ pub(super) unsafe fn softmax_of_heads<S: Simd, const FORMAT: u8>(j: &Softmax) {
             }
             let dst = j.dst.add(row * j.ld_dst);
             for i in (0..j.n).step_by(S::LANES) {
-                if FORMAT == BF16 {
-                    S::store_bf16(dst.cast::<u16>().add(i), S::load(flat.add(i)));
-                } else {
-                    S::store(dst.add(i), S::load(flat.add(i)));
-                }
+                store_floats::<S, FORMAT>(dst, i, S::load(flat.add(i)));
             }
         }
     }

@@ -1,9 +1,12 @@
 //! What a kernel needs of a CPU's vector instructions.
 
+/// The greatest f16.
+pub(super) const GREATEST_F16: f32 = 65504.0;
+
 /// Vectors of 32-bit lanes.
 ///
-/// Matrix products are written once, over **words** of 32 bits along the summed axis: one f32, two bf16, or
-/// [`INT8_PER_WORD`](Self::INT8_PER_WORD) integers. A product step multiplies one word of a row with one word of each
+/// Matrix products are written once, over **words** of 32 bits along the summed axis: one f32, two halves
+/// (bf16 or f16), or [`INT8_PER_WORD`](Self::INT8_PER_WORD) integers. A product step multiplies one word of a row with one word of each
 /// column and adds the result to a lane.
 ///
 /// # Safety
@@ -49,9 +52,12 @@ pub(super) trait Simd: Copy {
     unsafe fn zero_words() -> Self::I;
     unsafe fn dot_f32(sum: Self::F, a: Self::I, b: Self::I) -> Self::F;
     unsafe fn dot_bf16(sum: Self::F, a: Self::I, b: Self::I) -> Self::F;
+    unsafe fn dot_f16(sum: Self::F, a: Self::I, b: Self::I) -> Self::F;
     unsafe fn dot_int8(sum: Self::I, a: Self::I, b: Self::I) -> Self::I;
     /// Stores lanes rounded to bf16, ties to even.
     unsafe fn store_bf16(p: *mut u16, v: Self::F);
+    /// Stores lanes rounded to the nearest of the finite f16, ties to even.
+    unsafe fn store_f16(p: *mut u16, v: Self::F);
     /// Stores lanes of 0 to 255 less [`INT8_OFFSET`](Self::INT8_OFFSET) in the width that words hold.
     unsafe fn store_int8(p: *mut u8, v: Self::I);
 }

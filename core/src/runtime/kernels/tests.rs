@@ -7,7 +7,7 @@
 use std::prelude::v1::*;
 use std::println;
 
-use half::bf16;
+use half::{bf16, f16};
 
 use super::*;
 
@@ -58,6 +58,7 @@ fn unpack(kernels: Kernels, format: Format, words: &[f32]) -> Vec<f32> {
     match (format, kernels.per_word(format)) {
         (Format::F32, _) => words.to_vec(),
         (Format::Bf16, _) => bits.flat_map(|w| [w << 16, w & 0xffff_0000].map(f32::from_bits)).collect(),
+        (Format::F16, _) => bits.flat_map(|w| [w, w >> 16].map(|w| f16::from_bits(w as u16).to_f32())).collect(),
         (Format::Int8, 4) if kernels.int8_offset() == 0 => bits.flat_map(|w| w.to_le_bytes().map(f32::from)).collect(),
         (Format::Int8, 4) => bits.flat_map(|w| w.to_le_bytes().map(|b| f32::from(b.cast_signed()))).collect(),
         (Format::Int8, _) => bits.flat_map(|w| [w << 16, w].map(|w| (w.cast_signed() >> 16) as f32)).collect(),
@@ -69,10 +70,11 @@ fn pack(kernels: Kernels, format: Format, values: &[f32]) -> Vec<f32> {
     let per_word = kernels.per_word(format);
     let word = |values: &[f32]| match format {
         Format::F32 => values[0],
-        Format::Bf16 => {
-            let bits = [0, 1].map(|i| bf16::from_f32(values[i]));
-            assert!(bits.iter().zip(values).all(|(b, &v)| b.to_f32() == v));
-            f32::from_bits(u32::from(bits[0].to_bits()) | u32::from(bits[1].to_bits()) << 16)
+        Format::Bf16 | Format::F16 => {
+            let bits = |v: f32| {
+                if format == Format::F16 { f16::from_f32(v).to_bits() } else { bf16::from_f32(v).to_bits() }
+            };
+            f32::from_bits(u32::from(bits(values[0])) | u32::from(bits(values[1])) << 16)
         }
         Format::Int8 => {
             let width = 32 / per_word;
@@ -99,7 +101,26 @@ fn gelu(x: f64) -> f64 {
     0.5 * x * (1.0 + libm::erf(x / 2.0f64.sqrt()))
 }
 
-const FORMATS: [Format; 3] = [Format::F32, Format::Bf16, Format::Int8];
+const FORMATS: [Format; 4] = [Format::F32, Format::Bf16, Format::F16, Format::Int8];
+const FLOATS: [Format; 3] = [Format::F32, Format::Bf16, Format::F16];
+
+/// What a format of floats makes of a value.
+fn round(format: Format, v: f32) -> f32 {
+    match format {
+        Format::Bf16 => bf16::from_f32(v).to_f32(),
+        Format::F16 => f16::from_f32(v.clamp(-65504.0, 65504.0)).to_f32(),
+        _ => v,
+    }
+}
+
+/// The most that a format loses of a value, in parts of it.
+fn precision(format: Format) -> f64 {
+    match format {
+        Format::Bf16 => 1.0 / 256.0,
+        Format::F16 => 1.0 / 2048.0,
+        _ => 0.0,
+    }
+}
 
 #[test]
 fn the_kernels_are_those_of_this_cpu() {
@@ -124,7 +145,7 @@ struct Case {
     row_factor: bool,
     residual: bool,
     relu: bool,
-    bf16: bool,
+    stored: Format,
 }
 
 const CASE: Case = Case {
@@ -136,7 +157,7 @@ const CASE: Case = Case {
     row_factor: false,
     residual: false,
     relu: false,
-    bf16: false,
+    stored: Format::F32,
 };
 
 /// Computes a product of integers both ways.
@@ -149,9 +170,14 @@ fn check_product(kernels: Kernels, format: Format, case: Case, random: &mut Rand
 
     // A row is longer than what is multiplied, and begins where a word does.
     let ld = (taps.iter().max().unwrap() + k + 5).next_multiple_of(4);
-    let (low, high) = if int8 { (0, 255) } else { (-100, 100) };
+    let ((low, high), greatest) = match format {
+        Format::Int8 => ((0, 255), 127),
+        // 32 products may be summed in f16, which is exact up to 2048.
+        Format::F16 => ((-8, 8), 8),
+        _ => ((-100, 100), 100),
+    };
     let a = random.integers(rows * ld, low, high);
-    let b = random.integers(taps.len() * k * n, if int8 { -127 } else { -100 }, if int8 { 127 } else { 100 });
+    let b = random.integers(taps.len() * k * n, -greatest, greatest);
     let offset = kernels.int8_offset() as f32;
     let words = if int8 {
         pack(kernels, format, &a.iter().map(|v| v - offset).collect::<Vec<_>>())
@@ -176,10 +202,10 @@ fn check_product(kernels: Kernels, format: Format, case: Case, random: &mut Rand
     let ld_residual = n + 3;
     let residual = random.integers(rows * ld_residual, -1000, 1000);
 
-    let n_words = if case.bf16 { n / 2 } else { n };
+    let n_words = kernels.words(case.stored, n);
     let ldo = n_words + 2;
     let mut out = blank(rows * ldo);
-    let mut output = Output::new(&mut out, ldo).bf16(case.bf16);
+    let mut output = Output::new(&mut out, ldo).format(case.stored);
     if case.bias {
         output = output.bias(&bias);
     }
@@ -227,12 +253,8 @@ fn check_product(kernels: Kernels, format: Format, case: Case, random: &mut Rand
             }
             *value = if case.relu { sum.max(0.0) } else { sum };
         }
-        if case.bf16 {
-            let rounded: Vec<f32> = values.iter().map(|&v| bf16::from_f32(v).to_f32()).collect();
-            expected[..n_words].copy_from_slice(&pack(kernels, Format::Bf16, &rounded));
-        } else {
-            expected[..n].copy_from_slice(&values);
-        }
+        let rounded: Vec<f32> = values.iter().map(|&v| round(case.stored, v)).collect();
+        expected[..n_words].copy_from_slice(&pack(kernels, case.stored, &rounded));
         // By their bits, which may be two halves; no kernel makes a zero negative of sums like these.
         let bits = |v: &[f32]| v.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
         let actual = &out[row * ldo..(row + 1) * ldo];
@@ -263,14 +285,10 @@ fn products_of_integers_are_exact() {
                 }
             }
             // Everything that may happen to a sum.
-            for bits in 0..32 {
-                let [bias, row_factor, residual, relu, bf16] = std::array::from_fn(|i| bits >> i & 1 == 1);
-                check_product(
-                    kernels,
-                    format,
-                    Case { bias, row_factor, residual, relu, bf16, rows: 5, ..CASE },
-                    random,
-                );
+            for (bits, stored) in (0..16).flat_map(|bits| FLOATS.map(|stored| (bits, stored))) {
+                let [bias, row_factor, residual, relu] = std::array::from_fn(|i| bits >> i & 1 == 1);
+                let case = Case { bias, row_factor, residual, relu, stored, rows: 5, ..CASE };
+                check_product(kernels, format, case, random);
             }
         }
     });
@@ -320,17 +338,21 @@ fn products_of_floats_are_as_exact_as_their_format() {
                     for column in 0..n {
                         let (mut sum, mut size) = (0.0, 0.0);
                         let step = |v: f64, greatest: f64| match format {
-                            Format::F32 => 0.0,
-                            Format::Bf16 => v.abs() / 256.0,
                             Format::Int8 => greatest / 2.0,
+                            _ => v.abs() * precision(format),
                         };
-                        let mut variance = 0.0;
+                        let (mut variance, mut run) = (0.0, 0.0);
                         for i in 0..k {
                             let (a, b) = (f64::from(src[row * k + i]), f64::from(b[i * n + column]));
                             sum += a * b;
                             size += (a * b).abs();
                             let (of_a, of_b) = (step(a, 3.0 / 255.0), step(b, 0.2 / 127.0));
                             variance += ((a * of_b).powi(2) + (b * of_a).powi(2)) / 3.0;
+                            if format == Format::F16 {
+                                // Sums of 32 products may be of this format too.
+                                run = if i % 32 == 0 { 0.0 } else { run } + a * b;
+                                variance += (run * precision(format)).powi(2) / 3.0;
+                            }
                         }
                         let expected = if activation == Activation::Gelu { gelu(sum) } else { sum };
                         let of_gelu = if format == Format::F32 { 2e-6 } else { 1e-4 };
@@ -403,12 +425,15 @@ fn rows_become_words() {
                         // What the calculation in f32 may lose, besides what the format loses.
                         let lost = match (prepare, format) {
                             (Prepare::Nothing, _) => 0.0,
-                            (Prepare::NormGelu(_), Format::Bf16 | Format::Int8) => 1e-4,
+                            (Prepare::NormGelu(_), Format::Bf16 | Format::F16 | Format::Int8) => 1e-4,
                             _ => 3e-6,
                         };
                         match format {
                             Format::F32 => assert_near(&held, &expected, |_| lost, &what),
-                            Format::Bf16 => assert_near(&held, &expected, |e| lost + e.abs() / 255.0, &what),
+                            Format::Bf16 | Format::F16 => {
+                                let loses = 1.01 * precision(format);
+                                assert_near(&held, &expected, |e| lost + e.abs() * loses + 3e-8, &what);
+                            }
                             Format::Int8 => {
                                 let (least, greatest) =
                                     expected.iter().fold((0.0f64, 0.0f64), |(l, g), &v| (l.min(v), g.max(v)));
@@ -449,11 +474,16 @@ fn random_image(n: usize) -> Vec<f32> {
 }
 
 #[test]
-fn halves_are_rounded_to_even() {
+fn floats_of_16_bits_are_rounded_to_even() {
     // Ties and their neighbours, both ways; one that becomes the next power of two; zeros; the ends of the range.
     let bits = [0x3f80_8000, 0x3f81_8000, 0x3f80_8001, 0x3f80_7fff, 0xbf80_8000, 0xbf81_8000, 0x3fff_8000, 0x3f7f_ffff];
     let bits = [bits, [0, 0x8000_0000, 0x0080_8000, 0x0081_8000, 0x7f7f_7fff, 0x7f7f_8000, 0x7f80_0000, 0xff80_0000]];
     let src: Vec<f32> = bits.as_flattened().iter().map(|&b| f32::from_bits(b)).collect();
+    // The same of f16, and its subnormal numbers; what is beyond its range.
+    let bits = [0x3f80_1000, 0x3f80_3000, 0x3f80_1001, 0x3f80_0fff, 0xbf80_1000, 0xbf80_3000, 0x3fff_f000, 0x3f7f_ffff];
+    let beyond = [65504.0, 65519.9, 65520.0, -65536.0, 1e9, f32::MIN, f32::INFINITY, f32::NEG_INFINITY];
+    let small = [1.5, 2.5, 0.5, 0.51, -1023.5, 1024.5, 1e-9, -0.0].map(|v: f32| v / (1 << 24) as f32);
+    let halves = [bits.map(f32::from_bits), beyond, small, [0.0, 1.0, -2.0, 0.1, 1e-7, 2049.0, 2051.0, -3e4]];
     let steps: Vec<f32> = (0..32).map(|i| i as f32 * 8.0 + 0.5).collect();
     every(|kernels| {
         let mut words = blank(8);
@@ -462,10 +492,67 @@ fn halves_are_rounded_to_even() {
         let expected: Vec<u32> = src.iter().map(|&v| bf16::from_f32(v).to_f32().to_bits()).collect();
         assert_eq!(held, expected, "{}", kernels.name());
 
+        let mut words = blank(16);
+        kernels.rows_with_scale(Format::F16, halves.as_flattened(), 32, (1.0, 0.0), &mut words);
+        let held: Vec<u32> = unpack(kernels, Format::F16, &words).iter().map(|v| v.to_bits()).collect();
+        let expected: Vec<u32> = halves.as_flattened().iter().map(|&v| round(Format::F16, v).to_bits()).collect();
+        assert_eq!(held, expected, "{}", kernels.name());
+
         let mut words = blank(kernels.words(Format::Int8, 32));
         kernels.rows_with_scale(Format::Int8, &steps, 32, (1.0, 0.0), &mut words);
         let expected: Vec<f32> = steps.iter().map(|v| v.round_ties_even() - kernels.int8_offset() as f32).collect();
         assert_eq!(unpack(kernels, Format::Int8, &words), expected, "{}", kernels.name());
+    });
+}
+
+/// What a run of one product holds of two numbers, each the only one of its row and column that is not zero.
+#[test]
+fn halves_are_multiplied_as_they_are() {
+    let numbers = [1.0, -3.5, 65504.0, 1.0 / (1 << 24) as f32, 1023.0 / (1 << 24) as f32, 2.0f32.powi(-14), -0.1];
+    let (k, rows) = (80, 9);
+    every(|kernels| {
+        let n = 2 * kernels.0.lanes;
+        for (i, &number) in numbers.iter().enumerate() {
+            for at in [0, 1, 2, 7, 30, 33, 78, 79] {
+                let mut a = vec![0.0; rows * k];
+                a.chunks_mut(k).for_each(|row| row[at] = number);
+                // A subnormal number made a normal one, and the other way round.
+                let mut b = vec![0.0; k * n];
+                b[at * n..(at + 1) * n].fill(if number.abs() < 1e-3 { 4096.0 } else { 0.25 });
+                let mut values = blank(rows * k);
+                let mut words = Words { values: &mut values, scale: &mut [], zero: &mut [] };
+                kernels.rows(Format::F16, &a, k, (rows, k), Prepare::Nothing, &mut words, 0);
+                let weights = Weights::pack(kernels, Format::F16, &b, n);
+                let mut out = blank(rows * n);
+                let words = words.matrix(kernels, Format::F16, rows, k);
+                kernels.product(&words, &weights.panels(), Output::new(&mut out, n));
+                let expected = round(Format::F16, number) * b[at * n];
+                assert_eq!(out[..], vec![expected; rows * n], "{} {i} at {at}", kernels.name());
+            }
+        }
+    });
+}
+
+#[test]
+fn what_is_no_number_stays_none() {
+    let n = 64;
+    every(|kernels| {
+        for format in [Format::Bf16, Format::F16] {
+            for at in [0, 1, 17, 63] {
+                let mut src = vec![1.0; n];
+                src[at] = f32::NAN;
+                let mut words = blank(n / 2);
+                kernels.rows_with_scale(format, &src, n, (1.0, 0.0), &mut words);
+                let held = unpack(kernels, format, &words);
+                assert!(held.iter().enumerate().all(|(i, v)| v.is_nan() == (i == at)), "{} {at}", kernels.name());
+                let columns = 2 * kernels.0.lanes;
+                let weights = Weights::pack(kernels, format, &vec![0.5; n * columns], columns);
+                let mut out = blank(columns);
+                let matrix = Matrix::words(format, &words, n / 2, 1, n / 2);
+                kernels.product(&matrix, &weights.panels(), Output::new(&mut out, columns));
+                assert!(out.iter().all(|v| v.is_nan()), "{} {format:?} {at}", kernels.name());
+            }
+        }
     });
 }
 
@@ -487,11 +574,11 @@ fn rows_of_one_scale_are_clamped() {
             src.iter().map(|&v| (f64::from(v) / f64::from(scale) + f64::from(zero)).clamp(0.0, 255.0)).collect();
         assert_near(&steps, &expected, |_| 0.501, kernels.name());
 
-        for format in [Format::F32, Format::Bf16] {
+        for format in FLOATS {
             let mut words = blank(3 * kernels.words(format, n));
             kernels.rows_with_scale(format, &src, n, (scale, zero), &mut words);
-            let round = |v: f32| if format == Format::F32 { v } else { bf16::from_f32(v).to_f32() };
-            assert_eq!(unpack(kernels, format, &words), src.iter().map(|&v| round(v)).collect::<Vec<_>>());
+            let expected: Vec<f32> = src.iter().map(|&v| round(format, v)).collect();
+            assert_eq!(unpack(kernels, format, &words), expected);
         }
     });
 }
@@ -510,7 +597,7 @@ fn exponentials_are_exact() {
     });
     let rows: Vec<(f32, f64, Vec<f64>)> = rows.collect();
     every(|kernels| {
-        for format in [Format::F32, Format::Bf16] {
+        for format in FLOATS {
             for keep in [false, true] {
                 let what = std::format!("{} {format:?}", kernels.name());
                 let mut values = blank(4 * kernels.words(format, n));
@@ -520,9 +607,10 @@ fn exponentials_are_exact() {
                 assert_eq!((matrix.rows, matrix.ld, matrix.words), (4, kernels.words(format, n), matrix.ld));
                 for (i, (row, words)) in rows.iter().zip(values.chunks(kernels.words(format, n))).enumerate() {
                     // The scores lose 2e-6 of themselves at most when the greatest is taken from them.
-                    let precision = if format == Format::F32 { 4e-6 } else { 1.0 / 255.0 };
+                    let precision = 4e-6 + precision(format);
+                    let least = if format == Format::F16 { 3e-8 } else { 2e-38 };
                     let e = unpack(kernels, format, words);
-                    assert_near(&e, &row.2, |e| e * precision + 2e-38, &what);
+                    assert_near(&e, &row.2, |e| e * precision + least, &what);
                     let sum = if keep { f64::from(sums[i]) } else { 1.0 / f64::from(sums[i]) };
                     assert!((sum / row.1 - 1.0).abs() < 4e-6, "{what}: {sum} is not {}", row.1);
                     assert_eq!(greatest[i], if keep { row.0 } else { 0.0 }, "{what}");
@@ -547,12 +635,12 @@ fn softmax_of_heads_sums_to_one() {
             }
         }
         every(|kernels| {
-            for format in [Format::F32, Format::Bf16] {
+            for format in FLOATS {
                 let mut values = blank(3 * kernels.words(format, n));
                 kernels.softmax_of_heads(format, &mut scores.clone(), n, &mut values);
-                let precision = if format == Format::F32 { 4e-6 } else { 1.0 / 255.0 };
+                let precision = 4e-6 + precision(format);
                 let what = std::format!("{} {format:?} {tokens}", kernels.name());
-                assert_near(&unpack(kernels, format, &values), &expected, |e| e * precision, &what);
+                assert_near(&unpack(kernels, format, &values), &expected, |e| e * precision + 3e-8, &what);
             }
         });
     }
@@ -612,7 +700,7 @@ fn gelu_is_as_exact_as_it_says() {
 fn matrices_become_panels() {
     let bits = |v: &[f32]| v.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
     every(|kernels| {
-        for format in [Format::F32, Format::Bf16] {
+        for format in FLOATS {
             for (k, n) in [(1, 8), (7, 16), (8, 7), (33, 48), (16, 33), (256, 20)] {
                 let what = std::format!("{} {format:?} {k}x{n}", kernels.name());
                 let values = Random(9).floats(k * n, -3.0, 3.0);

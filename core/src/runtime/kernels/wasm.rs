@@ -2,6 +2,7 @@
 
 use core::arch::wasm32::*;
 
+use super::portable::to_f16;
 use super::simd::Simd;
 
 /// simd128, with relaxed-simd's multiplication and addition in one where the module is compiled for it.
@@ -110,6 +111,13 @@ impl Simd for Simd128 {
         }
     }
     #[inline(always)]
+    unsafe fn dot_f16(sum: v128, a: v128, b: v128) -> v128 {
+        unsafe {
+            let odd = Self::fma(upper_f16(a), upper_f16(b), sum);
+            Self::fma(upper_f16(i32x4_shl(a, 16)), upper_f16(i32x4_shl(b, 16)), odd)
+        }
+    }
+    #[inline(always)]
     unsafe fn dot_int8(sum: v128, a: v128, b: v128) -> v128 {
         i32x4_add(sum, i32x4_dot_i16x8(a, b))
     }
@@ -122,7 +130,28 @@ impl Simd for Simd128 {
         }
     }
     #[inline(always)]
+    unsafe fn store_f16(p: *mut u16, v: v128) {
+        let lanes = [
+            f32x4_extract_lane::<0>(v),
+            f32x4_extract_lane::<1>(v),
+            f32x4_extract_lane::<2>(v),
+            f32x4_extract_lane::<3>(v),
+        ];
+        unsafe { p.cast::<[u16; 4]>().write_unaligned(lanes.map(to_f16)) }
+    }
+    #[inline(always)]
     unsafe fn store_int8(p: *mut u8, v: v128) {
         unsafe { v128_store64_lane::<0>(i16x8_narrow_i32x4(v, v), p.cast()) }
     }
+}
+
+/// The f16 in each lane's upper half.
+#[inline(always)]
+fn upper_f16(v: v128) -> v128 {
+    // Sign, exponent and digits where f32 has them, then the exponent's other bias; subnormal numbers follow.
+    let placed = v128_and(i32x4_shr(v, 3), i32x4_splat(0x8fff_e000u32.cast_signed()));
+    let number = f32x4_mul(placed, f32x4_splat(f32::from_bits((127 + 112) << 23)));
+    // What had the greatest exponent is no number.
+    let none = i32x4_ge(v128_and(v, i32x4_splat(0x7fff_0000)), i32x4_splat(0x7c00_0000));
+    v128_or(number, v128_and(none, i32x4_splat(0x7f80_0000)))
 }

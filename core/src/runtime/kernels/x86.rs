@@ -2,7 +2,7 @@
 
 use core::arch::x86_64::*;
 
-use super::simd::Simd;
+use super::simd::{GREATEST_F16, Simd};
 
 /// AVX-512 (F, BW, DQ, VL), with the 8-bit and the 16-bit products where the CPU has them.
 #[derive(Clone, Copy, Debug)]
@@ -106,6 +106,14 @@ impl<const VNNI: bool, const BF16: bool> Simd for Avx512<VNNI, BF16> {
         }
     }
     #[inline(always)]
+    unsafe fn dot_f16(sum: __m512, a: __m512i, b: __m512i) -> __m512 {
+        unsafe {
+            let even = |v| _mm512_cvtph_ps(_mm512_cvtepi32_epi16(v));
+            let odd = |v| even(_mm512_srli_epi32::<16>(v));
+            _mm512_fmadd_ps(even(a), even(b), _mm512_fmadd_ps(odd(a), odd(b), sum))
+        }
+    }
+    #[inline(always)]
     unsafe fn dot_int8(sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
         unsafe { if VNNI { _mm512_dpbusd_epi32(sum, a, b) } else { _mm512_add_epi32(sum, _mm512_madd_epi16(a, b)) } }
     }
@@ -121,6 +129,14 @@ impl<const VNNI: bool, const BF16: bool> Simd for Avx512<VNNI, BF16> {
                 _mm512_cvtepi32_epi16(_mm512_srli_epi32::<16>(rounded))
             };
             _mm256_storeu_si256(p.cast(), narrow);
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_f16(p: *mut u16, v: __m512) {
+        unsafe {
+            let limit = _mm512_set1_ps(GREATEST_F16);
+            let v = Self::max(_mm512_set1_ps(-GREATEST_F16), Self::min(limit, v));
+            _mm256_storeu_si256(p.cast(), _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(v));
         }
     }
     #[inline(always)]
@@ -245,6 +261,15 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
         }
     }
     #[inline(always)]
+    unsafe fn dot_f16(sum: __m256, a: __m256i, b: __m256i) -> __m256 {
+        unsafe {
+            let low = _mm256_set1_epi32(0xffff);
+            let even = |v| _mm256_cvtph_ps(narrow(_mm256_and_si256(v, low)));
+            let odd = |v| _mm256_cvtph_ps(narrow(_mm256_srli_epi32::<16>(v)));
+            _mm256_fmadd_ps(even(a), even(b), _mm256_fmadd_ps(odd(a), odd(b), sum))
+        }
+    }
+    #[inline(always)]
     unsafe fn dot_int8(sum: __m256i, a: __m256i, b: __m256i) -> __m256i {
         unsafe {
             if VNNI { _mm256_dpbusd_avx_epi32(sum, a, b) } else { _mm256_add_epi32(sum, _mm256_madd_epi16(a, b)) }
@@ -257,6 +282,14 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
             let odd = _mm256_and_si256(_mm256_srli_epi32::<16>(bits), _mm256_set1_epi32(1));
             let rounded = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
             _mm_storeu_si128(p.cast(), narrow(_mm256_srli_epi32::<16>(rounded)));
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_f16(p: *mut u16, v: __m256) {
+        unsafe {
+            let limit = _mm256_set1_ps(GREATEST_F16);
+            let v = Self::max(_mm256_set1_ps(-GREATEST_F16), Self::min(limit, v));
+            _mm_storeu_si128(p.cast(), _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(v));
         }
     }
     #[inline(always)]

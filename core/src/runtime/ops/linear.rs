@@ -58,7 +58,7 @@ impl Linear {
             self.run(kernels, rows, Output::new(f32s, self.n).activation(activation));
             kernels.rows(next, f32s, self.n, (count, self.n), Prepare::Nothing, words, 0);
         } else {
-            let out = Output::new(words.values(), ld).activation(activation).bf16(next == Format::Bf16);
+            let out = Output::new(words.values(), ld).activation(activation).format(next);
             self.run(kernels, rows, out);
         }
     }

@@ -64,11 +64,11 @@ pub(super) struct Settings {
 
 impl Settings {
     pub(super) fn new(kernels: Kernels, arithmetic: Arithmetic) -> Self {
-        let float = if kernels.fast_bf16() { Format::Bf16 } else { Format::F32 };
         let (linear, float) = match arithmetic {
             Arithmetic::F32 => (Format::F32, Format::F32),
             Arithmetic::Bf16 => (Format::Bf16, Format::Bf16),
-            Arithmetic::Int8 => (Format::Int8, float),
+            Arithmetic::F16 => (Format::F16, Format::F16),
+            Arithmetic::Int8 => (Format::Int8, kernels.fast_float()),
         };
         Self { kernels, linear, float }
     }
