@@ -33,11 +33,11 @@ mod report;
 mod runtimes;
 mod serve;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
+use umedsam_benches::arguments::{Common, exit};
 use umedsam_benches::{load_model, python, results};
 
 use crate::contender::{Contender, Place};
@@ -66,21 +66,8 @@ struct Compare {
     /// Only these, as `umedsam/bf16` or `openvino`, separated by commas.
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     only: Vec<String>,
-    /// Also write the figures as JSON.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-    /// Write the tables into this file, whoever took part; benches/RESULTS.md if no file is named.
-    #[arg(long, value_name = "FILE", num_args = 0..=1)]
-    results: Option<Option<PathBuf>>,
-    /// Model bundle; the built-in one if left out.
-    #[arg(long, value_name = "FILE")]
-    model: Option<PathBuf>,
-    /// A Python with benches/peers/requirements.txt installed; by default the one that --setup makes.
-    #[arg(long, value_name = "PYTHON")]
-    python: Option<PathBuf>,
-    /// Make that Python first, in ~/.cache/umedsam/peers.
-    #[arg(long)]
-    setup: bool,
+    #[command(flatten)]
+    common: Common,
 }
 
 #[derive(Debug, Subcommand)]
@@ -96,37 +83,31 @@ fn main() -> ExitCode {
         Some(Command::Serve(arguments)) => serve::run(arguments),
         None => compare(&arguments.compare),
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("peers: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    exit("peers", result)
 }
 
 fn compare(arguments: &Compare) -> anyhow::Result<()> {
-    let python = python::find(arguments.python.as_deref(), arguments.setup, "requirements.txt")?;
+    let python = python::find(arguments.common.python.as_deref(), arguments.common.setup, "requirements.txt")?;
     let contenders = Contender::chosen(&arguments.only, python.is_some())?;
     let folder = tempfile::tempdir()?;
-    let inputs = Inputs::write(folder.path(), &load_model(arguments.model.as_deref())?)?;
+    let inputs = Inputs::write(folder.path(), &load_model(arguments.common.model.as_deref())?)?;
     if let Some(python) = &python
         && contenders.iter().any(Contender::is_quantized_openvino)
     {
         quantize(python, folder.path())?;
     }
-    let place = Place { folder: folder.path(), python: python.as_deref(), model: arguments.model.as_deref() };
+    let place = Place { folder: folder.path(), python: python.as_deref(), model: arguments.common.model.as_deref() };
     let figures = measure(&contenders, &place, &inputs, &arguments.threads, arguments.rounds)?;
     let report = Report::new(&figures, arguments.rounds);
     println!("{}", report.markdown());
-    if let Some(path) = &arguments.json {
+    if let Some(path) = &arguments.common.json {
         let json = serde_json::to_vec_pretty(report.rows())?;
         umedsam::files::write_atomically(path, |file| file.write_all(&json))
             .with_context(|| path.display().to_string())?;
     }
     let all = contenders.len() == contender::ALL.len();
-    if all || arguments.results.is_some() {
-        let path = arguments.results.clone().flatten().unwrap_or_else(results::default_path);
+    if all || arguments.common.results.is_some() {
+        let path = arguments.common.results.clone().flatten().unwrap_or_else(results::default_path);
         results::write_section(&path, "peers", &report.markdown())?;
         eprintln!("written to {}", path.display());
     }

@@ -61,7 +61,7 @@ pub(crate) fn run(arguments: &Compare, python: Option<&Path>) -> anyhow::Result<
     let threads = arguments.threads.to_string();
     let mut command = pinned(std::env::current_exe()?, arguments.threads)?;
     command.args(["serve", &threads, &arguments.arithmetic.to_string()]);
-    if let Some(model) = &arguments.model {
+    if let Some(model) = &arguments.common.model {
         command.arg("--model").arg(model);
     }
     let start = Instant::now();

@@ -23,12 +23,12 @@ mod npz;
 mod ours;
 mod report;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, ensure};
 use clap::{Args, Parser, Subcommand};
 use umedsam::Arithmetic;
+use umedsam_benches::arguments::{Common, exit};
 use umedsam_benches::{python, results};
 
 use crate::compare::run;
@@ -61,21 +61,8 @@ pub(crate) struct Compare {
     /// Run upstream on this many slices of each object and scale its time up.
     #[arg(long, value_name = "N")]
     upstream_slices: Option<usize>,
-    /// Also write the figures as JSON.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-    /// Write the table into this file, even of a shortened run; benches/RESULTS.md if no file is named.
-    #[arg(long, value_name = "FILE", num_args = 0..=1)]
-    results: Option<Option<PathBuf>>,
-    /// Model bundle; the built-in one if left out.
-    #[arg(long, value_name = "FILE")]
-    model: Option<PathBuf>,
-    /// A Python with benches/peers/requirements-torch.txt installed; by default the one that --setup makes.
-    #[arg(long, value_name = "PYTHON")]
-    python: Option<PathBuf>,
-    /// Make that Python first, in ~/.cache/umedsam/peers.
-    #[arg(long)]
-    setup: bool,
+    #[command(flatten)]
+    common: Common,
 }
 
 #[derive(Debug, Subcommand)]
@@ -91,30 +78,24 @@ fn main() -> ExitCode {
         Some(Command::Serve(arguments)) => ours::serve(arguments),
         None => table(&arguments.compare),
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("table4: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    exit("table4", result)
 }
 
 fn table(arguments: &Compare) -> anyhow::Result<()> {
     ensure!(arguments.scale > 0.0 && arguments.scale <= 1.0, "--scale is above 0 and at most 1");
     ensure!(arguments.upstream_slices != Some(0), "--upstream-slices is at least 1");
-    let python = python::find(arguments.python.as_deref(), arguments.setup, "requirements-torch.txt")?;
+    let python = python::find(arguments.common.python.as_deref(), arguments.common.setup, "requirements-torch.txt")?;
     let figures = run(arguments, python.as_deref())?;
     let report = Report { arguments, figures: &figures };
     println!("{}", report.markdown());
-    if let Some(path) = &arguments.json {
+    if let Some(path) = &arguments.common.json {
         let json = serde_json::to_vec_pretty(&figures.rows)?;
         umedsam::files::write_atomically(path, |file| file.write_all(&json))
             .with_context(|| path.display().to_string())?;
     }
     let whole = arguments.scale == 1.0 && arguments.only.is_empty() && python.is_some();
-    if whole || arguments.results.is_some() {
-        let path = arguments.results.clone().flatten().unwrap_or_else(results::default_path);
+    if whole || arguments.common.results.is_some() {
+        let path = arguments.common.results.clone().flatten().unwrap_or_else(results::default_path);
         results::write_section(&path, "table4", &report.markdown())?;
         eprintln!("written to {}", path.display());
     }
