@@ -135,7 +135,7 @@ impl Block for TokenToImage {
         let norm = Norm { gamma: &self.norm[0], beta: &self.norm[1], epsilon: LAYER_NORM_EPS };
         let tiles = Tiles::new(out, token_values, 1, token_values);
         team.each(|mut scratch| {
-            let [attended, _] = [(); 2].map(|()| scratch.take(token_values));
+            let attended = scratch.take(token_values);
             let sums = scratch.take(rows * c);
             let mut words = Words::take(&mut scratch, s.tokens, c);
             while let Some(mut tile) = tiles.next() {

@@ -90,7 +90,8 @@ impl WindowAttention {
         TOKENS.div_ceil(self.window * self.window).min(self.width.div_ceil(self.window))
     }
 
-    /// Attention of the queries `first..first + count` of a window whose rows of queries, keys and values are `qkv`.
+    /// Attention of one head to all tokens of a window, whose rows of queries, keys and values are `qkv`, for the tokens
+    /// that `runs` asks; their results follow each other in `out`.
     fn attend(&self, qkv: &[f32], runs: &Runs, head: usize, s: &mut HeadScratch<'_>, out: &mut [f32]) {
         let (kernels, format, c) = (self.kernels, self.attention, self.channels);
         let (tokens, depth) = (self.window * self.window, c / self.heads);
