@@ -301,8 +301,10 @@ impl Session {
             self.coordinates.clear();
             self.coordinates.extend(batch.iter().flat_map(|b| b.to_array()));
             let prompts = (&[batch.len(), 4][..], self.coordinates.as_slice());
-            let again = self.decoded.replace(embedding.number) == Some(embedding.number);
+            // Known only once it went through: a run that failed must not leave another image's work behind as this one's.
+            let again = self.decoded.take() == Some(embedding.number);
             self.decoder.run_with(&[(&EMBEDDING_SHAPE, &embedding.values), prompts], again)?;
+            self.decoded = Some(embedding.number);
             self.stats.decodes += batch.len();
             self.stats.decode += start.elapsed();
             let objects = self.decoder.output(0)?.chunks_exact(LOGITS_LEN).zip(self.decoder.output(1)?);

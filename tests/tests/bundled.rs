@@ -1,6 +1,7 @@
 //! The built-in model (weights stored in f16) against PyTorch in f32, and the ways in which a bundle can be wrong.
 
 use umedsam::metrics::dice;
+use umedsam::preprocess::INPUT_LEN;
 use umedsam::{
     Arithmetic, Error, ImageView, Model, ModelBox, PixelBox, Precision, Session, SessionOptions, VolumeOptions,
     VoxelBox,
@@ -78,8 +79,14 @@ fn no_box_gives_no_mask_and_a_wrong_box_an_error() {
     // An answer that is no number must not pass for an empty mask.
     let nowhere = ModelBox { x0: f32::NAN, y0: 0.0, x1: 9.0, y1: 9.0 };
     for arithmetic in Arithmetic::ALL {
-        let options = SessionOptions::new().with_arithmetic(arithmetic);
+        let options = SessionOptions::new().with_arithmetic(arithmetic).with_threads(2);
         let mut session = Model::bundled().unwrap().session(&options).unwrap();
+        let mut broken = vec![0.5; INPUT_LEN];
+        broken[70_000] = f32::NAN;
+        let of_nan = session.encode_input(&broken, embedding.frame()).unwrap();
+        let whole = ModelBox { x0: 0.0, y0: 0.0, x1: 255.0, y1: 255.0 };
+        let error = session.decode(&of_nan, &[whole], |_, _, _| panic!("a mask of a NaN")).unwrap_err();
+        assert!(matches!(error, Error::NotFinite { index: 0 }), "{arithmetic}: {error}");
         let error = session.decode(&embedding, &[nowhere], |_, _, _| panic!("a mask of NaN")).unwrap_err();
         assert!(matches!(error, Error::NotFinite { index: 0 }), "{arithmetic}: {error}");
     }

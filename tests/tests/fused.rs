@@ -149,6 +149,29 @@ fn blocks_equal_the_bodies_of_their_functions() {
     check_model(model.encoder_onnx(), model.decoder_onnx(), &arithmetics);
 }
 
+#[test]
+fn calls_that_do_not_fit_are_errors() {
+    let model = ModelProto::decode(Model::bundled().unwrap().encoder_onnx()).unwrap();
+    let (shape, image) = image();
+    let options = GraphOptions::default().with_arithmetic(Arithmetic::Bf16);
+    let load = |model: &ModelProto| Graph::load("graph", &model.encode_to_vec(), &[(0, &shape[..])], &options);
+    let call = model.graph.as_ref().unwrap().node.iter().position(|n| n.op_type == "Mlp").unwrap();
+    // A weight instead of an image, an image instead of a weight, a weight too few.
+    let changes: [fn(&mut NodeProto); 3] =
+        [|n| n.input[0] = n.input[3].clone(), |n| n.input[3] = n.input[0].clone(), |n| _ = n.input.pop()];
+    for change in changes {
+        let mut broken = model.clone();
+        change(&mut broken.graph.as_mut().unwrap().node[call]);
+        assert!(load(&broken).is_err());
+    }
+    let mut graph = load(&model).unwrap();
+    assert!(graph.output(0).is_err() && graph.output(1).is_err());
+    assert!(graph.run(&[(&shape, &image[1..])]).is_err());
+    assert!(graph.run(&[(&shape, &image), (&shape, &image)]).is_err());
+    graph.run(&[(&shape, &image)]).unwrap();
+    assert!(graph.output(0).is_ok() && graph.output(1).is_err());
+}
+
 #[cfg(feature = "wheel-tests")]
 #[test]
 fn blocks_in_8_bits_equal_the_bodies_of_their_functions() {

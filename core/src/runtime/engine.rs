@@ -144,6 +144,10 @@ impl Graph {
         match &mut self.engine {
             Engine::Fused { program, workers } => {
                 let batch = inputs.iter().map(|(shape, _)| shape[0]).max().unwrap_or(1);
+                if !program.accepts(inputs.iter().map(|(_, v)| v.len()), batch) {
+                    let message = "inputs of other sizes than the graph's".into();
+                    return Err(Error::Engine { stage: format!("{}: run", self.name), message });
+                }
                 let mut values: [&[f32]; 4] = [&[]; 4];
                 values.iter_mut().zip(inputs).for_each(|(to, (_, v))| *to = v);
                 program.run(&values[..inputs.len()], batch, unchanged, workers);
@@ -159,10 +163,14 @@ impl Graph {
 
     /// The values of an output of the last run.
     pub fn output(&self, index: usize) -> Result<&[f32], Error> {
-        match &self.engine {
-            Engine::Fused { program, .. } => Ok(program.output(index)),
-            Engine::Plan { outputs, .. } => floats(&outputs[index]),
-        }
+        let found = match &self.engine {
+            Engine::Fused { program, .. } => program.output(index),
+            Engine::Plan { outputs, .. } => outputs.get(index).map(|o| floats(o)).transpose()?,
+        };
+        found.ok_or_else(|| Error::Engine {
+            stage: format!("{}: read", self.name),
+            message: format!("no output {index}"),
+        })
     }
 }
 

@@ -20,7 +20,7 @@ pub(crate) struct Program {
     steps: Vec<Step>,
     buffers: Vec<Buffer>,
     outputs: Vec<(usize, Len)>,
-    inputs: usize,
+    inputs: Vec<Len>,
     batch: usize,
 }
 
@@ -97,9 +97,11 @@ impl Program {
                 node.op_as::<Call>().with_context(|| format!("{} is {}, no block of ours", node.name, node.op))?;
             let facts = model.node_input_facts(id)?;
             let block = build(call, &facts, settings).with_context(|| node.name.clone())?;
-            let given = node.inputs.iter().zip(&facts).filter(|(_, fact)| fact.konst.is_none());
+            let weights = facts.iter().skip(call.computed_inputs()).all(|fact| fact.konst.is_some());
+            ensure!(weights, "{}: a weight that is no constant", node.name);
+            let given = node.inputs.iter().take(call.computed_inputs());
             let inputs: Vec<Value> = given
-                .map(|(outlet, _)| values.get(outlet).copied().with_context(|| format!("input of {}", node.name)))
+                .map(|outlet| values.get(outlet).copied().with_context(|| format!("input of {}", node.name)))
                 .collect::<TractResult<_>>()?;
             let len = Len::of(&node.outputs[0].fact)?;
             let made_stable = |value: &Value| match *value {
@@ -139,13 +141,21 @@ impl Program {
             _ => bail!("an output that nothing computes"),
         });
         let outputs = outputs.collect::<TractResult<_>>()?;
-        Ok(Self { steps, buffers: vec![Buffer::default(); count], outputs, inputs: inputs_in_all, batch: 0 })
+        let inputs = model.input_outlets()?.iter().map(|&outlet| Len::of(model.outlet_fact(outlet)?));
+        let inputs = inputs.collect::<TractResult<Vec<Len>>>()?;
+        ensure!(inputs.len() <= 4, "{} inputs", inputs.len());
+        Ok(Self { steps, buffers: vec![Buffer::default(); count], outputs, inputs, batch: 0 })
+    }
+
+    /// Whether inputs of these lengths are those of a batch of `batch`.
+    pub(crate) fn accepts(&self, lengths: impl ExactSizeIterator<Item = usize>, batch: usize) -> bool {
+        lengths.len() == self.inputs.len() && lengths.zip(&self.inputs).all(|(n, input)| n == input.at(batch))
     }
 
     /// Runs the blocks on inputs for a batch of `batch`; without those that depend on the first of several inputs only if
     /// that is `unchanged` since the last run.
     pub(crate) fn run(&mut self, inputs: &[&[f32]], batch: usize, unchanged: bool, workers: &mut Workers) {
-        assert_eq!(inputs.len(), self.inputs, "inputs of a program");
+        assert!(self.accepts(inputs.iter().map(|i| i.len()), batch), "inputs of a program");
         for step in &self.steps {
             self.buffers[step.buffer].reserve(step.len.at(batch));
         }
@@ -172,9 +182,9 @@ impl Program {
     }
 
     /// An output of the last run.
-    pub(crate) fn output(&self, index: usize) -> &[f32] {
-        let (buffer, len) = self.outputs[index];
-        &self.buffers[buffer][..len.at(self.batch)]
+    pub(crate) fn output(&self, index: usize) -> Option<&[f32]> {
+        let &(buffer, len) = self.outputs.get(index)?;
+        self.buffers[buffer].get(..len.at(self.batch))
     }
 
     /// Time spent in each function so far, in the order of their first calls.

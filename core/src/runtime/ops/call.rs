@@ -74,6 +74,15 @@ impl Call {
         self.function.ends_with(INT8)
     }
 
+    /// Number of its inputs, the first ones, that other blocks compute; the rest are weights.
+    pub(crate) fn computed_inputs(&self) -> usize {
+        match self.kind() {
+            "SelfAttention" | "MaskHead" => 2,
+            "TokenToImage" | "ImageToToken" => 3,
+            _ => 1,
+        }
+    }
+
     /// The output's shape for inputs of these shapes.
     fn shape(&self, inputs: &[TVec<TDim>]) -> TractResult<TVec<TDim>> {
         let size = |input: usize, axis: usize| -> TractResult<TDim> {

@@ -81,8 +81,10 @@ impl Block for Neck {
             let mut steps = (1.0, 0.0);
             if format == Format::Int8 {
                 let extremes = normed.iter().fold((0.0f32, 0.0f32), |(l, g), &v| (l.min(v), g.max(v)));
+                // 0 unless a value is no number: rounded, it would pass for one.
+                let fault: f32 = normed.iter().map(|v| v * 0.0).sum();
                 steps = kernels.steps(extremes.0, extremes.1);
-                scales.fill(steps.0);
+                scales.fill(steps.0 + fault);
                 zeros.fill(steps.1 - kernels.int8_offset() as f32);
             }
             let per_row = kernels.words(format, row);
