@@ -5,6 +5,7 @@
 //! A segmentation holds one array `segs`, label `i` for the `i`-th box from 1.
 
 mod array;
+mod labelled;
 mod npy;
 mod write;
 
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::prelude::v1::*;
 
 use array::{Archive, Array, Values};
+pub use labelled::Labelled;
 pub use write::write_segs;
 
 use crate::intensity::{Window, to_u8};
@@ -199,11 +201,16 @@ impl Case {
 
     /// The image, or slice `z` of the volume.
     pub fn slice(&self, z: usize) -> Result<ImageView<'_>, Error> {
-        let Shape { height, width, channels, .. } = self.shape;
-        let size = height * width * channels;
-        let pixels = self.pixels.get(z * size..(z + 1) * size).unwrap_or_default();
-        if channels == 1 { ImageView::gray8(pixels, width, height) } else { ImageView::rgb8(pixels, width, height) }
+        view(&self.pixels, &self.shape, z)
     }
+}
+
+/// Slice `z` of the intensities of a case; an image is its only slice.
+fn view<'a>(pixels: &'a [u8], shape: &Shape, z: usize) -> Result<ImageView<'a>, Error> {
+    let &Shape { height, width, channels, .. } = shape;
+    let size = height * width * channels;
+    let pixels = pixels.get(z * size..(z + 1) * size).unwrap_or_default();
+    if channels == 1 { ImageView::gray8(pixels, width, height) } else { ImageView::rgb8(pixels, width, height) }
 }
 
 impl Truth {

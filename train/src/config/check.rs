@@ -1,0 +1,109 @@
+//! Bounds of the configuration.
+
+use std::path::PathBuf;
+
+use super::{Config, LossConfig, PRESETS, Watch};
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// No preset of this name.
+    #[error("no preset '{name}'; there are {}", PRESETS.map(|(name, _)| name).join(", "))]
+    Preset {
+        /// The name given.
+        name: String,
+    },
+    /// The file could not be read.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The system's account.
+        source: std::io::Error,
+    },
+    /// Not TOML.
+    #[error("{source_name}: {message}")]
+    Syntax {
+        /// File or setting.
+        source_name: String,
+        /// The parser's account.
+        message: String,
+    },
+    /// Not of the form `section.key=value`.
+    #[error("setting '{0}': section.key=value expected")]
+    Setting(String),
+    /// A field that doesn't exist, or a value of another type.
+    #[error("configuration: {0}")]
+    Field(String),
+    /// A value out of its range.
+    #[error("{field} is {value}; {expected} expected")]
+    Value {
+        /// Section and key.
+        field: &'static str,
+        /// What was given.
+        value: String,
+        /// What is accepted, in words.
+        expected: &'static str,
+    },
+}
+
+impl Config {
+    /// Checks every bound.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] for the first value out of its range.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let Self { model, data, loss, sharp_min, optimizer, schedule, training, validation, cache } = self;
+        field("model.trained", &model.trained, "at least one name", !model.trained.is_empty())?;
+        field("data.samples-per-epoch", data.samples_per_epoch, "at least 1", data.samples_per_epoch != Some(0))?;
+        share("data.component", data.component)?;
+        share("data.flip", data.flip)?;
+        field("data.jitter", data.jitter, "0 to 255", data.jitter < 256)?;
+        field("data.memory-gib", data.memory_gib, "0 or more", data.memory_gib >= 0.0)?;
+        let LossConfig { terms, weight_decay, .. } = loss;
+        let distinct = terms.iter().enumerate().all(|(i, term)| !terms[..i].contains(term));
+        field("loss.terms", terms, "at least one, each once", !terms.is_empty() && distinct)?;
+        field("loss.weight-decay", *weight_decay, "0 to below 1", (0.0..1.0).contains(weight_decay))?;
+        positive("sharp-min.rho", sharp_min.rho)?;
+        field("sharp-min.eta", sharp_min.eta, "0 or more", sharp_min.eta >= 0.0 && sharp_min.eta.is_finite())?;
+        positive("optimizer.learning-rate", optimizer.learning_rate)?;
+        field("optimizer.beta1", optimizer.beta1, "0 to below 1", (0.0..1.0).contains(&optimizer.beta1))?;
+        field("optimizer.beta2", optimizer.beta2, "0 to below 1", (0.0..1.0).contains(&optimizer.beta2))?;
+        positive("optimizer.epsilon", optimizer.epsilon)?;
+        let decay = optimizer.weight_decay;
+        field("optimizer.weight-decay", decay, "0 to below 1", (0.0..1.0).contains(&decay))?;
+        let factor = schedule.factor;
+        field("schedule.factor", factor, "above 0, below 1", factor > 0.0 && factor < 1.0)?;
+        let least = schedule.min_learning_rate;
+        field("schedule.min-learning-rate", least, "0 or more", least >= 0.0 && least.is_finite())?;
+        let daily = schedule.watch == Watch::Training || validation.every == 1;
+        field("validation.every", validation.every, "1, as the schedule watches the validation", daily)?;
+        field("training.batch", training.batch, "1 to 4096", (1..=4096).contains(&training.batch))?;
+        let accumulation = training.accumulation;
+        field("training.accumulation", accumulation, "1 to 4096", (1..=4096).contains(&accumulation))?;
+        field("training.workers", training.workers, "1 to 256", (1..=256).contains(&training.workers))?;
+        field("validation.every", validation.every, "1 or more", validation.every > 0)?;
+        let (slices, labels) = (validation.slices_per_volume, validation.labels_per_slice);
+        field("validation.slices-per-volume", slices, "1 or more", slices > 0)?;
+        field("validation.labels-per-slice", labels, "1 or more", labels > 0)?;
+        field("cache.max-gib", cache.max_gib, "0 or more", cache.max_gib >= 0.0)
+    }
+}
+
+fn field(
+    field: &'static str,
+    value: impl std::fmt::Debug,
+    expected: &'static str,
+    holds: bool,
+) -> Result<(), ConfigError> {
+    if holds { Ok(()) } else { Err(ConfigError::Value { field, value: format!("{value:?}"), expected }) }
+}
+
+fn share(name: &'static str, value: f64) -> Result<(), ConfigError> {
+    field(name, value, "0 to 1", (0.0..=1.0).contains(&value))
+}
+
+fn positive(name: &'static str, value: f64) -> Result<(), ConfigError> {
+    field(name, value, "a number above 0", value > 0.0 && value.is_finite())
+}

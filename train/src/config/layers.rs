@@ -1,0 +1,62 @@
+//! Presets, files and single settings, later ones over earlier ones.
+
+use std::path::Path;
+
+use toml::{Table, Value};
+
+use super::{Config, ConfigError};
+
+/// Names and texts of the presets: what differs from the defaults.
+pub const PRESETS: [(&str, &str); 7] = [
+    ("u-medsam", include_str!("presets/u-medsam.toml")),
+    ("paper", include_str!("presets/paper.toml")),
+    ("authors-code", include_str!("presets/authors-code.toml")),
+    ("edge", include_str!("presets/edge.toml")),
+    ("lite-medsam", include_str!("presets/lite-medsam.toml")),
+    ("sd-only", include_str!("presets/sd-only.toml")),
+    ("no-sharpmin", include_str!("presets/no-sharpmin.toml")),
+];
+
+/// The configuration of a preset, with `file` laid over it, and over that the settings (`section.key=value`).
+///
+/// # Errors
+/// [`ConfigError`], which names the preset, the file or the setting and what is wrong with it.
+pub fn resolve(preset: &str, file: Option<&Path>, settings: &[String]) -> Result<Config, ConfigError> {
+    let Some((_, text)) = PRESETS.iter().find(|(name, _)| *name == preset) else {
+        return Err(ConfigError::Preset { name: preset.into() });
+    };
+    let mut table = parse(&format!("preset {preset}"), text)?;
+    if let Some(path) = file {
+        let source = path.display().to_string();
+        let text =
+            std::fs::read_to_string(path).map_err(|e| ConfigError::File { path: path.into(), source: e })?;
+        overlay(&mut table, parse(&source, &text)?);
+    }
+    for setting in settings {
+        overlay(&mut table, parse_setting(setting)?);
+    }
+    let config: Config = table.try_into().map_err(|e: toml::de::Error| ConfigError::Field(e.to_string()))?;
+    config.check()?;
+    Ok(config)
+}
+
+fn parse(source: &str, text: &str) -> Result<Table, ConfigError> {
+    text.parse().map_err(|e: toml::de::Error| ConfigError::Syntax { source_name: source.into(), message: e.to_string() })
+}
+
+/// `section.key=value`; a value that is no TOML is a string.
+fn parse_setting(setting: &str) -> Result<Table, ConfigError> {
+    let (key, value) = setting.split_once('=').ok_or_else(|| ConfigError::Setting(setting.into()))?;
+    parse(setting, setting).or_else(|_| parse(setting, &format!("{key} = {}", Value::from(value.trim()))))
+}
+
+fn overlay(below: &mut Table, above: Table) {
+    for (key, value) in above {
+        match (below.get_mut(&key), value) {
+            (Some(Value::Table(old)), Value::Table(new)) => overlay(old, new),
+            (_, value) => {
+                below.insert(key, value);
+            }
+        }
+    }
+}

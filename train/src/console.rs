@@ -1,0 +1,105 @@
+//! A run, on the terminal.
+
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use tch::Device;
+use umedsam_train::trainer::{Epoch, Event, Observer, Progress};
+
+/// Skipped cases that are named one by one.
+const NAMED: usize = 5;
+
+/// Prints a line for every epoch, and shows a bar in between, where standard error is a terminal.
+pub(crate) struct Console {
+    bar: ProgressBar,
+    stage: &'static str,
+}
+
+impl Console {
+    pub(crate) fn new(device: Device, ranks: usize) -> Self {
+        let on = match device {
+            Device::Cpu => format!("CPU, {} threads", tch::get_num_threads()),
+            other => format!("{other:?}"),
+        };
+        let ranks = if ranks > 1 { format!(", {ranks} ranks") } else { String::new() };
+        eprintln!("device: {on}{ranks}");
+        Self { bar: ProgressBar::hidden(), stage: "" }
+    }
+
+    /// The bar of a stage, begun anew with each.
+    fn bar(&mut self, stage: &'static str, done: usize, total: usize, message: String) {
+        if self.stage != stage {
+            self.stage = stage;
+            self.bar = ProgressBar::new(total as u64);
+            let style = ProgressStyle::with_template("{prefix} {bar:24} {pos}/{len} {msg} ({eta} left)");
+            if let Ok(style) = style {
+                self.bar.set_style(style);
+            }
+            self.bar.set_prefix(stage);
+            self.bar.enable_steady_tick(Duration::from_millis(500));
+        }
+        self.bar.set_message(message);
+        self.bar.set_position(done as u64);
+    }
+
+    fn end(&mut self) {
+        self.bar.finish_and_clear();
+        self.stage = "";
+    }
+}
+
+impl Observer for Console {
+    fn observe(&mut self, event: Event<'_>) -> ControlFlow<()> {
+        match event {
+            Event::Reading { done, total } => self.bar("reading", done, total, String::new()),
+            Event::Cases { folder, cases, skipped } => {
+                self.end();
+                eprintln!("{}: {cases} cases, {} passed over", folder.display(), skipped.len());
+                for case in skipped.iter().take(NAMED) {
+                    eprintln!("  {}: {}", case.path.display(), case.problem);
+                }
+                if skipped.len() > NAMED {
+                    eprintln!("  and {} more: skipped.txt", skipped.len() - NAMED);
+                }
+            }
+            Event::Step(progress) => self.bar("training", progress.step as usize, progress.steps as usize, line(progress)),
+            Event::Validating { done, total } => self.bar("validation", done, total, String::new()),
+            Event::Epoch { epoch, best } => {
+                self.end();
+                println!("{}{}", summary(epoch), if best { " *" } else { "" });
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn line(p: &Progress) -> String {
+    let losses: Vec<String> = p.losses.iter().map(|(name, v)| format!("{name} {v:.3}")).collect();
+    let sigmas: Vec<String> = p.sigmas.iter().map(|v| format!("{v:.3}")).collect();
+    let sigmas = if sigmas.is_empty() { String::new() } else { format!(", sigma {}", sigmas.join(" ")) };
+    let Progress { epoch, epochs, loss, samples_per_second, .. } = p;
+    format!("epoch {epoch}/{epochs}: {loss:.3} ({}){sigmas}, {samples_per_second:.1} samples/s", losses.join(" "))
+}
+
+fn summary(epoch: &Epoch) -> String {
+    let mut text = format!("epoch {:>3}", epoch.epoch);
+    if let Some(loss) = epoch.loss {
+        text += &format!("  loss {loss:.4}");
+        for (name, value) in &epoch.losses {
+            text += &format!("  {name} {value:.4}");
+        }
+    }
+    if !epoch.sigmas.is_empty() {
+        let sigmas: Vec<String> = epoch.sigmas.iter().map(|(name, v)| format!("{name} {v:.3}")).collect();
+        text += &format!("  sigma {}", sigmas.join(" "));
+    }
+    if epoch.samples > 0 {
+        text += &format!("  {:.1} samples/s", epoch.throughput());
+    }
+    if let Some(validation) = &epoch.validation {
+        text += &format!("  DSC {:.2} %", 100.0 * validation.dsc);
+    }
+    text
+}

@@ -1,0 +1,32 @@
+//! From folders of NPZ cases to batches: cases, what an epoch draws of them, one sample, many in time.
+//!
+//! Everything random is a function of the seed, the epoch and the position of the sample in it, never of time or
+//! threads: a run that is resumed draws what it would have drawn.
+
+mod batch;
+mod case;
+mod dataset;
+mod loader;
+mod modality;
+mod plan;
+mod sample;
+
+pub use batch::{Batch, images};
+pub use case::{CaseProblem, Picture};
+pub use dataset::{Dataset, DatasetError, Entry, Skipped, npz_files};
+pub use loader::{Loader, Task};
+pub use modality::{Group, Modality};
+pub use plan::plan;
+pub use sample::{Drawing, Sample};
+
+use rand::SeedableRng;
+use rand::rngs::ChaCha8Rng;
+
+/// The random numbers of one purpose: `words` tell it apart from every other of the same seed.
+fn random(seed: u64, words: [u64; 3]) -> ChaCha8Rng {
+    let mut key = [0; 32];
+    for (bytes, word) in key.chunks_exact_mut(8).zip([seed, words[0], words[1], words[2]]) {
+        bytes.copy_from_slice(&word.to_le_bytes());
+    }
+    ChaCha8Rng::from_seed(key)
+}

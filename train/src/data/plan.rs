@@ -1,0 +1,126 @@
+//! Which cases an epoch draws.
+
+use std::collections::BTreeMap;
+
+use rand::seq::SliceRandom;
+
+use super::dataset::Entry;
+use super::modality::Modality;
+use crate::config::DataConfig;
+
+/// Positions of the cases that this epoch draws, in order: every modality gets the same number, but for its cap.
+///
+/// Without `samples-per-epoch` a modality gives as many samples as it has cases, its cap at most: the authors' loader
+/// cuts the list of a modality's files at its cap. With it, the samples are shared evenly among the modalities, and what
+/// one has to leave at its cap goes to the others. Within a modality every case is drawn once before one is drawn again.
+pub fn plan(entries: &[Entry], config: &DataConfig, seed: u64, epoch: u64) -> Vec<usize> {
+    let mut modalities: BTreeMap<&Modality, Vec<usize>> = BTreeMap::new();
+    for (index, entry) in entries.iter().enumerate() {
+        modalities.entry(&entry.modality).or_default().push(index);
+    }
+    let cap = |modality: &Modality| {
+        let own = config.caps.iter().find(|(name, _)| Modality::new(name) == *modality);
+        own.map_or(config.default_cap, |(_, &cap)| cap)
+    };
+    let caps: Vec<usize> = modalities.keys().map(|m| cap(m)).collect();
+    let quotas = match config.samples_per_epoch {
+        None => modalities.values().zip(&caps).map(|(cases, &cap)| cases.len().min(cap)).collect(),
+        Some(total) => share(total, &caps),
+    };
+    let mut drawn = Vec::with_capacity(quotas.iter().sum());
+    for ((cases, quota), number) in modalities.values().zip(quotas).zip(0..) {
+        let mut left = quota;
+        for round in 0.. {
+            if left == 0 {
+                break;
+            }
+            let mut order = cases.clone();
+            order.shuffle(&mut super::random(seed, [epoch, number, round]));
+            order.truncate(left);
+            left -= order.len();
+            drawn.append(&mut order);
+        }
+    }
+    drawn.shuffle(&mut super::random(seed, [epoch, u64::MAX, 0]));
+    drawn
+}
+
+/// Shares `total` evenly, none above its cap; what doesn't divide goes to the first.
+fn share(total: usize, caps: &[usize]) -> Vec<usize> {
+    let mut quotas = vec![0; caps.len()];
+    let mut left = total;
+    loop {
+        let open: Vec<usize> = (0..caps.len()).filter(|&i| quotas[i] < caps[i]).collect();
+        if open.is_empty() || left == 0 {
+            return quotas;
+        }
+        let each = (left / open.len()).max(1);
+        for i in open {
+            let more = each.min(caps[i] - quotas[i]).min(left);
+            quotas[i] += more;
+            left -= more;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_a_cap_leaves_goes_to_the_others() {
+        assert_eq!(share(30, &[100, 4, 100]), [13, 4, 13]);
+        assert_eq!(share(10, &[100, 100, 100]), [4, 3, 3]);
+        assert_eq!(share(50, &[10, 0, 3]), [10, 0, 3]);
+    }
+
+    fn entries(counts: &[usize]) -> Vec<Entry> {
+        let of = |(modality, &count): (usize, &usize)| {
+            (0..count).map(move |_| Entry {
+                path: "case".into(),
+                modality: Modality::new(["CT", "MR", "PET"][modality]),
+                volume: false,
+                slices: Vec::new(),
+            })
+        };
+        counts.iter().enumerate().flat_map(of).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn modalities_count_alike_and_cases_come_round(
+            counts in proptest::collection::vec(1..9_usize, 3),
+            total in 1..60_usize,
+            seed in any::<u64>(),
+        ) {
+            let entries = entries(&counts);
+            let config = DataConfig { samples_per_epoch: Some(total), ..DataConfig::default() };
+            let drawn = plan(&entries, &config, seed, 3);
+            prop_assert_eq!(drawn.len(), total);
+            prop_assert_eq!(&drawn, &plan(&entries, &config, seed, 3));
+            let mut start = 0;
+            for count in counts {
+                let times: Vec<usize> =
+                    (start..start + count).map(|case| drawn.iter().filter(|&&d| d == case).count()).collect();
+                let sum: usize = times.iter().sum();
+                prop_assert!(sum == total / 3 || sum == total / 3 + 1);
+                prop_assert!(times.iter().max().unwrap() - times.iter().min().unwrap() <= 1);
+                start += count;
+            }
+        }
+    }
+
+    #[test]
+    fn without_a_total_a_modality_gives_its_cases_up_to_its_cap() {
+        let entries = entries(&[5, 9, 2]);
+        let caps = [("ct".to_string(), 3)].into();
+        let config = DataConfig { caps, default_cap: 8, ..DataConfig::default() };
+        let drawn = plan(&entries, &config, 1, 0);
+        let of = |range: std::ops::Range<usize>| drawn.iter().filter(|d| range.contains(d)).count();
+        assert_eq!((of(0..5), of(5..14), of(14..16)), (3, 8, 2));
+        assert_ne!(drawn, plan(&entries, &config, 1, 1));
+        assert_ne!(drawn, plan(&entries, &config, 2, 0));
+    }
+}

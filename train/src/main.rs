@@ -1,0 +1,187 @@
+//! The command `umedsam-train`: trains U-MedSAM, shows configurations, scores weights.
+
+#![forbid(unsafe_code)]
+
+mod console;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use clap::{Args, Parser, Subcommand};
+use console::Console;
+use tch::Device;
+use umedsam_train::config::{self, PRESETS};
+use umedsam_train::cuda;
+use umedsam_train::ranks::Ranks;
+use umedsam_train::trainer::{Folders, Observer, Trainer};
+
+/// Train U-MedSAM: LiteMedSAM with uncertainty-weighted losses and sharpness-aware minimisation.
+#[derive(Debug, Parser)]
+#[command(name = "umedsam-train", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Train, and write weights, metrics and curves into a folder.
+    Train(TrainArguments),
+    /// Go on with a run that was stopped or killed.
+    Resume(ResumeArguments),
+    /// Print a configuration: a preset with a file and settings over it.
+    Config(ConfigArguments),
+}
+
+#[derive(Args, Debug)]
+struct ConfigArguments {
+    /// What to begin with: u-medsam, paper, authors-code, edge, or a row of the paper's ablation.
+    #[arg(long, value_name = "NAME", default_value = "edge", value_parser = PRESETS.map(|(name, _)| name))]
+    preset: String,
+    /// A TOML file laid over the preset.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// A setting laid over both, such as optimizer.learning-rate=1e-4; may be given several times.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    settings: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+struct DeviceArguments {
+    /// cpu, cuda or cuda:N. If left out, a CUDA device where there is one; with ranks, one each.
+    #[arg(long, value_name = "DEVICE", value_parser = parse_device)]
+    device: Option<Choice>,
+    /// Threads that libtorch may use on a CPU; as many as there are cores if left out.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+}
+
+#[derive(Args, Debug)]
+struct TrainArguments {
+    /// Folder of NPZ cases with `imgs` and `gts`.
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// Folder of cases that progress is judged on.
+    #[arg(long, value_name = "DIR")]
+    validation: Option<PathBuf>,
+    /// Weights to begin with, as `umedsam-export checkpoint` writes them.
+    #[arg(long, value_name = "FILE")]
+    weights: PathBuf,
+    /// Folder of the run; made if absent.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    #[command(flatten)]
+    config: ConfigArguments,
+    #[command(flatten)]
+    device: DeviceArguments,
+}
+
+#[derive(Args, Debug)]
+struct ResumeArguments {
+    /// Folder of the run.
+    run: PathBuf,
+    /// Train to the end of this epoch, instead of that in the run's configuration.
+    #[arg(long, value_name = "N")]
+    epochs: Option<u64>,
+    #[command(flatten)]
+    device: DeviceArguments,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Choice {
+    Cpu,
+    Cuda(Option<usize>),
+}
+
+fn parse_device(text: &str) -> Result<Choice, String> {
+    match text.split_once(':') {
+        None if text == "cpu" => Ok(Choice::Cpu),
+        None if text == "cuda" => Ok(Choice::Cuda(None)),
+        Some(("cuda", index)) => {
+            index.parse().map(|i| Choice::Cuda(Some(i))).map_err(|_| format!("'{index}' is no number of a device"))
+        }
+        _ => Err("cpu, cuda or cuda:N expected".into()),
+    }
+}
+
+impl DeviceArguments {
+    fn open(&self, ranks: &Ranks) -> anyhow::Result<Device> {
+        if let Some(threads) = self.threads {
+            tch::set_num_threads(i32::from(threads));
+        }
+        Ok(match self.device {
+            Some(Choice::Cpu) => Device::Cpu,
+            Some(Choice::Cuda(index)) => cuda::device(index.unwrap_or(ranks.rank()))?,
+            None => cuda::device(ranks.rank()).unwrap_or(Device::Cpu),
+        })
+    }
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Train(arguments) => train(&arguments),
+        Command::Resume(arguments) => resume(&arguments),
+        Command::Config(arguments) => show(&arguments),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("umedsam-train: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+impl ConfigArguments {
+    fn resolve(&self) -> anyhow::Result<config::Config> {
+        Ok(config::resolve(&self.preset, self.config.as_deref(), &self.settings)?)
+    }
+}
+
+fn show(arguments: &ConfigArguments) -> anyhow::Result<()> {
+    print!("{}", toml::to_string_pretty(&arguments.resolve()?).context("write the configuration")?);
+    Ok(())
+}
+
+fn train(arguments: &TrainArguments) -> anyhow::Result<()> {
+    let config = arguments.config.resolve()?;
+    let ranks = Ranks::new()?;
+    let device = arguments.device.open(&ranks)?;
+    let folders = Folders { data: absolute(&arguments.data)?, validation: None };
+    let validation = arguments.validation.as_ref().map(absolute).transpose()?;
+    let folders = Folders { validation, ..folders };
+    let mut observer = observer(&ranks, device);
+    let (weights, out) = (&arguments.weights, &arguments.out);
+    run(Trainer::start(&config, &folders, weights, out, device, &ranks, &mut *observer)?, &ranks, out)
+}
+
+fn resume(arguments: &ResumeArguments) -> anyhow::Result<()> {
+    let ranks = Ranks::new()?;
+    let device = arguments.device.open(&ranks)?;
+    let mut observer = observer(&ranks, device);
+    let trainer = Trainer::resume(&arguments.run, arguments.epochs, device, &ranks, &mut *observer)?;
+    run(trainer, &ranks, &arguments.run)
+}
+
+/// A run remembers where its cases are, from wherever it is resumed.
+fn absolute(path: &PathBuf) -> anyhow::Result<PathBuf> {
+    std::path::absolute(path).with_context(|| path.display().to_string())
+}
+
+/// One rank speaks for all.
+fn observer(ranks: &Ranks, device: Device) -> Box<dyn Observer> {
+    if ranks.is_first() { Box::new(Console::new(device, ranks.size())) } else { Box::new(()) }
+}
+
+fn run(trainer: Trainer<'_>, ranks: &Ranks, out: &std::path::Path) -> anyhow::Result<()> {
+    let summary = trainer.run()?;
+    if !summary.finished {
+        bail!("stopped; `umedsam-train resume {}` goes on", out.display());
+    }
+    if ranks.is_first() {
+        let best = summary.best.map(|dsc| format!("; best validation DSC {:.2} %", 100.0 * dsc)).unwrap_or_default();
+        println!("{} epochs, in {}{best}", summary.epochs.len().saturating_sub(1), out.display());
+    }
+    Ok(())
+}

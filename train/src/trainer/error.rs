@@ -1,0 +1,97 @@
+//! Why a run ended before its time.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::config::ConfigError;
+use crate::data::DatasetError;
+use crate::loss::UncertaintyError;
+use crate::model::WeightsError;
+use crate::optim::StateError;
+use crate::store::StoreError;
+
+/// Why a run ended before its time.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The cases.
+    #[error(transparent)]
+    Data(#[from] DatasetError),
+    /// The weights to begin with, or to save.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// The losses cannot be summed.
+    #[error("loss.terms: {0}")]
+    Losses(#[from] UncertaintyError),
+    /// The saved state, or the batch that failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The saved state of the optimizer.
+    #[error("{}: {source}", path.display())]
+    Optimizer {
+        /// The file.
+        path: PathBuf,
+        /// What doesn't fit.
+        source: StateError,
+    },
+    /// The saved state doesn't fit this run.
+    #[error("{}: {problem}", path.display())]
+    State {
+        /// The file.
+        path: PathBuf,
+        /// What doesn't fit.
+        problem: String,
+    },
+    /// There is a run in the folder already.
+    #[error("{}: holds a run already; resume it, or choose another folder", folder.display())]
+    Exists {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// An image that cannot be fed to the network.
+    #[error(transparent)]
+    Image(#[from] umedsam::Error),
+    /// The embeddings on disk.
+    #[error("embeddings: {source}")]
+    Cache {
+        /// The system's account.
+        source: io::Error,
+    },
+    /// A file of the run.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's account.
+        source: io::Error,
+    },
+    /// No parameter has such a name, or none of them has a part in the losses.
+    #[error("model.trained is {names:?}: no such parameter has a part in the losses")]
+    NothingTrained {
+        /// `model.trained`.
+        names: Vec<String>,
+    },
+    /// There are fewer samples than one step takes.
+    #[error("an epoch has {samples} samples, a step takes {step} (batch x accumulation x ranks)")]
+    TooFewSamples {
+        /// Samples of an epoch.
+        samples: usize,
+        /// Samples of a step.
+        step: usize,
+    },
+    /// A loss or a gradient that is no finite number.
+    #[error("epoch {epoch}, step {step}: {losses}; its samples are in {}", batch.display())]
+    NotFinite {
+        /// Epoch, from 1.
+        epoch: u64,
+        /// Step of the epoch, from 1.
+        step: u64,
+        /// The losses.
+        losses: String,
+        /// Where the batch was saved: inputs, boxes, masks, and the samples' names.
+        batch: PathBuf,
+    },
+}

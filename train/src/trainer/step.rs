@@ -1,0 +1,154 @@
+//! One step: losses, gradients, the sharpest neighbour, the optimizer.
+
+use tch::{Kind, Tensor, nn};
+
+use super::network::{Network, Prepared};
+use crate::config::{Config, Sharpness};
+use crate::loss::{Outputs, Uncertainty, UncertaintyError};
+use crate::optim::{AdamW, AdamWOptions, Group, SharpMin};
+use crate::ranks::Ranks;
+
+/// What is minimised, and how.
+#[derive(Debug)]
+pub(super) struct Objective {
+    pub(super) uncertainties: nn::VarStore,
+    pub(super) uncertainty: Uncertainty,
+    pub(super) optimizer: AdamW,
+    sharp_min: Option<SharpMin>,
+}
+
+/// Losses of a step, means over its samples on all ranks.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct StepLosses {
+    /// What is minimised: the weighted sum.
+    pub(super) total: f64,
+    /// Each loss, in the order of the configuration.
+    pub(super) terms: Vec<f64>,
+    /// Length of the gradient.
+    pub(super) gradient: f64,
+}
+
+/// Why there was no step.
+#[derive(Debug)]
+pub(super) enum NoStep {
+    /// A loss or the gradient is not finite.
+    NotFinite(StepLosses),
+    /// What is trained has no part in the losses.
+    NoGradient,
+}
+
+impl StepLosses {
+    fn is_finite(&self) -> bool {
+        self.total.is_finite() && self.gradient.is_finite() && self.terms.iter().all(|v| v.is_finite())
+    }
+}
+
+impl Objective {
+    pub(super) fn new(config: &Config, network: &Network) -> Result<Self, UncertaintyError> {
+        let uncertainties = nn::VarStore::new(network.device());
+        let uncertainty = Uncertainty::new(&uncertainties.root(), config.loss.weighting, &config.loss.terms)?;
+        let mut weights: Vec<(String, Tensor)> = uncertainties.variables().into_iter().collect();
+        weights.sort_by(|a, b| a.0.cmp(&b.0));
+        let groups = vec![
+            Group { parameters: network.parameters(), weight_decay: config.optimizer.weight_decay },
+            Group { parameters: weights, weight_decay: config.loss.weight_decay },
+        ];
+        let options = AdamWOptions {
+            learning_rate: config.optimizer.learning_rate,
+            betas: (config.optimizer.beta1, config.optimizer.beta2),
+            epsilon: config.optimizer.epsilon,
+        };
+        let sharp = |adaptive| SharpMin { rho: config.sharp_min.rho, adaptive, eta: config.sharp_min.eta };
+        Ok(Self {
+            uncertainties,
+            uncertainty,
+            optimizer: AdamW::new(groups, options),
+            sharp_min: match config.sharp_min.kind {
+                Sharpness::Off => None,
+                Sharpness::Sam => Some(sharp(false)),
+                Sharpness::Asam => Some(sharp(true)),
+            },
+        })
+    }
+
+    /// One step on the mean over `batches`, and over the ranks. Without one, no parameter has moved.
+    pub(super) fn step(
+        &mut self,
+        network: &Network,
+        batches: &[Prepared],
+        ranks: &Ranks,
+    ) -> Result<StepLosses, NoStep> {
+        let parameters: Vec<Tensor> = self.optimizer.parameters().map(Tensor::shallow_clone).collect();
+        // Whether there is a sharper neighbour or not, BatchNorm moves once: by what the parameters as they are do.
+        let losses = self.gradients(network, batches, &parameters, ranks)?;
+        let mut norm = gradient_norm(&parameters);
+        if let Some(sharp_min) = &self.sharp_min {
+            let statistics = network.statistics();
+            let before: Vec<Tensor> = statistics.iter().map(Tensor::copy).collect();
+            let perturbation = sharp_min.perturb(&parameters);
+            let again = self.gradients(network, batches, &parameters, ranks);
+            perturbation.undo();
+            let _ = again?;
+            tch::no_grad(|| {
+                for (mut statistic, before) in statistics.into_iter().zip(&before) {
+                    statistic.copy_(before);
+                }
+            });
+            // Of both gradients, so that neither can be NaN unseen.
+            norm = norm + 0.0 * gradient_norm(&parameters);
+        }
+        let mut values: Vec<f64> = Vec::new();
+        // The only wait for the device in a step.
+        let measured = Tensor::cat(&[losses.view(-1), norm.view(-1)], 0).to_kind(Kind::Double);
+        values.extend(Vec::<f64>::try_from(measured).unwrap_or_else(|_| vec![f64::NAN; self.uncertainty.terms().len() + 2]));
+        let gradient = values.pop().unwrap_or(f64::NAN);
+        ranks.sum(&mut values);
+        values.iter_mut().for_each(|v| *v /= ranks.size() as f64);
+        let total = values.pop().unwrap_or(f64::NAN);
+        let losses = StepLosses { total, terms: values, gradient };
+        if ranks.any(!losses.is_finite()) {
+            return Err(NoStep::NotFinite(losses));
+        }
+        self.optimizer.step();
+        Ok(losses)
+    }
+
+    /// Sets the gradients of the mean over batches and ranks; the losses and their sum, means over the batches.
+    fn gradients(
+        &mut self,
+        network: &Network,
+        batches: &[Prepared],
+        parameters: &[Tensor],
+        ranks: &Ranks,
+    ) -> Result<Tensor, NoStep> {
+        self.optimizer.zero_grad();
+        let mut measured = Vec::with_capacity(batches.len());
+        for prepared in batches {
+            let (logits, iou) = network.forward(prepared);
+            let batch = &prepared.batch;
+            let outputs = Outputs {
+                logits: &logits,
+                iou: &iou,
+                mask: &batch.masks,
+                shape: batch.shapes.as_ref().unwrap_or(&batch.masks),
+            };
+            let mut losses: Vec<Tensor> = self.uncertainty.terms().iter().map(|t| t.evaluate(&outputs)).collect();
+            let total = self.uncertainty.total(&losses);
+            if !total.requires_grad() {
+                return Err(NoStep::NoGradient);
+            }
+            (&total / batches.len() as f64).backward();
+            losses.push(total);
+            measured.push(Tensor::stack(&losses.iter().map(Tensor::detach).collect::<Vec<_>>(), 0));
+        }
+        let gradients: Vec<Tensor> = parameters.iter().map(Tensor::grad).filter(Tensor::defined).collect();
+        ranks.mean(&gradients);
+        Ok(Tensor::stack(&measured, 0).mean_dim([0i64].as_slice(), false, Kind::Float))
+    }
+}
+
+fn gradient_norm(parameters: &[Tensor]) -> Tensor {
+    let norms: Vec<Tensor> =
+        parameters.iter().map(Tensor::grad).filter(Tensor::defined).map(|g| g.norm()).collect();
+    Tensor::stack(&norms, 0).norm()
+}

@@ -1,0 +1,125 @@
+//! How good the network is now: DSC on its own grid, of exact boxes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tch::{Kind, Tensor};
+
+use super::TrainError;
+use super::history::Validation;
+use super::network::Network;
+use crate::config::ValidationConfig;
+use crate::data::{Batch, Dataset, Drawing, Group, Loader, Sample, Task};
+use crate::ranks::Ranks;
+
+/// The objects that are looked at, always the same.
+#[derive(Debug)]
+pub(super) struct Validator {
+    task: Task,
+    /// Objects of one slice follow each other.
+    slices: Vec<Vec<Drawing>>,
+}
+
+impl Validator {
+    pub(super) fn new(dataset: &Arc<Dataset>, config: &ValidationConfig, network: &Network) -> Self {
+        let mut slices = Vec::new();
+        for (entry, case) in dataset.entries().iter().enumerate() {
+            for (z, labels) in evenly(&case.slices, config.slices_per_volume) {
+                let labels = evenly(labels, config.labels_per_slice);
+                slices.push(labels.map(|&label| Drawing::exact(entry, *z, label)).collect());
+            }
+        }
+        let task = Task { dataset: dataset.clone(), cache: network.cache.clone(), min_area: 0, shape: false };
+        Self { task, slices }
+    }
+
+    pub(super) fn dataset(&self) -> &Arc<Dataset> {
+        &self.task.dataset
+    }
+
+    /// Objects looked at in all.
+    pub(super) fn len(&self) -> usize {
+        self.slices.iter().map(Vec::len).sum()
+    }
+
+    /// Mean DSC: over the objects of a case, the cases of a group, the groups. Each rank takes its share of the slices.
+    pub(super) fn run(
+        &self,
+        network: &mut Network,
+        workers: usize,
+        ranks: &Ranks,
+        mut progress: impl FnMut(usize),
+    ) -> Result<Validation, TrainError> {
+        let mut scores = vec![0.0; self.len()];
+        let starts = self.slices.iter().scan(0, |sum, slice| {
+            *sum += slice.len();
+            Some(*sum - slice.len())
+        });
+        let own: Vec<(usize, &Vec<Drawing>)> =
+            starts.zip(&self.slices).skip(ranks.rank()).step_by(ranks.size()).collect();
+        let drawings = own.iter().flat_map(|(_, slice)| slice.iter().cloned()).collect();
+        let mut loader = Loader::new(&self.task, drawings, workers);
+        for (start, slice) in own {
+            let samples: Vec<Sample> = loader.by_ref().take(slice.len()).collect::<Result<_, _>>()?;
+            let embedding = network.embed(&samples[..1])?;
+            let batch = Batch::new(&samples, network.device());
+            let (logits, _) = network.decode(&embedding, &batch.boxes);
+            scores[start..][..slice.len()].copy_from_slice(&dice(&logits, &batch.masks));
+            progress(slice.len());
+        }
+        ranks.sum(&mut scores);
+        Ok(self.means(&scores))
+    }
+
+    fn means(&self, scores: &[f64]) -> Validation {
+        let mut cases: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
+        for (drawing, &score) in self.slices.iter().flatten().zip(scores) {
+            cases.entry(drawing.entry).or_default().push(score);
+        }
+        let mut groups: BTreeMap<Group, Vec<f64>> = BTreeMap::new();
+        for (entry, scores) in cases {
+            groups.entry(self.task.dataset.entries()[entry].group()).or_default().push(mean(&scores));
+        }
+        let groups: BTreeMap<String, f64> = groups.into_iter().map(|(g, scores)| (g.to_string(), mean(&scores))).collect();
+        Validation { dsc: mean(&groups.values().copied().collect::<Vec<_>>()), groups }
+    }
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+/// At most `count` of the items, evenly spaced, the middle ones of as many equal parts.
+fn evenly<T>(items: &[T], count: usize) -> impl Iterator<Item = &T> {
+    let count = count.min(items.len());
+    (0..count).map(move |i| &items[(2 * i + 1) * items.len() / (2 * count)])
+}
+
+/// DSC of each object of a batch; no object is empty.
+fn dice(logits: &Tensor, masks: &Tensor) -> Vec<f64> {
+    let found = logits.gt(0.0).to_kind(Kind::Float);
+    let sum = |t: &Tensor| t.sum_dim_intlist([1i64, 2, 3].as_slice(), false, Kind::Double);
+    let scores = sum(&(&found * masks)) * 2.0 / (sum(&found) + sum(masks));
+    Vec::<f64>::try_from(scores).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn items_are_evenly_spaced() {
+        let of = |n: usize, count| evenly(&(0..n).collect::<Vec<_>>(), count).copied().collect::<Vec<_>>();
+        assert_eq!(of(10, 2), [2, 7]);
+        assert_eq!(of(3, 8), [0, 1, 2]);
+        assert_eq!(of(9, 1), [4]);
+    }
+
+    #[test]
+    fn dice_is_of_each_object() {
+        let masks = Tensor::from_slice(&[1f32, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0]).view([2, 1, 2, 2]);
+        let logits = Tensor::from_slice(&[3f32, -1.0, -1.0, -1.0, 1.0, 1.0, 1.0, -2.0]).view([2, 1, 2, 2]);
+        let scores = dice(&logits, &masks);
+        assert!((scores[0] - 2.0 / 3.0).abs() < 1e-12 && (scores[1] - 4.0 / 6.0).abs() < 1e-12, "{scores:?}");
+    }
+}
