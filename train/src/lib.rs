@@ -2,4 +2,6 @@
 
 #![forbid(unsafe_code)]
 
+pub mod loss;
 pub mod model;
+pub mod optim;
