@@ -63,7 +63,7 @@ LOSSES = {
     "focal": lambda z, i, g, s: focal(z, g),
 }
 
-golden = {"logits": logits, "iou": iou, "mask": mask, "shape": shape}
+golden = {"input.logits": logits, "input.iou": iou, "input.mask": mask, "input.shape": shape}
 for name, loss in LOSSES.items():
     # In f64: what f32 should have given.
     z, i, g, s = (torch.from_numpy(a).double() for a in (logits, iou, mask, shape))
@@ -77,5 +77,6 @@ for name, loss in LOSSES.items():
     golden[name] = value.detach().float().numpy()
     print(name, value.item())
 out = Path(__file__).parents[2] / "train/tests/data/losses.safetensors"
-save_file({k: np.ascontiguousarray(v) for k, v in golden.items()}, out)
+save_file({k: np.ascontiguousarray(v).reshape(v.shape) for k, v in golden.items()}, out)
+out.chmod(0o644)
 print(out.stat().st_size, "bytes, torch", torch.__version__)

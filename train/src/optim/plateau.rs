@@ -67,8 +67,9 @@ impl Default for PlateauOptions {
 pub struct Plateau {
     /// The options.
     pub options: PlateauOptions,
-    /// Best metric so far; none at first, where PyTorch has an infinity, which JSON lacks.
-    best: Option<f64>,
+    /// Best metric so far; at first the infinity that is the worst.
+    #[serde(with = "exact")]
+    best: f64,
     /// Metrics in a row that were no better.
     bad: u32,
     /// Metrics for which nothing is counted.
@@ -78,13 +79,17 @@ pub struct Plateau {
 impl Plateau {
     /// A schedule that has seen no metric.
     pub fn new(options: PlateauOptions) -> Self {
-        Self { options, best: None, bad: 0, cooldown: 0 }
+        let best = match options.mode {
+            Mode::Min => f64::INFINITY,
+            Mode::Max => f64::NEG_INFINITY,
+        };
+        Self { options, best, bad: 0, cooldown: 0 }
     }
 
     /// The learning rate after a metric, usually an epoch's, given the one before.
     pub fn step(&mut self, metric: f64, learning_rate: f64) -> f64 {
         if self.is_better(metric) {
-            self.best = Some(metric);
+            self.best = metric;
             self.bad = 0;
         } else {
             self.bad += 1;
@@ -105,10 +110,23 @@ impl Plateau {
     fn is_better(&self, metric: f64) -> bool {
         let PlateauOptions { mode, threshold, threshold_mode, .. } = self.options;
         match (mode, threshold_mode) {
-            (Mode::Min, ThresholdMode::Rel) => metric < self.best.unwrap_or(f64::INFINITY) * (1.0 - threshold),
-            (Mode::Min, ThresholdMode::Abs) => metric < self.best.unwrap_or(f64::INFINITY) - threshold,
-            (Mode::Max, ThresholdMode::Rel) => metric > self.best.unwrap_or(f64::NEG_INFINITY) * (threshold + 1.0),
-            (Mode::Max, ThresholdMode::Abs) => metric > self.best.unwrap_or(f64::NEG_INFINITY) + threshold,
+            (Mode::Min, ThresholdMode::Rel) => metric < self.best * (1.0 - threshold),
+            (Mode::Min, ThresholdMode::Abs) => metric < self.best - threshold,
+            (Mode::Max, ThresholdMode::Rel) => metric > self.best * (threshold + 1.0),
+            (Mode::Max, ThresholdMode::Abs) => metric > self.best + threshold,
         }
+    }
+}
+
+/// A number as text: JSON has no infinity, and not every reader of its numbers gets the last bit right.
+mod exact {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(value)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }
