@@ -11,11 +11,20 @@ use std::prelude::v1::*;
 /// Lines gathered at once where an axis is not contiguous: one cache line of `f64`.
 const BLOCK: usize = 8;
 
-/// Squared distance of every voxel of `shape` to the nearest of `sites`; infinite if there is none.
+/// Squared Euclidean distance of every voxel of `shape`, last axis fastest, to the nearest of `sites`; infinite if there
+/// is none.
 ///
-/// Results above `limit` may come out too great, though never below it, which leaves little to do away from the sites.
-/// Up to half the limit the last bit is right, too: what is left out is too far to decide between two sites there.
-pub(super) fn squared_distances(sites: &[bool], [d, h, w]: [usize; 3], spacing: [f64; 3], limit: f64) -> Vec<f64> {
+/// `spacing` is the size of a voxel along the axes of `shape`, and the distances are in its unit. A 2D image has one
+/// plane: `[1, h, w]`.
+///
+/// Results above `limit` (a squared distance; infinity for none) may come out too great, though never below it, which
+/// leaves little to do away from the sites. Up to half the limit the last bit is right, too: what is left out is too far
+/// to decide between two sites there.
+///
+/// # Panics
+/// If `sites` is not of the shape.
+pub fn squared_distances(sites: &[bool], [d, h, w]: [usize; 3], spacing: [f64; 3], limit: f64) -> Vec<f64> {
+    assert_eq!(sites.len(), d * h * w, "size of the sites");
     let mut field: Vec<f64> = sites.iter().map(|&site| if site { 0.0 } else { f64::INFINITY }).collect();
     if field.is_empty() {
         return field;

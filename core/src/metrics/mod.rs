@@ -10,6 +10,7 @@ mod surface;
 mod surfels;
 
 pub use case::{Convention, LabelScore, TOLERANCE, mean, score_case};
+pub use distance::squared_distances;
 pub use surface::{contour_dice, surface_dice};
 
 /// Dice similarity coefficient, `2 |A and B| / (|A| + |B|)`, from sizes; nothing when both are empty.

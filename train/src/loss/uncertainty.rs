@@ -1,0 +1,107 @@
+//! The sum of several losses, with weights that are learnt with the network.
+
+use tch::{Kind, Tensor, nn};
+
+use super::Term;
+
+/// How the losses are summed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Weighting {
+    /// `sum L / (2 s^2) + ln s`: the paper's equation 1 (A. Kendall et al., CVPR 2018). For a constant L it is least at
+    /// s^2 = L; it can be negative.
+    Kendall,
+    /// `sum L / (2 c^2) + ln(1 + c^2)`: the paper's code (L. Liebel and M. Körner, arXiv 1805.06334). For a constant L
+    /// it is least at c^2 = (L + sqrt(L^2 + 8 L)) / 4; it is never negative.
+    LiebelKoerner,
+    /// `sum L`: nothing is learnt.
+    Equal,
+}
+
+/// Why losses cannot be summed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum UncertaintyError {
+    /// There is no loss.
+    #[error("there must be a loss")]
+    Empty,
+    /// A loss is named twice.
+    #[error("the loss {} is named twice", .0.name())]
+    Duplicate(Term),
+}
+
+/// Weights of losses as parameters of the training, one for each term, which start with s = 1 or c = 1.
+///
+/// They must have no weight decay, which would pull them to a noise of the loss that nobody chose (the paper's code
+/// does), and belong into checkpoints.
+#[derive(Debug)]
+pub struct Uncertainty {
+    weighting: Weighting,
+    terms: Vec<Term>,
+    /// ln s, which can neither divide by zero nor turn s negative, or c; scalars.
+    parameters: Vec<Tensor>,
+}
+
+impl Uncertainty {
+    /// Weights of `terms`, under `root` with the terms' names: `ln_sigma.dice` or `c.dice`.
+    ///
+    /// # Errors
+    /// [`UncertaintyError`] if there is no term or one is there twice.
+    pub fn new(root: &nn::Path<'_>, weighting: Weighting, terms: &[Term]) -> Result<Self, UncertaintyError> {
+        if terms.is_empty() {
+            return Err(UncertaintyError::Empty);
+        }
+        if let Some((_, &term)) = terms.iter().enumerate().find(|&(i, term)| terms[..i].contains(term)) {
+            return Err(UncertaintyError::Duplicate(term));
+        }
+        let parameter = |folder: &str, start| {
+            let folder = root / folder;
+            terms.iter().map(|term| folder.var(term.name(), &[], nn::Init::Const(start))).collect()
+        };
+        let parameters = match weighting {
+            Weighting::Kendall => parameter("ln_sigma", 0.0),
+            Weighting::LiebelKoerner => parameter("c", 1.0),
+            Weighting::Equal => Vec::new(),
+        };
+        Ok(Self { weighting, terms: terms.into(), parameters })
+    }
+
+    /// The terms, in the order of [`Uncertainty::total`] and [`Uncertainty::sigmas`].
+    pub fn terms(&self) -> &[Term] {
+        &self.terms
+    }
+
+    /// The weighted sum of scalar losses, one for each term in order: an f32 scalar.
+    ///
+    /// # Panics
+    /// If the losses are not as many as the terms.
+    pub fn total(&self, losses: &[Tensor]) -> Tensor {
+        assert_eq!(losses.len(), self.terms.len(), "number of losses");
+        let losses = Tensor::stack(losses, 0).to_kind(Kind::Float);
+        let weighted = match self.weighting {
+            Weighting::Kendall => {
+                let ln_sigma = Tensor::stack(&self.parameters, 0);
+                losses * (&ln_sigma * -2.0).exp() * 0.5 + ln_sigma
+            }
+            Weighting::LiebelKoerner => {
+                let squares = Tensor::stack(&self.parameters, 0).square();
+                losses * 0.5 / &squares + squares.log1p()
+            }
+            Weighting::Equal => losses,
+        };
+        weighted.sum(None::<Kind>)
+    }
+
+    /// s or c of each term, for logs; nothing for [`Weighting::Equal`]. Waits for the device.
+    pub fn sigmas(&self) -> Vec<f64> {
+        if self.parameters.is_empty() {
+            return Vec::new();
+        }
+        let values = tch::no_grad(|| Tensor::stack(&self.parameters, 0).to_kind(Kind::Double));
+        let values: Vec<f64> = (&values).try_into().expect("a list of f64");
+        match self.weighting {
+            Weighting::Kendall => values.into_iter().map(f64::exp).collect(),
+            Weighting::LiebelKoerner | Weighting::Equal => values,
+        }
+    }
+}
