@@ -1,5 +1,7 @@
 //! Training of U-MedSAM: LiteMedSAM in libtorch, with the names of the published checkpoint.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
+pub mod autocast;
+pub mod cuda;
 pub mod model;
