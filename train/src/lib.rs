@@ -5,3 +5,4 @@
 pub mod autocast;
 pub mod cuda;
 pub mod model;
+pub mod ranks;
