@@ -21,16 +21,20 @@ export LIBTORCH
 # libtorch spins when it has more threads than cores.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 
-if ! { command -v mpicc && command -v mpirun; } >/dev/null && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-  # libclang and its headers are for the bindings to mpi.h. 31 MB; 53 MB where LLVM is missing too.
+# MPI, mpirun, and the libclang that reads mpi.h for the `mpi` crate.
+have_mpi() {
+  command -v mpicc >/dev/null && command -v mpirun >/dev/null &&
+    { [ -n "${LIBCLANG_PATH:-}" ] || ldconfig -p | grep -qE 'libclang(-[0-9]+)?\.so'; }
+}
+if ! have_mpi && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
   (apt-get update -q && apt-get install -y -q --no-install-recommends \
     libopenmpi-dev openmpi-bin libclang1-14 libclang-common-14-dev) >&2 || true
 fi
 ranks=
-if command -v mpicc >/dev/null && command -v mpirun >/dev/null; then
+if have_mpi; then
   ranks=,umedsam-train/mpi
 else
-  echo "run.sh: no mpicc and mpirun, so training over ranks is NOT built and NOT tested (umedsam-train/mpi)" >&2
+  echo "run.sh: no MPI (mpicc, mpirun, libclang), so training over ranks is neither built nor tested" >&2
 fi
 
 # The profile of the command, and all packages in one build, so that tract is built once.

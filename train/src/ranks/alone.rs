@@ -7,7 +7,6 @@ use super::RanksError;
 pub(super) enum World {}
 
 impl World {
-    #[expect(clippy::unnecessary_wraps, reason = "as with MPI")]
     pub(super) fn start() -> Result<Option<Self>, RanksError> {
         Ok(None)
     }
