@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Every test of the workspace, on a machine with Rust, Python with pip and a C++ compiler. Fetches what the tests need
 # beyond the crates, once, into ~/.cache: libtorch for `train`, the published checkpoint for the whole-pipeline tests.
+# Training over ranks is tested where there are MPI and libclang; on Debian 12, root gets them from its packages.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -20,9 +21,25 @@ export LIBTORCH
 # libtorch spins when it has more threads than cores.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 
+# MPI, mpirun, and the libclang that reads mpi.h for the `mpi` crate.
+have_mpi() {
+  command -v mpicc >/dev/null && command -v mpirun >/dev/null &&
+    { [ -n "${LIBCLANG_PATH:-}" ] || ldconfig -p | grep -qE 'libclang(-[0-9]+)?\.so'; }
+}
+if ! have_mpi && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+  (apt-get update -q && apt-get install -y -q --no-install-recommends \
+    libopenmpi-dev openmpi-bin libclang1-14 libclang-common-14-dev) >&2 || true
+fi
+ranks=
+if have_mpi; then
+  ranks=,umedsam-train/mpi
+else
+  echo "run.sh: no MPI (mpicc, mpirun, libclang), so training over ranks is neither built nor tested" >&2
+fi
+
 # The profile of the command, and all packages in one build, so that tract is built once.
 tests=(--release --workspace
-  --features umedsam/npz,umedsam-export/wheel-tests,umedsam-tests/wheel-tests,umedsam-train/weights-tests)
+  --features umedsam/npz,umedsam-export/wheel-tests,umedsam-tests/wheel-tests,umedsam-train/weights-tests$ranks)
 cargo test "${tests[@]}" --no-run
 "${CARGO_TARGET_DIR:-target}/release/umedsam-export" checkpoint "$UMEDSAM_WHEEL" --out "$UMEDSAM_WEIGHTS"
 cargo test "${tests[@]}"

@@ -63,7 +63,9 @@ impl Observer for Console {
                     eprintln!("  and {} more: skipped.txt", skipped.len() - NAMED);
                 }
             }
-            Event::Step(progress) => self.bar("training", progress.step as usize, progress.steps as usize, line(progress)),
+            Event::Step(progress) => {
+                self.bar("training", progress.step as usize, progress.steps as usize, line(progress))
+            }
             Event::Validating { done, total } => self.bar("validation", done, total, String::new()),
             Event::Epoch { epoch, best } => {
                 self.end();

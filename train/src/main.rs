@@ -112,8 +112,8 @@ impl DeviceArguments {
         }
         Ok(match self.device {
             Some(Choice::Cpu) => Device::Cpu,
-            Some(Choice::Cuda(index)) => cuda::device(index.unwrap_or(ranks.rank()))?,
-            None => cuda::device(ranks.rank()).unwrap_or(Device::Cpu),
+            Some(Choice::Cuda(index)) => cuda::device(index.unwrap_or(ranks.local_rank()))?,
+            None => cuda::device(ranks.local_rank()).unwrap_or(Device::Cpu),
         })
     }
 }

@@ -88,7 +88,8 @@ pub(crate) fn write(path: &Path, tensors: &[(String, Tensor)], text: String) -> 
     let views = stored.iter().map(|(name, bytes)| (name.as_str(), bytes));
     let metadata = HashMap::from([(TEXT.to_string(), text)]);
     let bytes = safetensors::serialize(views, Some(metadata)).map_err(|e| format(e.to_string()))?;
-    write_atomically(path, |file| file.write_all(&bytes)).map_err(|source| StoreError::File { path: path.into(), source })
+    write_atomically(path, |file| file.write_all(&bytes))
+        .map_err(|source| StoreError::File { path: path.into(), source })
 }
 
 /// Reads what [`write`] wrote.

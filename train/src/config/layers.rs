@@ -28,8 +28,7 @@ pub fn resolve(preset: &str, file: Option<&Path>, settings: &[String]) -> Result
     let mut table = parse(&format!("preset {preset}"), text)?;
     if let Some(path) = file {
         let source = path.display().to_string();
-        let text =
-            std::fs::read_to_string(path).map_err(|e| ConfigError::File { path: path.into(), source: e })?;
+        let text = std::fs::read_to_string(path).map_err(|e| ConfigError::File { path: path.into(), source: e })?;
         overlay(&mut table, parse(&source, &text)?);
     }
     for setting in settings {
@@ -41,7 +40,8 @@ pub fn resolve(preset: &str, file: Option<&Path>, settings: &[String]) -> Result
 }
 
 fn parse(source: &str, text: &str) -> Result<Table, ConfigError> {
-    text.parse().map_err(|e: toml::de::Error| ConfigError::Syntax { source_name: source.into(), message: e.to_string() })
+    text.parse()
+        .map_err(|e: toml::de::Error| ConfigError::Syntax { source_name: source.into(), message: e.to_string() })
 }
 
 /// `section.key=value`; a value that is no TOML is a string.

@@ -1,8 +1,8 @@
 //! Samples as tensors.
 
 use tch::{Device, Kind, Tensor};
-use umedsam::preprocess::{INPUT_LEN, Preprocessor};
 use umedsam::MODEL_SIDE;
+use umedsam::preprocess::{INPUT_LEN, Preprocessor};
 
 use super::case::Picture;
 use super::sample::{GRID, Sample};

@@ -8,6 +8,7 @@ use crate::data::DatasetError;
 use crate::loss::UncertaintyError;
 use crate::model::WeightsError;
 use crate::optim::StateError;
+use crate::ranks::RanksError;
 use crate::store::StoreError;
 
 /// Why a run ended before its time.
@@ -51,6 +52,9 @@ pub enum TrainError {
         /// The folder.
         folder: PathBuf,
     },
+    /// The other ranks.
+    #[error(transparent)]
+    Ranks(#[from] RanksError),
     /// An image that cannot be fed to the network.
     #[error(transparent)]
     Image(#[from] umedsam::Error),

@@ -89,16 +89,7 @@ impl<'a> Trainer<'a> {
         let objective = Objective::new(config, &network)?;
         let validator = validator(config, folders, &mut network, observer)?;
         let task = task(config, cases, &network);
-        let trainer = Self {
-            folder: folder.into(),
-            state,
-            ranks,
-            observer,
-            network,
-            objective,
-            task,
-            validator,
-        };
+        let trainer = Self { folder: folder.into(), state, ranks, observer, network, objective, task, validator };
         trainer.steps()?;
         if trainer.ranks.is_first() {
             trainer.describe()?;
@@ -235,6 +226,7 @@ impl<'a> Trainer<'a> {
             }
             let losses = match self.objective.step(&self.network, &batches, self.ranks) {
                 Ok(losses) => losses,
+                Err(NoStep::Ranks(error)) => return Err(error.into()),
                 Err(NoStep::NotFinite(losses)) => return Err(self.failed(&batches, &losses)),
                 Err(NoStep::NoGradient) => {
                     return Err(TrainError::NothingTrained { names: self.state.config.model.trained.clone() });
@@ -256,11 +248,11 @@ impl<'a> Trainer<'a> {
                 samples_per_second: (step_samples as u64 * state.step) as f64 / state.sums.seconds,
             };
             let stop = self.observer.observe(Event::Step(&progress)).is_break();
-            if self.ranks.any(stop) {
+            if self.ranks.any(stop)? {
                 return Ok(ControlFlow::Break(()));
             }
             let saved_every = training.checkpoint_steps;
-            if saved_every > 0 && self.state.step % saved_every == 0 && self.state.step < steps {
+            if saved_every > 0 && self.state.step.is_multiple_of(saved_every) && self.state.step < steps {
                 self.save()?;
             }
         }
@@ -288,7 +280,7 @@ impl<'a> Trainer<'a> {
     fn finish_epoch(&mut self, mut epoch: Epoch) -> Result<(), TrainError> {
         let config = self.state.config.clone();
         if let Some(validator) = &self.validator
-            && (epoch.epoch % config.validation.every == 0 || epoch.epoch == config.training.epochs)
+            && (epoch.epoch.is_multiple_of(config.validation.every) || epoch.epoch == config.training.epochs)
         {
             let (mut done, total) = (0, validator.len().div_ceil(self.ranks.size()));
             let observer = &mut *self.observer;
@@ -375,7 +367,9 @@ impl<'a> Trainer<'a> {
             let (kind, input) = prepared.input();
             let batch = &prepared.batch;
             let shapes = batch.shapes.as_ref().map(|shapes| ("shapes", shapes));
-            for (name, tensor) in [(kind, input), ("boxes", &batch.boxes), ("masks", &batch.masks)].into_iter().chain(shapes) {
+            for (name, tensor) in
+                [(kind, input), ("boxes", &batch.boxes), ("masks", &batch.masks)].into_iter().chain(shapes)
+            {
                 tensors.push((format!("{i}.{name}"), tensor.shallow_clone()));
             }
             names.extend(batch.names.iter().cloned());

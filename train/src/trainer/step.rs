@@ -6,7 +6,7 @@ use super::network::{Network, Prepared};
 use crate::config::{Config, Sharpness};
 use crate::loss::{Outputs, Uncertainty, UncertaintyError};
 use crate::optim::{AdamW, AdamWOptions, Group, SharpMin};
-use crate::ranks::Ranks;
+use crate::ranks::{Ranks, RanksError};
 
 /// What is minimised, and how.
 #[derive(Debug)]
@@ -35,6 +35,14 @@ pub(super) enum NoStep {
     NotFinite(StepLosses),
     /// What is trained has no part in the losses.
     NoGradient,
+    /// The ranks no longer work together.
+    Ranks(RanksError),
+}
+
+impl From<RanksError> for NoStep {
+    fn from(error: RanksError) -> Self {
+        Self::Ranks(error)
+    }
 }
 
 impl StepLosses {
@@ -95,18 +103,20 @@ impl Objective {
                 }
             });
             // Of both gradients, so that neither can be NaN unseen.
-            norm = norm + 0.0 * gradient_norm(&parameters);
+            norm += 0.0 * gradient_norm(&parameters);
         }
         let mut values: Vec<f64> = Vec::new();
         // The only wait for the device in a step.
         let measured = Tensor::cat(&[losses.view(-1), norm.view(-1)], 0).to_kind(Kind::Double);
-        values.extend(Vec::<f64>::try_from(measured).unwrap_or_else(|_| vec![f64::NAN; self.uncertainty.terms().len() + 2]));
+        values.extend(
+            Vec::<f64>::try_from(measured).unwrap_or_else(|_| vec![f64::NAN; self.uncertainty.terms().len() + 2]),
+        );
         let gradient = values.pop().unwrap_or(f64::NAN);
-        ranks.sum(&mut values);
+        ranks.sum(&mut values)?;
         values.iter_mut().for_each(|v| *v /= ranks.size() as f64);
         let total = values.pop().unwrap_or(f64::NAN);
         let losses = StepLosses { total, terms: values, gradient };
-        if ranks.any(!losses.is_finite()) {
+        if ranks.any(!losses.is_finite())? {
             return Err(NoStep::NotFinite(losses));
         }
         self.optimizer.step();
@@ -142,13 +152,12 @@ impl Objective {
             measured.push(Tensor::stack(&losses.iter().map(Tensor::detach).collect::<Vec<_>>(), 0));
         }
         let gradients: Vec<Tensor> = parameters.iter().map(Tensor::grad).filter(Tensor::defined).collect();
-        ranks.mean(&gradients);
+        ranks.mean(&gradients)?;
         Ok(Tensor::stack(&measured, 0).mean_dim([0i64].as_slice(), false, Kind::Float))
     }
 }
 
 fn gradient_norm(parameters: &[Tensor]) -> Tensor {
-    let norms: Vec<Tensor> =
-        parameters.iter().map(Tensor::grad).filter(Tensor::defined).map(|g| g.norm()).collect();
+    let norms: Vec<Tensor> = parameters.iter().map(Tensor::grad).filter(Tensor::defined).map(|g| g.norm()).collect();
     Tensor::stack(&norms, 0).norm()
 }

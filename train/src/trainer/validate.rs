@@ -67,7 +67,7 @@ impl Validator {
             scores[start..][..slice.len()].copy_from_slice(&dice(&logits, &batch.masks));
             progress(slice.len());
         }
-        ranks.sum(&mut scores);
+        ranks.sum(&mut scores)?;
         Ok(self.means(&scores))
     }
 
@@ -80,7 +80,8 @@ impl Validator {
         for (entry, scores) in cases {
             groups.entry(self.task.dataset.entries()[entry].group()).or_default().push(mean(&scores));
         }
-        let groups: BTreeMap<String, f64> = groups.into_iter().map(|(g, scores)| (g.to_string(), mean(&scores))).collect();
+        let groups: BTreeMap<String, f64> =
+            groups.into_iter().map(|(g, scores)| (g.to_string(), mean(&scores))).collect();
         Validation { dsc: mean(&groups.values().copied().collect::<Vec<_>>()), groups }
     }
 }
