@@ -107,14 +107,16 @@ fn parse_device(text: &str) -> Result<Choice, String> {
 
 impl DeviceArguments {
     fn open(&self, ranks: &Ranks) -> anyhow::Result<Device> {
-        if let Some(threads) = self.threads {
-            tch::set_num_threads(i32::from(threads));
-        }
-        Ok(match self.device {
+        // Before anything else asks libtorch, which would settle that there is no CUDA.
+        let device = match self.device {
             Some(Choice::Cpu) => Device::Cpu,
             Some(Choice::Cuda(index)) => cuda::device(index.unwrap_or(ranks.local_rank()))?,
             None => cuda::device(ranks.local_rank()).unwrap_or(Device::Cpu),
-        })
+        };
+        if let Some(threads) = self.threads {
+            tch::set_num_threads(i32::from(threads));
+        }
+        Ok(device)
     }
 }
 

@@ -1,0 +1,174 @@
+//! Cases, what is drawn of them, and embeddings on disk.
+
+mod common;
+
+use std::fs;
+use std::sync::Arc;
+
+use common::{network, write_case};
+use proptest::prelude::*;
+use tch::{Device, Kind, Tensor};
+use umedsam_train::config::{BadCases, CacheConfig, CacheKind, DataConfig};
+use umedsam_train::data::{Dataset, DatasetError, Drawing, Loader, Picture, Sample, Task};
+use umedsam_train::embeddings::EmbeddingCache;
+
+/// An image and a volume whose intensities are 50 times the labels: what is flipped with what can be seen. Label 3 is of
+/// two pieces, label 4 of too few pixels.
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let (height, width) = (80, 256);
+    let mut labels = vec![0u8; height * width];
+    let mut paint = |x0: usize, y0: usize, x1: usize, y1: usize, label| {
+        for y in y0..y1 {
+            labels[y * width + x0..y * width + x1].fill(label);
+        }
+    };
+    paint(10, 5, 60, 30, 1);
+    paint(100, 40, 180, 70, 2);
+    paint(200, 10, 210, 20, 3);
+    paint(230, 60, 250, 75, 3);
+    paint(5, 60, 7, 61, 4);
+    write_case(&folder.path().join("2DBox_US_a.npz"), &labels, &[80, 256]);
+    let volume = [vec![0; labels.len()], labels].concat();
+    write_case(&folder.path().join("3DBox_MR_b.npz"), &volume, &[2, 80, 256]);
+    folder
+}
+
+fn dataset(folder: &tempfile::TempDir, config: &DataConfig) -> Arc<Dataset> {
+    Arc::new(Dataset::read(folder.path(), config, |_, _| ()).unwrap())
+}
+
+#[test]
+fn cases_tell_slices_labels_and_what_is_wrong_with_them() {
+    let folder = folder();
+    fs::write(folder.path().join("2DBox_CT_broken.npz"), b"PK\x03\x04 no zip").unwrap();
+    write_case(&folder.path().join("2DBox_CT_empty.npz"), &[0; 64], &[8, 8]);
+    Tensor::write_npz(
+        &[("imgs", Tensor::zeros([8, 8], (Kind::Uint8, Device::Cpu))), ("gts", Tensor::zeros([8, 9], (Kind::Uint8, Device::Cpu)))],
+        folder.path().join("2DBox_CT_sizes.npz"),
+    )
+    .unwrap();
+    let config = DataConfig::default();
+    let read = dataset(&folder, &config);
+    let entries: Vec<(String, bool, &[(usize, Vec<u16>)])> =
+        read.entries().iter().map(|e| (e.group().to_string(), e.volume, &e.slices[..])).collect();
+    let labels = vec![1, 2, 3];
+    assert_eq!(entries, [("US 2D".into(), false, &[(0, labels.clone())][..]), ("MR 3D".into(), true, &[(1, labels)][..])]);
+    let skipped: Vec<String> = read.skipped().iter().map(|s| s.problem.to_string()).collect();
+    assert_eq!(skipped.len(), 3);
+    assert!(skipped[0].contains("NPZ"), "{skipped:?}");
+    assert!(skipped[1].contains("no object of more than 3 pixels"), "{skipped:?}");
+    assert!(skipped[2].contains("gts") && skipped[2].contains("[8, 9]"), "{skipped:?}");
+
+    let strict = DataConfig { bad_cases: BadCases::Fail, ..config };
+    let error = Dataset::read(folder.path(), &strict, |_, _| ()).unwrap_err();
+    assert!(matches!(&error, DatasetError::Case { path, .. } if path.ends_with("2DBox_CT_broken.npz")), "{error}");
+    let error = Dataset::read(&folder.path().join("absent"), &strict, |_, _| ()).unwrap_err();
+    assert!(matches!(error, DatasetError::Folder { .. }), "{error}");
+}
+
+#[test]
+fn a_digest_is_of_names_and_labels() {
+    let (folder, other) = (folder(), folder());
+    let config = DataConfig::default();
+    let digest = dataset(&folder, &config).digest();
+    assert_eq!(digest, dataset(&other, &config).digest());
+    fs::rename(other.path().join("2DBox_US_a.npz"), other.path().join("2DBox_US_c.npz")).unwrap();
+    assert_ne!(digest, dataset(&other, &config).digest());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn picture_mask_and_box_stay_together(seed in any::<u64>(), position in 0..1000_u64, entry in 0..2_usize) {
+        thread_local!(static FOLDER: tempfile::TempDir = folder());
+        let config = DataConfig { component: 0.5, memory_gib: 0.0, ..DataConfig::default() };
+        let dataset = FOLDER.with(|folder| dataset(folder, &config));
+        let drawing = Drawing::random(&dataset, entry, &config, seed, 0, position);
+        prop_assert_eq!(&drawing, &Drawing::random(&dataset, entry, &config, seed, 0, position));
+        prop_assert!(drawing.jitter.iter().all(|&j| j <= config.jitter));
+        let sample = Sample::new(&dataset, &drawing, config.min_area).unwrap();
+        let Picture { pixels, width, height, .. } = &sample.picture;
+        prop_assert_eq!((*width, *height), (256, 80));
+        let mut bounds = [usize::MAX, usize::MAX, 0, 0];
+        let mut area = 0;
+        for (i, &inside) in sample.mask.iter().enumerate() {
+            let (x, y) = (i % 256, i / 256);
+            let here = if y < *height { pixels[y * width + x] } else { 0 };
+            // With one component, other pixels may be of its label too.
+            if inside || drawing.component.is_none() {
+                prop_assert_eq!(inside, u16::from(here) == 50 * drawing.label);
+            }
+            if inside {
+                area += 1;
+                bounds = [bounds[0].min(x), bounds[1].min(y), bounds[2].max(x), bounds[3].max(y)];
+            }
+        }
+        let pieces = if drawing.component.is_some() { vec![100, 300] } else { vec![400] };
+        prop_assert!(drawing.label != 3 || pieces.contains(&area), "{} pixels", area);
+        let [left, top, right, bottom] = drawing.jitter.map(|j| j as usize);
+        let expected = [
+            bounds[0].saturating_sub(left),
+            bounds[1].saturating_sub(top),
+            (bounds[2] + right).min(256),
+            (bounds[3] + bottom).min(80),
+        ];
+        prop_assert_eq!(sample.model_box, expected.map(|v| v as f32));
+    }
+}
+
+#[test]
+fn threads_keep_the_order_and_shapes_are_wanted_or_not() {
+    let folder = folder();
+    let config = DataConfig::default();
+    let dataset = dataset(&folder, &config);
+    let drawings: Vec<Drawing> = (0..23).map(|i| Drawing::random(&dataset, (i % 2) as usize, &config, 5, 1, i)).collect();
+    let load = |shape, workers| {
+        let task = Task { dataset: dataset.clone(), cache: None, min_area: 3, shape };
+        let samples: Vec<Sample> = Loader::new(&task, drawings.clone(), workers).map(Result::unwrap).collect();
+        samples
+    };
+    let (one, three) = (load(false, 1), load(true, 3));
+    assert_eq!((one.len(), three.len()), (23, 23));
+    for (a, b) in one.iter().zip(&three) {
+        assert_eq!((&a.name, &a.mask, a.model_box), (&b.name, &b.mask, b.model_box));
+        assert_eq!((a.shape.len(), b.shape.len()), (0, 256 * 256));
+        assert!(b.shape.iter().zip(&b.mask).all(|(&d, &inside)| (d > 0.4) == inside));
+    }
+}
+
+#[test]
+fn embeddings_come_back_rounded_and_only_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let (vs, _) = network();
+    let picture = |value| Picture { pixels: vec![value; 256 * 4], channels: 1, width: 256, height: 4 };
+    let embedding = Tensor::randn([1, 256, 64, 64], (Kind::Float, Device::Cpu));
+    let config = CacheConfig {
+        kind: CacheKind::F16,
+        folder: Some(folder.path().into()),
+        // Room for one, not for two.
+        max_gib: 3.0 / 1024.0,
+    };
+    let cache = EmbeddingCache::open(&config, &vs).unwrap().unwrap();
+    assert!(cache.get(&picture(1)).is_none());
+    let rounded = embedding.to_kind(Kind::Half).to_kind(Kind::Float);
+    assert!(cache.put(&picture(1), &embedding).unwrap().to_tensor(Device::Cpu).equal(&rounded));
+    assert!(cache.get(&picture(1)).unwrap().to_tensor(Device::Cpu).equal(&rounded));
+    // Beyond the bound it is rounded all the same, but not kept.
+    assert!(cache.put(&picture(2), &embedding).unwrap().to_tensor(Device::Cpu).equal(&rounded));
+    assert!(cache.get(&picture(2)).is_none());
+
+    // What is there counts when the cache is opened again; a damaged file doesn't.
+    let again = EmbeddingCache::open(&config, &vs).unwrap().unwrap();
+    assert!(again.get(&picture(1)).is_some());
+    again.put(&picture(2), &embedding).unwrap();
+    assert!(again.get(&picture(2)).is_none());
+    let file = fs::read_dir(cache.folder()).unwrap().next().unwrap().unwrap().path();
+    fs::write(&file, [0; 100]).unwrap();
+    assert!(cache.get(&picture(1)).is_none());
+
+    // Another encoder has embeddings of its own.
+    let _ = tch::no_grad(|| vs.variables()["image_encoder.neck.0.weight"].shallow_clone().g_add_scalar_(1.0));
+    let other = EmbeddingCache::open(&config, &vs).unwrap().unwrap();
+    assert_ne!(other.folder(), cache.folder());
+}
