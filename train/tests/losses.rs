@@ -41,7 +41,7 @@ impl Batch {
         let image = |t: Tensor| t.view([1, 1, 16, 16]);
         Self {
             logits: Tensor::full([1, 1, 16, 16], logit, (Kind::Float, Device::Cpu)).set_requires_grad(true),
-            iou: Tensor::from_slice(&[0.5f32]).view([1, 1]).set_requires_grad(true),
+            iou: Tensor::from_slice(&[0.75f32]).view([1, 1]).set_requires_grad(true),
             mask: image(Tensor::from_slice(mask).to_kind(Kind::Float)),
             shape: image(Tensor::from_slice(&shape_target(mask, 16, 16))),
         }
@@ -141,7 +141,7 @@ fn everything_is_finite_at_the_edges() {
     }
     // Where prediction and mask are both empty, they agree.
     let batch = Batch::uniform(-1e4, &[false; 256]);
-    assert_eq!(number(&batch.evaluate(Term::Iou)), 0.25);
+    assert_eq!(number(&batch.evaluate(Term::Iou)), 0.0625);
     assert_eq!(number(&batch.evaluate(Term::Dice)), 0.0);
 }
 
