@@ -1,45 +1,17 @@
 //! Ranks as mpirun starts them: each test runs itself again, twice, and is then one of the two ranks.
 
+mod common;
+
 use std::env;
+use std::path::Path;
 use std::process::Command;
 
+use common::bench::{Bench, largest};
+use common::launch::{STARTED, on_two_ranks, start};
 use tch::{Device, Kind, Tensor};
 use umedsam_train::ranks::{Ranks, RanksError};
 
 const CPU: Device = Device::Cpu;
-
-/// Says to a process that it is not the test but what the test starts.
-const STARTED: &str = "UMEDSAM_TEST_RANK";
-
-/// Runs `body` on two ranks, in the test of the name `test`. A rank that hangs is ended and fails the test.
-fn on_two_ranks(test: &str, body: fn(Ranks)) {
-    if env::var_os(STARTED).is_some() {
-        let ranks = Ranks::new().unwrap();
-        assert_eq!(ranks.size(), 2);
-        println!("rank {}", ranks.rank());
-        return body(ranks);
-    }
-    let mut mpirun = Command::new("mpirun");
-    mpirun.args(["-n", "2"]).arg(env::current_exe().unwrap()).envs([
-        ("MPIEXEC_TIMEOUT", "60"),
-        ("OMPI_ALLOW_RUN_AS_ROOT", "1"),
-        ("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1"),
-        // More ranks than cores: Open MPI 4, and 5.
-        ("OMPI_MCA_rmaps_base_oversubscribe", "1"),
-        ("PRTE_MCA_rmaps_default_mapping_policy", ":oversubscribe"),
-    ]);
-    let output = start(mpirun, test);
-    assert!(output.contains("rank 0") && output.contains("rank 1"), "{output}");
-}
-
-/// What `command`, which starts this program, prints, if it succeeds in the test of the name `test`.
-fn start(mut command: Command, test: &str) -> String {
-    let run = command.args(["--exact", test, "--nocapture", "--test-threads=1"]).env(STARTED, "1").output();
-    let run = run.unwrap_or_else(|error| panic!("the feature mpi is tested with mpirun: {command:?}: {error}"));
-    let (out, err) = (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
-    assert!(run.status.success() && out.contains("1 passed"), "{}\n{out}\n{err}", run.status);
-    out.into_owned()
-}
 
 fn values(tensor: &Tensor) -> Vec<f64> {
     Vec::try_from(tensor.to_kind(Kind::Double).contiguous().reshape([-1])).unwrap()
@@ -47,7 +19,7 @@ fn values(tensor: &Tensor) -> Vec<f64> {
 
 #[test]
 fn sums_means_and_flags() {
-    on_two_ranks("sums_means_and_flags", |ranks| {
+    on_two_ranks("sums_means_and_flags", &[], |ranks| {
         let rank = ranks.rank();
         assert_eq!((ranks.is_first(), ranks.local_rank()), (rank == 0, rank));
 
@@ -83,7 +55,7 @@ fn sums_means_and_flags() {
 /// 40 MB and 5 MB: a tensor that fills a bucket alone, and small ones around it. Rounding must be the same on both ranks.
 #[test]
 fn means_are_the_same_bits_everywhere() {
-    on_two_ranks("means_are_the_same_bits_everywhere", |ranks| {
+    on_two_ranks("means_are_the_same_bits_everywhere", &[], |ranks| {
         tch::manual_seed(ranks.rank() as i64);
         let sizes = [1_000, 10_000_000, 7, 1_300_000];
         let tensors = sizes.map(|size| Tensor::randn([size], (Kind::Float, CPU)));
@@ -106,7 +78,7 @@ fn means_are_the_same_bits_everywhere() {
 
 #[test]
 fn broadcast_takes_every_kind() {
-    on_two_ranks("broadcast_takes_every_kind", |ranks| {
+    on_two_ranks("broadcast_takes_every_kind", &[], |ranks| {
         let kinds = [Kind::Float, Kind::Int64, Kind::Bool, Kind::BFloat16, Kind::Double, Kind::Float];
         let tensors =
             kinds.map(|kind| (Tensor::arange(6, (Kind::Float, CPU)) * (1.0 - ranks.rank() as f64)).to_kind(kind));
@@ -123,7 +95,7 @@ fn broadcast_takes_every_kind() {
 
 #[test]
 fn other_shapes_are_an_error_on_all_ranks() {
-    on_two_ranks("other_shapes_are_an_error_on_all_ranks", |ranks| {
+    on_two_ranks("other_shapes_are_an_error_on_all_ranks", &[], |ranks| {
         let shapes = [[2, 3], [3, 2]];
         let tensor = Tensor::ones(shapes[ranks.rank()], (Kind::Float, CPU));
         let error = ranks.mean(&[tensor]).unwrap_err();
@@ -134,7 +106,7 @@ fn other_shapes_are_an_error_on_all_ranks() {
 
 #[test]
 fn other_calls_are_an_error_on_all_ranks() {
-    on_two_ranks("other_calls_are_an_error_on_all_ranks", |ranks| {
+    on_two_ranks("other_calls_are_an_error_on_all_ranks", &[], |ranks| {
         let error = if ranks.is_first() { ranks.barrier() } else { ranks.sum(&mut [1.0]) }.unwrap_err();
         assert!(matches!(error, RanksError::Disagree(_)), "{error}");
     });
@@ -142,7 +114,7 @@ fn other_calls_are_an_error_on_all_ranks() {
 
 #[test]
 fn a_bad_tensor_on_one_rank_is_an_error_on_all() {
-    on_two_ranks("a_bad_tensor_on_one_rank_is_an_error_on_all", |ranks| {
+    on_two_ranks("a_bad_tensor_on_one_rank_is_an_error_on_all", &[], |ranks| {
         let tensors = [Tensor::ones([2], (Kind::Float, CPU)), Tensor::ones([2], (Kind::Float, CPU)).grad()];
         let error = ranks.mean(&tensors[..2 - ranks.rank()]).unwrap_err();
         match ranks.rank() {
@@ -155,7 +127,7 @@ fn a_bad_tensor_on_one_rank_is_an_error_on_all() {
 /// Writing into an expanded tensor fails in libtorch, after the first of two buckets has been sent.
 #[test]
 fn a_failure_between_buckets_reaches_all_ranks() {
-    on_two_ranks("a_failure_between_buckets_reaches_all_ranks", |ranks| {
+    on_two_ranks("a_failure_between_buckets_reaches_all_ranks", &[], |ranks| {
         let first = Tensor::ones([1], (Kind::Float, CPU));
         let first = if ranks.is_first() { first.expand([3], false) } else { first.repeat([3]) };
         let error = ranks.mean(&[first, Tensor::ones([2], (Kind::Double, CPU))]).unwrap_err();
@@ -168,7 +140,7 @@ fn a_failure_between_buckets_reaches_all_ranks() {
 
 #[test]
 fn a_rank_that_ends_early_does_not_leave_the_other_waiting() {
-    on_two_ranks("a_rank_that_ends_early_does_not_leave_the_other_waiting", |ranks| {
+    on_two_ranks("a_rank_that_ends_early_does_not_leave_the_other_waiting", &[], |ranks| {
         if ranks.is_first() {
             let error = ranks.mean(&[Tensor::ones([2], (Kind::Float, CPU))]).unwrap_err();
             assert!(matches!(error, RanksError::Ended("mean")), "{error}");
@@ -207,4 +179,31 @@ fn a_launcher_that_is_not_understood_is_an_error() {
     }
     let error = Ranks::new().unwrap_err();
     assert!(matches!(error, RanksError::Launcher { variable: "SLURM_STEP_NUM_TASKS", count: 2 }), "{error}");
+}
+
+/// Each rank trains on its half of every batch; one rank on the whole batch takes the same steps.
+#[test]
+fn two_ranks_train_as_one_with_twice_the_batch() {
+    const FOLDER: &str = "UMEDSAM_TEST_FOLDER";
+    fn settings(batch: &str) -> [&str; 3] {
+        ["training.epochs=1", "optimizer.epsilon=1e-3", batch]
+    }
+    let folder = tempfile::tempdir().unwrap();
+    if env::var_os(STARTED).is_none() {
+        Bench::new(folder.path());
+    }
+    let variables = [(FOLDER, folder.path().as_os_str())];
+    on_two_ranks("two_ranks_train_as_one_with_twice_the_batch", &variables, |ranks| {
+        let bench = Bench::at(Path::new(&env::var_os(FOLDER).unwrap()));
+        tch::set_num_threads(1);
+        bench.train(&ranks, &bench.config(&settings("training.batch=1")), "two");
+    });
+    if env::var_os(STARTED).is_none() {
+        let bench = Bench::at(folder.path());
+        let two = bench.tensors("two/final.safetensors");
+        bench.train(&Ranks::alone(), &bench.config(&settings("training.batch=2")), "one");
+        let moved = largest(&two, &bench.tensors("weights.safetensors"));
+        let apart = largest(&two, &bench.tensors("one/final.safetensors"));
+        assert!(moved > 1e-6 && apart < 1e-3 * moved, "moved {moved:e}, apart {apart:e}");
+    }
 }

@@ -5,71 +5,12 @@ mod common;
 use std::collections::BTreeMap;
 use std::fs;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use common::{network, write_case};
+use common::bench::{Bench, largest};
 use tch::{Device, Tensor};
-use umedsam_train::config::{Config, resolve};
-use umedsam_train::model::save;
 use umedsam_train::ranks::Ranks;
-use umedsam_train::trainer::{Epoch, Event, Folders, Observer, Summary, TrainError, Trainer};
-
-/// Six cases of a square at another place, weights, and room for runs.
-struct Bench {
-    folder: tempfile::TempDir,
-    ranks: Ranks,
-}
-
-impl Bench {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        fs::create_dir(folder.path().join("cases")).unwrap();
-        for i in 0..6usize {
-            let mut labels = vec![0u8; 64 * 64];
-            for y in 8 * i..8 * i + 20 {
-                labels[y * 64 + 10..y * 64 + 40].fill(1);
-            }
-            let modality = ["CT", "US"][i % 2];
-            write_case(&folder.path().join(format!("cases/2DBox_{modality}_{i}.npz")), &labels, &[64, 64]);
-        }
-        let bench = Self { folder, ranks: Ranks::new().unwrap() };
-        tch::manual_seed(7);
-        save(&network().0, &bench.path("weights.safetensors")).unwrap();
-        bench
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    /// The default configuration with these settings, and embeddings shared by the runs of this bench.
-    fn config(&self, settings: &[&str]) -> Config {
-        let cache = format!("cache.folder={}", self.path("embeddings").display());
-        let base = ["data.flip=0", "training.epochs=2", &cache];
-        let settings: Vec<String> = base.iter().chain(settings).map(|s| (*s).to_string()).collect();
-        resolve("u-medsam", None, &settings).unwrap()
-    }
-
-    fn start<'a>(
-        &'a self,
-        config: &Config,
-        run: &str,
-        observer: &'a mut dyn Observer,
-    ) -> Result<Trainer<'a>, TrainError> {
-        let validation = (run == "straight" || run == "broken").then(|| self.path("cases"));
-        let folders = Folders { data: self.path("cases"), validation };
-        let weights = self.path("weights.safetensors");
-        Trainer::start(config, &folders, &weights, &self.path(run), Device::Cpu, &self.ranks, observer)
-    }
-
-    fn train(&self, config: &Config, run: &str) -> Summary {
-        self.start(config, run, &mut ()).unwrap().run().unwrap()
-    }
-
-    fn tensors(&self, file: &str) -> BTreeMap<String, Tensor> {
-        Tensor::read_safetensors(self.path(file)).unwrap().into_iter().collect()
-    }
-}
+use umedsam_train::trainer::{Epoch, Event, Folders, Observer, TrainError, Trainer};
 
 fn same(a: &BTreeMap<String, Tensor>, b: &BTreeMap<String, Tensor>) {
     assert!(a.keys().eq(b.keys()));
@@ -100,9 +41,15 @@ fn timeless(epochs: Vec<Epoch>) -> Vec<Epoch> {
 
 #[test]
 fn a_stopped_run_goes_on_to_the_bit_and_the_loss_falls() {
-    let bench = Bench::new();
-    let config = bench.config(&["optimizer.learning-rate=1e-3", "training.checkpoint-steps=1", "data.component=0"]);
-    let straight = bench.train(&config, "straight");
+    let folder = tempfile::tempdir().unwrap();
+    let (bench, ranks) = (Bench::new(folder.path()), Ranks::alone());
+    let config = bench.config(&["optimizer.learning-rate=1e-3", "training.checkpoint-steps=2", "data.component=0"]);
+    let start = |run: &str, observer: &mut dyn Observer| {
+        let folders = Folders { data: bench.path("cases"), validation: Some(bench.path("cases")) };
+        let weights = bench.path("weights.safetensors");
+        Trainer::start(&config, &folders, &weights, &bench.path(run), Device::Cpu, &ranks, observer)?.run()
+    };
+    let straight = start("straight", &mut ()).unwrap();
     assert!(straight.finished && straight.epochs.len() == 3);
     let loss = |epoch: usize| straight.epochs[epoch].losses["dice"];
     assert!(loss(2) < loss(1), "{} after {}", loss(2), loss(1));
@@ -111,16 +58,12 @@ fn a_stopped_run_goes_on_to_the_bit_and_the_loss_falls() {
     assert!(straight.epochs[2].sigmas["dice"] != 1.0);
 
     // One whole epoch and a step of the next, in a run of its own.
-    let folders = Folders { data: bench.path("cases"), validation: Some(bench.path("cases")) };
-    let weights = bench.path("weights.safetensors");
-    let mut stop = Stop(4);
-    let stopped = Trainer::start(&config, &folders, &weights, &bench.path("broken"), Device::Cpu, &bench.ranks, &mut stop);
-    assert!(!stopped.unwrap().run().unwrap().finished);
+    assert!(!start("broken", &mut Stop(4)).unwrap().finished);
     assert!(!bench.path("broken/final.safetensors").exists());
-    let error = bench.start(&config, "broken", &mut ()).err().unwrap();
+    let error = start("broken", &mut ()).unwrap_err();
     assert!(matches!(error, TrainError::Exists { .. }), "{error}");
     let mut silent = ();
-    let again = Trainer::resume(&bench.path("broken"), None, Device::Cpu, &bench.ranks, &mut silent).unwrap();
+    let again = Trainer::resume(&bench.path("broken"), None, Device::Cpu, &ranks, &mut silent).unwrap();
     let resumed = again.run().unwrap();
 
     assert_eq!(timeless(resumed.epochs), timeless(straight.epochs));
@@ -137,34 +80,32 @@ fn a_stopped_run_goes_on_to_the_bit_and_the_loss_falls() {
 
     // The same data, or none.
     fs::rename(bench.path("cases/2DBox_CT_0.npz"), bench.path("cases/2DBox_CT_9.npz")).unwrap();
-    let error = Trainer::resume(&bench.path("broken"), Some(3), Device::Cpu, &bench.ranks, &mut ()).err().unwrap();
+    let error = Trainer::resume(&bench.path("broken"), Some(3), Device::Cpu, &ranks, &mut ()).err().unwrap();
     assert!(matches!(error, TrainError::State { .. }), "{error}");
 }
 
 #[test]
 fn two_half_batches_are_one_batch() {
-    let bench = Bench::new();
-    let settings = |batch, accumulation| {
-        bench.config(&["training.epochs=1", "optimizer.epsilon=1e-3", batch, accumulation])
-    };
-    bench.train(&settings("training.batch=2", "training.accumulation=1"), "whole");
-    bench.train(&settings("training.batch=1", "training.accumulation=2"), "halves");
-    let (start, whole, halves) =
-        (bench.tensors("weights.safetensors"), bench.tensors("whole/final.safetensors"), bench.tensors("halves/final.safetensors"));
+    let folder = tempfile::tempdir().unwrap();
+    let (bench, ranks) = (Bench::new(folder.path()), Ranks::alone());
+    let settings =
+        |batch, accumulation| bench.config(&["training.epochs=1", "optimizer.epsilon=1e-3", batch, accumulation]);
+    bench.train(&ranks, &settings("training.batch=2", "training.accumulation=1"), "whole");
+    bench.train(&ranks, &settings("training.batch=1", "training.accumulation=2"), "halves");
+    let (start, whole, halves) = (
+        bench.tensors("weights.safetensors"),
+        bench.tensors("whole/final.safetensors"),
+        bench.tensors("halves/final.safetensors"),
+    );
     let moved: f64 = largest(&whole, &start);
     let apart = largest(&whole, &halves);
     assert!(moved > 1e-6 && apart < 1e-3 * moved, "moved {moved:e}, apart {apart:e}");
 }
 
-fn largest(a: &BTreeMap<String, Tensor>, b: &BTreeMap<String, Tensor>) -> f64 {
-    let float = |t: &Tensor| t.to_kind(tch::Kind::Double);
-    let difference = |(name, value): (&String, &Tensor)| (float(value) - float(&b[name])).abs().max().double_value(&[]);
-    a.iter().map(difference).fold(0.0, f64::max)
-}
-
 #[test]
 fn what_is_not_finite_stops_with_its_batch() {
-    let bench = Bench::new();
+    let folder = tempfile::tempdir().unwrap();
+    let (bench, ranks) = (Bench::new(folder.path()), Ranks::alone());
     let mut weights: Vec<(String, Tensor)> = bench.tensors("weights.safetensors").into_iter().collect();
     for (name, value) in &mut weights {
         if name == "mask_decoder.mask_tokens.weight" {
@@ -173,24 +114,35 @@ fn what_is_not_finite_stops_with_its_batch() {
     }
     Tensor::write_safetensors(&weights, bench.path("weights.safetensors")).unwrap();
     let config = bench.config(&["training.batch=3"]);
-    let error = bench.start(&config, "bad", &mut ()).unwrap().run().unwrap_err();
+    let error = bench.start(&ranks, &config, "bad", &mut ()).unwrap().run().unwrap_err();
     let TrainError::NotFinite { epoch: 1, step: 1, batch, .. } = &error else { panic!("{error}") };
     let saved: BTreeMap<String, Tensor> = Tensor::read_safetensors(batch).unwrap().into_iter().collect();
     let shapes: Vec<(&str, Vec<i64>)> = saved.iter().map(|(name, t)| (name.as_str(), t.size())).collect();
     let grid = vec![3, 1, 256, 256];
-    let expected =
-        [("0.boxes", vec![3, 4]), ("0.embeddings", vec![3, 256, 64, 64]), ("0.masks", grid.clone()), ("0.shapes", grid)];
+    let expected = [
+        ("0.boxes", vec![3, 4]),
+        ("0.embeddings", vec![3, 256, 64, 64]),
+        ("0.masks", grid.clone()),
+        ("0.shapes", grid),
+    ];
     assert_eq!(shapes, expected);
 }
 
 #[test]
 fn the_sharpest_neighbour_leaves_no_trace_in_batch_norm() {
-    let bench = Bench::new();
+    let folder = tempfile::tempdir().unwrap();
+    let (bench, ranks) = (Bench::new(folder.path()), Ranks::alone());
     let settings = |kind| {
-        bench.config(&["training.epochs=1", "data.samples-per-epoch=2", "model.batch-norm=batch", "model.trained=['image_encoder.neck.']", kind])
+        bench.config(&[
+            "training.epochs=1",
+            "data.samples-per-epoch=2",
+            "model.batch-norm=batch",
+            "model.trained=['image_encoder.neck.']",
+            kind,
+        ])
     };
-    bench.train(&settings("sharp-min.kind=off"), "plain");
-    bench.train(&settings("sharp-min.kind=sam"), "sharp");
+    bench.train(&ranks, &settings("sharp-min.kind=off"), "plain");
+    bench.train(&ranks, &settings("sharp-min.kind=sam"), "sharp");
     let (plain, sharp) = (bench.tensors("plain/final.safetensors"), bench.tensors("sharp/final.safetensors"));
     let start = bench.tensors("weights.safetensors");
     let mut moved = 0;
@@ -207,8 +159,11 @@ fn the_sharpest_neighbour_leaves_no_trace_in_batch_norm() {
 
 #[test]
 fn what_cannot_be_trained_is_an_error() {
-    let bench = Bench::new();
-    let error = |settings: &[&str]| bench.start(&bench.config(settings), "none", &mut ()).and_then(Trainer::run).unwrap_err();
+    let folder = tempfile::tempdir().unwrap();
+    let (bench, ranks) = (Bench::new(folder.path()), Ranks::alone());
+    let error = |settings: &[&str]| {
+        bench.start(&ranks, &bench.config(settings), "none", &mut ()).and_then(Trainer::run).unwrap_err()
+    };
     let nothing = error(&["model.trained=['mask_decoder.nothing']"]);
     assert!(matches!(nothing, TrainError::NothingTrained { .. }), "{nothing}");
     let few = error(&["training.batch=7"]);
@@ -220,10 +175,11 @@ fn what_cannot_be_trained_is_an_error() {
 
 #[test]
 fn a_damaged_state_is_an_error() {
-    let bench = Bench::new();
-    let resume = |run: &Path| Trainer::resume(run, None, Device::Cpu, &bench.ranks, &mut ()).err().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let (bench, ranks) = (Bench::new(folder.path()), Ranks::alone());
+    let resume = |run: &Path| Trainer::resume(run, None, Device::Cpu, &ranks, &mut ()).err().unwrap();
     let config = bench.config(&["training.epochs=0"]);
-    bench.train(&config, "run");
+    bench.train(&ranks, &config, "run");
     let state = bench.path("run/last.safetensors");
     let whole = fs::read(&state).unwrap();
     for length in [0, 7, 100, whole.len() / 2, whole.len() - 1] {

@@ -102,6 +102,11 @@ impl Ranks {
         Ok(ranks)
     }
 
+    /// One rank, and no MPI.
+    pub const fn alone() -> Self {
+        Self { world: None, _not_send: PhantomData }
+    }
+
     /// This process's number, from 0.
     pub fn rank(&self) -> usize {
         self.world.as_ref().map_or(0, World::rank)

@@ -2,6 +2,10 @@
 
 #![allow(dead_code, reason = "each test program uses its part")]
 
+pub(crate) mod bench;
+#[cfg(feature = "mpi")]
+pub(crate) mod launch;
+
 use std::path::Path;
 
 use tch::{Device, Tensor, nn};
