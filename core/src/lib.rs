@@ -57,6 +57,5 @@ pub use geometry::{Frame, MODEL_SIDE, ModelBox, PixelBox, VoxelBox};
 pub use image::ImageView;
 pub use postprocess::MaskLogits;
 #[cfg(feature = "runtime")]
-pub use session::{
-    EMBEDDING_BYTES, Embedding, Segmentation, Session, SessionOptions, Stats, VolumeOptions, VolumeSegmentation,
-};
+pub use session::{EMBEDDING_BYTES, Embedding, Segmentation, Session, SessionOptions, Stats, VolumeOptions};
+pub use volume::VolumeSegmentation;

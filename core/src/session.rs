@@ -1,6 +1,5 @@
 //! Encoding images and decoding boxes.
 
-use std::collections::HashMap;
 use std::prelude::v1::*;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::postprocess::LOGITS_LEN;
 use crate::preprocess::{INPUT_LEN, Preprocessor};
 use crate::runtime::{Graph, GraphOptions};
-use crate::volume::Propagation;
+use crate::volume::{Propagation, SliceNetwork, VolumeSegmentation};
 use crate::{
     Arithmetic, Error, Frame, ImageView, MODEL_SIDE, MaskLogits, Model, ModelBox, PixelBox, Precision, VoxelBox,
 };
@@ -167,15 +166,6 @@ impl Segmentation {
     }
 }
 
-/// Labels of a volume and how sure the network is of each object.
-#[derive(Clone, Debug)]
-pub struct VolumeSegmentation {
-    /// Label `i + 1` for box `i`, 0 elsewhere: (depth, height, width).
-    pub labels: Vec<u16>,
-    /// For each object the mean of its slices' predicted IoU (uncalibrated).
-    pub predicted_iou: Vec<f32>,
-}
-
 /// The two graphs of a model, loaded, and every buffer that they need outside tract.
 #[derive(Debug)]
 pub struct Session {
@@ -327,47 +317,43 @@ impl Session {
         slice: impl Fn(usize) -> Result<ImageView<'a>, Error>,
         boxes: &[VoxelBox],
         options: &VolumeOptions,
-        mut progress: impl FnMut(usize, usize),
+        progress: impl FnMut(usize, usize),
     ) -> Result<VolumeSegmentation, Error> {
-        let mut propagation = Propagation::new(boxes, depth, width, height)?;
-        let mut cache: HashMap<usize, Embedding> = HashMap::new();
-        let mut spare = None;
-        let mut confidence = vec![(0.0f32, 0usize); boxes.len()];
-        let total = propagation.remaining();
-        while let Some(request) = propagation.next_request() {
-            let embedding = match cache.remove(&request.z) {
-                Some(kept) => kept,
-                None => {
-                    let mut embedding = spare.take().unwrap_or_else(|| self.blank());
-                    let image = slice(request.z)?;
-                    if (image.width(), image.height()) != (width, height) {
-                        return Err(Error::SliceSize {
-                            z: request.z,
-                            width: image.width(),
-                            height: image.height(),
-                            expected_width: width,
-                            expected_height: height,
-                        });
-                    }
-                    self.encode_into(&image, &mut embedding)?;
-                    embedding
-                }
-            };
-            let prompts: Vec<ModelBox> = request.prompts.iter().map(|p| p.model_box).collect();
-            self.decode(&embedding, &prompts, |i, logits, iou| {
-                let object = request.prompts[i].object;
-                propagation.supply(request.z, object, &logits);
-                confidence[object].0 += iou;
-                confidence[object].1 += 1;
-            })?;
-            if request.again && (cache.len() + 1) * EMBEDDING_BYTES <= options.cache_bytes {
-                cache.insert(request.z, embedding);
-            } else {
-                spare = Some(embedding);
-            }
-            progress(total - propagation.remaining(), total);
+        let propagation = Propagation::new(boxes, depth, width, height)?;
+        let mut slices = Slices { session: self, slice, width, height };
+        propagation.run(&mut slices, options.cache_bytes / EMBEDDING_BYTES, progress)
+    }
+}
+
+/// A session and the slices of a volume.
+struct Slices<'s, F> {
+    session: &'s mut Session,
+    slice: F,
+    width: usize,
+    height: usize,
+}
+
+impl<'a, F: Fn(usize) -> Result<ImageView<'a>, Error>> SliceNetwork for Slices<'_, F> {
+    type Embedding = Embedding;
+
+    fn encode(&mut self, z: usize, spare: Option<Embedding>) -> Result<Embedding, Error> {
+        let image = (self.slice)(z)?;
+        let (width, height) = (image.width(), image.height());
+        if (width, height) != (self.width, self.height) {
+            let (expected_width, expected_height) = (self.width, self.height);
+            return Err(Error::SliceSize { z, width, height, expected_width, expected_height });
         }
-        let predicted_iou = confidence.iter().map(|&(sum, n)| sum / n.max(1) as f32).collect();
-        Ok(VolumeSegmentation { labels: propagation.into_labels(), predicted_iou })
+        let mut embedding = spare.unwrap_or_else(|| self.session.blank());
+        self.session.encode_into(&image, &mut embedding)?;
+        Ok(embedding)
+    }
+
+    fn decode(
+        &mut self,
+        embedding: &Embedding,
+        boxes: &[ModelBox],
+        take: impl FnMut(usize, MaskLogits<'_>, f32),
+    ) -> Result<(), Error> {
+        self.session.decode(embedding, boxes, take)
     }
 }

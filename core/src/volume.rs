@@ -10,7 +10,10 @@
 //!     propagation.supply(request.z, prompt.object, logits);
 //! }
 //! ```
+//!
+//! [`Propagation::run`] is this loop for any network ([`SliceNetwork`]), with embeddings kept for the second way.
 
+use std::collections::BTreeMap;
 use std::prelude::v1::*;
 
 use crate::{
@@ -40,6 +43,33 @@ pub struct Request {
     pub prompts: Vec<Prompt>,
     /// Whether the slice will be asked for again, so that keeping its embedding saves an encode.
     pub again: bool,
+}
+
+/// A network with the slices of one volume, for [`Propagation::run`].
+pub trait SliceNetwork {
+    /// An encoded slice.
+    type Embedding;
+
+    /// Encodes slice `z`. The memory of `spare`, of no more use otherwise, may be used again.
+    fn encode(&mut self, z: usize, spare: Option<Self::Embedding>) -> Result<Self::Embedding, Error>;
+
+    /// Decodes boxes in an encoded slice and hands each one's position in `boxes`, logits and predicted IoU to `take`,
+    /// in order.
+    fn decode(
+        &mut self,
+        embedding: &Self::Embedding,
+        boxes: &[ModelBox],
+        take: impl FnMut(usize, MaskLogits<'_>, f32),
+    ) -> Result<(), Error>;
+}
+
+/// Labels of a volume and how sure the network is of each object.
+#[derive(Clone, Debug)]
+pub struct VolumeSegmentation {
+    /// Label `i + 1` for box `i`, 0 elsewhere: (depth, height, width).
+    pub labels: Vec<u16>,
+    /// For each object the mean of its slices' predicted IoU (uncalibrated).
+    pub predicted_iou: Vec<f32>,
 }
 
 /// One object on its way.
@@ -164,6 +194,43 @@ impl Propagation {
         let low = |v: usize| v.saturating_sub(MARGIN) as f32;
         let high = |v: usize| (v + MARGIN).min(MODEL_SIDE) as f32;
         (x0 != usize::MAX).then(|| ModelBox { x0: low(x0), y0: low(y0), x1: high(x1), y1: high(y1) })
+    }
+
+    /// Segments what remains with `network`, and tells `progress` of the slices done and the slices in all.
+    ///
+    /// At most `kept` embeddings are held for slices that are asked for again; a slice that finds no room is encoded
+    /// twice.
+    pub fn run<N: SliceNetwork>(
+        mut self,
+        network: &mut N,
+        kept: usize,
+        mut progress: impl FnMut(usize, usize),
+    ) -> Result<VolumeSegmentation, Error> {
+        let mut cache: BTreeMap<usize, N::Embedding> = BTreeMap::new();
+        let mut spare = None;
+        let mut confidence = vec![(0.0f32, 0usize); self.tracks.len()];
+        let total = self.remaining();
+        while let Some(request) = self.next_request() {
+            let embedding = match cache.remove(&request.z) {
+                Some(embedding) => embedding,
+                None => network.encode(request.z, spare.take())?,
+            };
+            let boxes: Vec<ModelBox> = request.prompts.iter().map(|p| p.model_box).collect();
+            network.decode(&embedding, &boxes, |i, logits, iou| {
+                let object = request.prompts[i].object;
+                self.supply(request.z, object, &logits);
+                confidence[object].0 += iou;
+                confidence[object].1 += 1;
+            })?;
+            if request.again && cache.len() < kept {
+                cache.insert(request.z, embedding);
+            } else {
+                spare = Some(embedding);
+            }
+            progress(total - self.remaining(), total);
+        }
+        let predicted_iou = confidence.iter().map(|&(sum, n)| sum / n.max(1) as f32).collect();
+        Ok(VolumeSegmentation { labels: self.into_labels(), predicted_iou })
     }
 
     /// The label volume (depth, height, width): label `i + 1` for box `i`.

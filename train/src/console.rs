@@ -28,7 +28,7 @@ impl Console {
     }
 
     /// The bar of a stage, begun anew with each.
-    fn bar(&mut self, stage: &'static str, done: usize, total: usize, message: String) {
+    pub(crate) fn bar(&mut self, stage: &'static str, done: usize, total: usize, message: String) {
         if self.stage != stage {
             self.stage = stage;
             self.bar = ProgressBar::new(total as u64);
@@ -43,7 +43,7 @@ impl Console {
         self.bar.set_position(done as u64);
     }
 
-    fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         self.bar.finish_and_clear();
         self.stage = "";
     }

@@ -11,6 +11,7 @@ pub mod config;
 pub mod cuda;
 pub mod data;
 pub mod embeddings;
+pub mod evaluate;
 pub mod loss;
 pub mod model;
 pub mod optim;

@@ -4,15 +4,18 @@
 
 mod console;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
 use console::Console;
-use tch::Device;
+use tch::{Device, nn};
+use umedsam::files::write_atomically;
 use umedsam_train::config::{self, PRESETS};
 use umedsam_train::cuda;
+use umedsam_train::evaluate::EvaluateOptions;
+use umedsam_train::model::{self, LiteMedSam};
 use umedsam_train::ranks::Ranks;
 use umedsam_train::trainer::{Folders, Observer, Trainer};
 
@@ -30,6 +33,8 @@ enum Command {
     Train(TrainArguments),
     /// Go on with a run that was stopped or killed.
     Resume(ResumeArguments),
+    /// Score weights on cases with `gts`, by the procedure of devices: DSC and NSD by modality.
+    Evaluate(EvaluateArguments),
     /// Print a configuration: a preset with a file and settings over it.
     Config(ConfigArguments),
 }
@@ -88,6 +93,25 @@ struct ResumeArguments {
     device: DeviceArguments,
 }
 
+#[derive(Args, Debug)]
+struct EvaluateArguments {
+    /// Weights, as a run writes them.
+    weights: PathBuf,
+    /// Folder of NPZ cases with `imgs`, `boxes` and `gts`.
+    cases: PathBuf,
+    /// Also write one line for each case.
+    #[arg(long, value_name = "FILE")]
+    csv: Option<PathBuf>,
+    /// Print JSON instead of a table.
+    #[arg(long)]
+    json: bool,
+    /// Pass over cases that cannot be used, instead of ending.
+    #[arg(long)]
+    skip: bool,
+    #[command(flatten)]
+    device: DeviceArguments,
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Choice {
     Cpu,
@@ -124,6 +148,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Train(arguments) => train(&arguments),
         Command::Resume(arguments) => resume(&arguments),
+        Command::Evaluate(arguments) => evaluate(&arguments),
         Command::Config(arguments) => show(&arguments),
     };
     match result {
@@ -146,13 +171,39 @@ fn show(arguments: &ConfigArguments) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn evaluate(arguments: &EvaluateArguments) -> anyhow::Result<()> {
+    let device = arguments.device.open(&Ranks::alone())?;
+    let variables = nn::VarStore::new(device);
+    let model = LiteMedSam::new(&variables.root());
+    model::load(&variables, &arguments.weights)?;
+    let cases = umedsam::npz::cases(&arguments.cases)?;
+    let options = EvaluateOptions::new().with_skip_failing(arguments.skip);
+    let mut console = Console::new(device, 1);
+    let found = umedsam_train::evaluate::evaluate(&model, device, &cases, &options, |done, total| {
+        console.bar("evaluation", done, total, String::new());
+    })?;
+    console.end();
+    for failure in &found.failures {
+        eprintln!("passed over: {failure}");
+    }
+    if let Some(path) = &arguments.csv {
+        let csv = found.report.csv();
+        write_atomically(path, |file| file.write_all(csv.as_bytes())).with_context(|| path.display().to_string())?;
+    }
+    if arguments.json {
+        println!("{}", serde_json::to_string(&found.report)?);
+    } else {
+        println!("{}", found.report);
+    }
+    Ok(())
+}
+
 fn train(arguments: &TrainArguments) -> anyhow::Result<()> {
     let config = arguments.config.resolve()?;
     let ranks = Ranks::new()?;
     let device = arguments.device.open(&ranks)?;
-    let folders = Folders { data: absolute(&arguments.data)?, validation: None };
-    let validation = arguments.validation.as_ref().map(absolute).transpose()?;
-    let folders = Folders { validation, ..folders };
+    let validation = arguments.validation.as_deref().map(absolute).transpose()?;
+    let folders = Folders { data: absolute(&arguments.data)?, validation };
     let mut observer = observer(&ranks, device);
     let (weights, out) = (&arguments.weights, &arguments.out);
     run(Trainer::start(&config, &folders, weights, out, device, &ranks, &mut *observer)?, &ranks, out)
@@ -167,7 +218,7 @@ fn resume(arguments: &ResumeArguments) -> anyhow::Result<()> {
 }
 
 /// A run remembers where its cases are, from wherever it is resumed.
-fn absolute(path: &PathBuf) -> anyhow::Result<PathBuf> {
+fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
     std::path::absolute(path).with_context(|| path.display().to_string())
 }
 
@@ -176,7 +227,7 @@ fn observer(ranks: &Ranks, device: Device) -> Box<dyn Observer> {
     if ranks.is_first() { Box::new(Console::new(device, ranks.size())) } else { Box::new(()) }
 }
 
-fn run(trainer: Trainer<'_>, ranks: &Ranks, out: &std::path::Path) -> anyhow::Result<()> {
+fn run(trainer: Trainer<'_>, ranks: &Ranks, out: &Path) -> anyhow::Result<()> {
     let summary = trainer.run()?;
     if !summary.finished {
         bail!("stopped; `umedsam-train resume {}` goes on", out.display());

@@ -6,11 +6,17 @@
 
 mod case;
 mod distance;
+#[cfg(feature = "std")]
+mod parallel;
+mod report;
 mod surface;
 mod surfels;
 
 pub use case::{Convention, LabelScore, TOLERANCE, mean, score_case};
 pub use distance::squared_distances;
+#[cfg(feature = "std")]
+pub use parallel::on_all_cores;
+pub use report::{CaseScore, Report, Row, group};
 pub use surface::{contour_dice, surface_dice};
 
 /// Dice similarity coefficient, `2 |A and B| / (|A| + |B|)`, from sizes; nothing when both are empty.

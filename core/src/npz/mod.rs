@@ -117,6 +117,9 @@ pub enum Problem {
         /// What is accepted, in words.
         expected: &'static str,
     },
+    /// A folder without a case.
+    #[error("no NPZ file in this folder")]
+    NoCases,
     /// An image that cannot be segmented.
     #[error(transparent)]
     Image(Error),
@@ -211,6 +214,19 @@ fn view<'a>(pixels: &'a [u8], shape: &Shape, z: usize) -> Result<ImageView<'a>, 
     let size = height * width * channels;
     let pixels = pixels.get(z * size..(z + 1) * size).unwrap_or_default();
     if channels == 1 { ImageView::gray8(pixels, width, height) } else { ImageView::rgb8(pixels, width, height) }
+}
+
+/// The NPZ files of a folder, in order of name; or `path` itself if it is a file.
+pub fn cases(path: &Path) -> Result<Vec<PathBuf>, NpzError> {
+    if path.is_file() {
+        return Ok(std::vec![path.into()]);
+    }
+    let fail = |problem| NpzError { path: path.into(), array: None, problem };
+    let entries = std::fs::read_dir(path).and_then(|entries| entries.map(|e| Ok(e?.path())).collect());
+    let mut cases: Vec<PathBuf> = entries.map_err(|e| fail(Problem::Io(e)))?;
+    cases.retain(|path| path.extension().is_some_and(|e| e.eq_ignore_ascii_case("npz")));
+    cases.sort();
+    if cases.is_empty() { Err(fail(Problem::NoCases)) } else { Ok(cases) }
 }
 
 impl Truth {

@@ -1,18 +1,18 @@
 //! The cases of a run: which slices and labels they have, and their images, kept or read again.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 
 use sha2::{Digest, Sha256};
-use umedsam::npz::{Labelled, Limits};
+use umedsam::metrics::{group, on_all_cores};
+use umedsam::npz::{self, Labelled, Limits, NpzError};
 use umedsam::resize::Resizer;
 
 use super::case::{CaseProblem, Slice, usable_labels};
-use super::modality::{Group, Modality, modality};
+use super::modality::Modality;
 use crate::config::{BadCases, DataConfig};
 
 /// One case.
@@ -20,18 +20,26 @@ use crate::config::{BadCases, DataConfig};
 pub struct Entry {
     /// The file.
     pub path: PathBuf,
-    /// By the file's name.
-    pub modality: Modality,
-    /// A volume, not an image.
-    pub volume: bool,
     /// The slices with usable labels, and these, in order.
     pub slices: Vec<(usize, Vec<u16>)>,
 }
 
 impl Entry {
-    /// The row of the tables to which the case belongs.
-    pub fn group(&self) -> Group {
-        Group { modality: self.modality.to_string(), dimensions: if self.volume { 3 } else { 2 } }
+    /// The file's name without its folder.
+    pub fn name(&self) -> Cow<'_, str> {
+        self.path.file_name().unwrap_or_default().to_string_lossy()
+    }
+
+    /// By the file's name.
+    pub fn modality(&self) -> Modality {
+        Modality::new(group(&self.name()).0)
+    }
+
+    /// Modality and dimensions: the row of the tables to which the case belongs.
+    pub fn group(&self) -> String {
+        let name = self.name();
+        let (modality, dimensions) = group(&name);
+        format!("{modality} {dimensions}")
     }
 }
 
@@ -48,21 +56,18 @@ pub struct Skipped {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DatasetError {
-    /// A folder cannot be listed.
-    #[error("{}: {source}", path.display())]
-    Folder {
-        /// The folder.
-        path: PathBuf,
-        /// The system's account.
-        source: std::io::Error,
-    },
-    /// No case in the folder, or none that can be used.
-    #[error("{}: no usable NPZ case ({skipped} passed over)", path.display())]
+    /// The folder cannot be listed, or has no NPZ file.
+    #[error(transparent)]
+    Folder(#[from] NpzError),
+    /// No case in the folder can be used.
+    #[error("{}: none of its {count} NPZ cases can be used; the first: {first}", path.display())]
     NoCases {
         /// The folder.
         path: PathBuf,
-        /// Cases that cannot be used.
-        skipped: usize,
+        /// Cases in it.
+        count: usize,
+        /// What is wrong with the first.
+        first: Box<CaseProblem>,
     },
     /// A case that cannot be used, or no longer.
     #[error("{}: {problem}", path.display())]
@@ -70,7 +75,7 @@ pub enum DatasetError {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        problem: CaseProblem,
+        problem: Box<CaseProblem>,
     },
 }
 
@@ -88,26 +93,6 @@ struct Kept {
     bytes_left: usize,
 }
 
-/// The NPZ files of a folder, in order of name; or the one file.
-///
-/// # Errors
-/// [`DatasetError::Folder`] if it cannot be listed, [`DatasetError::NoCases`] if there is none.
-pub fn npz_files(folder: &Path) -> Result<Vec<PathBuf>, DatasetError> {
-    if folder.is_file() {
-        return Ok(vec![folder.into()]);
-    }
-    let error = |source| DatasetError::Folder { path: folder.into(), source };
-    let entries: Vec<PathBuf> =
-        fs::read_dir(folder).and_then(|entries| entries.map(|e| Ok(e?.path())).collect()).map_err(error)?;
-    let mut files: Vec<PathBuf> =
-        entries.into_iter().filter(|p| p.extension().is_some_and(|e| e.eq_ignore_ascii_case("npz"))).collect();
-    if files.is_empty() {
-        return Err(DatasetError::NoCases { path: folder.into(), skipped: 0 });
-    }
-    files.sort();
-    Ok(files)
-}
-
 impl Dataset {
     /// Reads every case of `folder` once, on all cores.
     ///
@@ -123,71 +108,39 @@ impl Dataset {
     ) -> Result<Self, DatasetError> {
         let min_area = config.min_area;
         let memory = (config.memory_gib * f64::from(1 << 30)) as usize;
-        let files = npz_files(folder)?;
+        let files = npz::cases(folder)?;
         let kept = Mutex::new(Kept { slices: HashMap::new(), bytes_left: memory });
-        let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let read = |index: usize| -> Result<Entry, CaseProblem> {
-            let path: &PathBuf = &files[index];
-            let case = Labelled::read(path, &Limits::new())?;
-            let mut slices = Vec::new();
-            for z in 0..case.depth() {
-                let labels = usable_labels(&case, z, min_area)?;
-                if !labels.is_empty() {
-                    slices.push((z, labels));
-                }
-            }
-            if slices.is_empty() {
-                return Err(CaseProblem::Empty { min_area });
-            }
-            let mut resizer = Resizer::new();
-            for &(z, _) in &slices {
-                keep(&kept, (index, z), &Arc::new(Slice::new(&case, z, &mut resizer)?));
-            }
-            Ok(Entry { path: path.clone(), modality: modality(path), volume: case.shape.depth.is_some(), slices })
+        let done = AtomicUsize::new(0);
+        let read = |(index, path): (usize, &PathBuf)| -> Result<Entry, CaseProblem> {
+            let entry = read_case(path, min_area, |z, slice| keep(&kept, (index, z), &slice));
+            progress(done.fetch_add(1, Ordering::Relaxed) + 1, files.len());
+            entry
         };
-        let found: Mutex<Vec<(usize, Result<Entry, CaseProblem>)>> = Mutex::default();
-        thread::scope(|scope| {
-            for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
-                scope.spawn(|| {
-                    loop {
-                        let index = next.fetch_add(1, Ordering::Relaxed);
-                        if index >= files.len() {
-                            break;
-                        }
-                        let entry = read(index);
-                        found.lock().unwrap_or_else(PoisonError::into_inner).push((index, entry));
-                        progress(done.fetch_add(1, Ordering::Relaxed) + 1, files.len());
-                    }
-                });
-            }
-        });
-        let mut found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
-        found.sort_by_key(|(index, _)| *index);
+        let found = on_all_cores(files.iter().enumerate(), read);
         let mut kept = kept.into_inner().unwrap_or_else(PoisonError::into_inner);
         let (mut entries, mut skipped) = (Vec::new(), Vec::new());
-        let mut renumbered = HashMap::new();
-        for (index, result) in found {
+        let mut slices = HashMap::new();
+        for ((index, path), result) in files.iter().enumerate().zip(found) {
             match result {
                 Ok(entry) => {
+                    // From the position among the files to that among the entries.
                     for &(z, _) in &entry.slices {
-                        if let Some(slice) = kept.slices.remove(&(index, z)) {
-                            renumbered.insert((entries.len(), z), slice);
-                        }
+                        slices.extend(kept.slices.remove(&(index, z)).map(|slice| ((entries.len(), z), slice)));
                     }
                     entries.push(entry);
                 }
-                Err(problem) => skipped.push(Skipped { path: files[index].clone(), problem }),
+                Err(problem) => skipped.push(Skipped { path: path.clone(), problem }),
             }
         }
-        if config.bad_cases == BadCases::Fail && !skipped.is_empty() {
+        if !skipped.is_empty() && config.bad_cases == BadCases::Fail {
             let Skipped { path, problem } = skipped.swap_remove(0);
-            return Err(DatasetError::Case { path, problem });
+            return Err(DatasetError::Case { path, problem: problem.into() });
         }
         if entries.is_empty() {
-            return Err(DatasetError::NoCases { path: folder.into(), skipped: skipped.len() });
+            let first = skipped.swap_remove(0).problem.into();
+            return Err(DatasetError::NoCases { path: folder.into(), count: files.len(), first });
         }
-        let kept = Mutex::new(Kept { slices: renumbered, bytes_left: kept.bytes_left });
-        Ok(Self { entries, skipped, kept })
+        Ok(Self { entries, skipped, kept: Mutex::new(Kept { slices, ..kept }) })
     }
 
     /// The usable cases, in order of their names.
@@ -213,7 +166,8 @@ impl Dataset {
             let case = Labelled::read(path, &Limits::new())?;
             Ok(Slice::new(&case, z, &mut Resizer::new())?)
         };
-        let slice = Arc::new(read().map_err(|problem| DatasetError::Case { path: path.clone(), problem })?);
+        let slice =
+            Arc::new(read().map_err(|problem| DatasetError::Case { path: path.clone(), problem: problem.into() })?);
         keep(&self.kept, (entry, z), &slice);
         Ok(slice)
     }
@@ -222,7 +176,7 @@ impl Dataset {
     pub fn digest(&self) -> String {
         let mut hash = Sha256::new();
         for entry in &self.entries {
-            hash.update(entry.path.file_name().unwrap_or_default().as_encoded_bytes());
+            hash.update(entry.name().as_bytes());
             for (z, labels) in &entry.slices {
                 hash.update([0]);
                 hash.update(z.to_le_bytes());
@@ -232,6 +186,26 @@ impl Dataset {
         }
         crate::hex(&hash.finalize())
     }
+}
+
+/// Reads a case; its slices on the network's grid go to `keep`.
+fn read_case(path: &Path, min_area: usize, keep: impl Fn(usize, Arc<Slice>)) -> Result<Entry, CaseProblem> {
+    let case = Labelled::read(path, &Limits::new())?;
+    let mut slices = Vec::new();
+    for z in 0..case.depth() {
+        let labels = usable_labels(&case, z, min_area)?;
+        if !labels.is_empty() {
+            slices.push((z, labels));
+        }
+    }
+    if slices.is_empty() {
+        return Err(CaseProblem::Empty { min_area });
+    }
+    let mut resizer = Resizer::new();
+    for &(z, _) in &slices {
+        keep(z, Arc::new(Slice::new(&case, z, &mut resizer)?));
+    }
+    Ok(Entry { path: path.into(), slices })
 }
 
 /// Keeps a slice, if there is room.

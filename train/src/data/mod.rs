@@ -13,9 +13,9 @@ mod sample;
 
 pub use batch::{Batch, images};
 pub use case::{CaseProblem, Picture};
-pub use dataset::{Dataset, DatasetError, Entry, Skipped, npz_files};
+pub use dataset::{Dataset, DatasetError, Entry, Skipped};
 pub use loader::{Loader, Task};
-pub use modality::{Group, Modality};
+pub use modality::Modality;
 pub use plan::plan;
 pub use sample::{Drawing, Sample};
 

@@ -14,15 +14,15 @@ use crate::config::DataConfig;
 /// cuts the list of a modality's files at its cap. With it, the samples are shared evenly among the modalities, and what
 /// one has to leave at its cap goes to the others. Within a modality every case is drawn once before one is drawn again.
 pub fn plan(entries: &[Entry], config: &DataConfig, seed: u64, epoch: u64) -> Vec<usize> {
-    let mut modalities: BTreeMap<&Modality, Vec<usize>> = BTreeMap::new();
+    let mut modalities: BTreeMap<Modality, Vec<usize>> = BTreeMap::new();
     for (index, entry) in entries.iter().enumerate() {
-        modalities.entry(&entry.modality).or_default().push(index);
+        modalities.entry(entry.modality()).or_default().push(index);
     }
     let cap = |modality: &Modality| {
         let own = config.caps.iter().find(|(name, _)| Modality::new(name) == *modality);
         own.map_or(config.default_cap, |(_, &cap)| cap)
     };
-    let caps: Vec<usize> = modalities.keys().map(|m| cap(m)).collect();
+    let caps: Vec<usize> = modalities.keys().map(cap).collect();
     let quotas = match config.samples_per_epoch {
         None => modalities.values().zip(&caps).map(|(cases, &cap)| cases.len().min(cap)).collect(),
         Some(total) => share(total, &caps),
@@ -79,9 +79,7 @@ mod tests {
     fn entries(counts: &[usize]) -> Vec<Entry> {
         let of = |(modality, &count): (usize, &usize)| {
             (0..count).map(move |_| Entry {
-                path: "case".into(),
-                modality: Modality::new(["CT", "MR", "PET"][modality]),
-                volume: false,
+                path: format!("2DBox_{}_1.npz", ["CT", "MR", "PET"][modality]).into(),
                 slices: Vec::new(),
             })
         };

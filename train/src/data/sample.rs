@@ -93,7 +93,7 @@ impl Sample {
         for (padded, row) in mask.chunks_exact_mut(MODEL_SIDE).zip(object.chunks_exact(width)) {
             padded[..width].copy_from_slice(row);
         }
-        let file = dataset.entries()[entry].path.file_name().unwrap_or_default().to_string_lossy();
+        let file = dataset.entries()[entry].name();
         Ok(Self {
             name: format!("{file} slice {z} label {label}"),
             picture,

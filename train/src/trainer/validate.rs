@@ -9,7 +9,7 @@ use super::TrainError;
 use super::history::Validation;
 use super::network::Network;
 use crate::config::ValidationConfig;
-use crate::data::{Batch, Dataset, Drawing, Group, Loader, Sample, Task};
+use crate::data::{Batch, Dataset, Drawing, Loader, Sample, Task};
 use crate::ranks::Ranks;
 
 /// The objects that are looked at, always the same.
@@ -76,12 +76,11 @@ impl Validator {
         for (drawing, &score) in self.slices.iter().flatten().zip(scores) {
             cases.entry(drawing.entry).or_default().push(score);
         }
-        let mut groups: BTreeMap<Group, Vec<f64>> = BTreeMap::new();
+        let mut groups: BTreeMap<String, Vec<f64>> = BTreeMap::new();
         for (entry, scores) in cases {
             groups.entry(self.task.dataset.entries()[entry].group()).or_default().push(mean(&scores));
         }
-        let groups: BTreeMap<String, f64> =
-            groups.into_iter().map(|(g, scores)| (g.to_string(), mean(&scores))).collect();
+        let groups: BTreeMap<String, f64> = groups.into_iter().map(|(g, scores)| (g, mean(&scores))).collect();
         Validation { dsc: mean(&groups.values().copied().collect::<Vec<_>>()), groups }
     }
 }

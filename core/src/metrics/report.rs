@@ -1,0 +1,190 @@
+//! Scores of many cases: a line for each, a row for each modality.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Write as _};
+use std::prelude::v1::*;
+
+use super::{Convention, LabelScore, mean, score_case};
+
+/// Scores of one case, 0 to 1: means over its labels, nothing where no label has a score.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct CaseScore {
+    /// The case's file name.
+    pub case: String,
+    /// Labels of the truth: the largest value in it.
+    pub labels: usize,
+    /// Dice similarity coefficient.
+    pub dsc: Option<f64>,
+    /// NSD in the challenge's convention ([`Convention::Upstream`]).
+    pub nsd_upstream: Option<f64>,
+    /// NSD of the true boundary: 2 px in 2D, 2 mm in 3D ([`Convention::Boundary`]).
+    pub nsd: Option<f64>,
+}
+
+impl CaseScore {
+    /// Scores the label map `pred` against `gt`, in both conventions.
+    ///
+    /// # Panics
+    /// As [`score_case`], which says what the arguments are.
+    pub fn new(case: impl Into<String>, gt: &[u16], pred: &[u16], shape: &[usize], spacing: Option<[f64; 3]>) -> Self {
+        let scores = |convention| score_case(gt, pred, shape, spacing, convention);
+        let (upstream, boundary) = (scores(Convention::Upstream), scores(Convention::Boundary));
+        let nsd = |scores: &[LabelScore]| mean(scores.iter().map(|s| s.nsd));
+        Self {
+            case: case.into(),
+            labels: boundary.len(),
+            dsc: mean(boundary.iter().map(|s| s.dsc)),
+            nsd_upstream: nsd(&upstream),
+            nsd: nsd(&boundary),
+        }
+    }
+}
+
+/// Means over the cases of a modality.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct Row {
+    /// The modality, as the file names have it; "mean" in the last row.
+    pub modality: String,
+    /// `2D` or `3D`; `-` where the name does not say; empty in the last row.
+    pub dimensions: String,
+    /// Number of cases.
+    pub cases: usize,
+    /// As in [`CaseScore`].
+    pub dsc: Option<f64>,
+    /// As in [`CaseScore`].
+    pub nsd_upstream: Option<f64>,
+    /// As in [`CaseScore`].
+    pub nsd: Option<f64>,
+}
+
+/// Scores by modality and by case. Shown, it is the table of the modalities, in percent.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct Report {
+    /// One row a modality and dimension, by the names of the cases; the last is their mean, in which every row counts
+    /// the same.
+    pub rows: Vec<Row>,
+    /// The cases, as given.
+    pub cases: Vec<CaseScore>,
+}
+
+impl Report {
+    /// Sums the cases up.
+    pub fn new(cases: Vec<CaseScore>) -> Self {
+        let mut groups: BTreeMap<(&str, &str), Vec<&CaseScore>> = BTreeMap::new();
+        for case in &cases {
+            groups.entry(group(&case.case)).or_default().push(case);
+        }
+        let mut rows: Vec<Row> = groups
+            .into_iter()
+            .map(|((modality, dimensions), cases)| Row {
+                modality: modality.into(),
+                dimensions: dimensions.into(),
+                cases: cases.len(),
+                dsc: mean(cases.iter().map(|c| c.dsc)),
+                nsd_upstream: mean(cases.iter().map(|c| c.nsd_upstream)),
+                nsd: mean(cases.iter().map(|c| c.nsd)),
+            })
+            .collect();
+        rows.push(Row {
+            modality: "mean".into(),
+            dimensions: String::new(),
+            cases: cases.len(),
+            dsc: mean(rows.iter().map(|r| r.dsc)),
+            nsd_upstream: mean(rows.iter().map(|r| r.nsd_upstream)),
+            nsd: mean(rows.iter().map(|r| r.nsd)),
+        });
+        Self { rows, cases }
+    }
+
+    /// DSC of the last row: one number to choose a model by.
+    pub fn mean_dsc(&self) -> Option<f64> {
+        self.rows.last().and_then(|row| row.dsc)
+    }
+
+    /// The cases as CSV, with a header; a score that is not there is an empty field.
+    pub fn csv(&self) -> String {
+        let number = |v: Option<f64>| v.map_or(String::new(), |v| v.to_string());
+        let mut text = String::from("case,labels,dsc,nsd_upstream,nsd\n");
+        for c in &self.cases {
+            let (dsc, upstream, nsd) = (number(c.dsc), number(c.nsd_upstream), number(c.nsd));
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "{},{},{dsc},{upstream},{nsd}", c.case, c.labels);
+        }
+        text
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let percent = |v: Option<f64>| v.map_or("-".into(), |v| format!("{:.2}", 100.0 * v));
+        writeln!(f, "{:<13} {:<2} {:>5} {:>8} {:>13} {:>8}", "modality", "", "cases", "DSC", "NSD upstream", "NSD")?;
+        for r in &self.rows {
+            let (dsc, upstream, nsd) = (percent(r.dsc), percent(r.nsd_upstream), percent(r.nsd));
+            writeln!(f, "{:<13} {:<2} {:>5} {dsc:>8} {upstream:>13} {nsd:>8}", r.modality, r.dimensions, r.cases)?;
+        }
+        write!(
+            f,
+            "NSD upstream: the challenge's convention (in 2D nearly an area measure); NSD: true boundaries, 2 px or 2 mm"
+        )
+    }
+}
+
+/// Modality and dimension: `2DBox_CT_0001.npz` is a 2D case of modality CT; other names are put under "other".
+pub fn group(case: &str) -> (&str, &str) {
+    let mut parts = case.split('_');
+    match (parts.next(), parts.next()) {
+        (Some(kind), Some(modality)) if kind.ends_with("DBox") => (modality, kind.trim_end_matches("Box")),
+        _ => ("other", "-"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cases_are_grouped_by_their_names() {
+        assert_eq!(group("2DBox_X-Ray_0053.npz"), ("X-Ray", "2D"));
+        assert_eq!(group("3DBox_CT_0566.npz"), ("CT", "3D"));
+        assert_eq!(group("scan.npz"), ("other", "-"));
+    }
+
+    /// A label found, one missed, one in neither map.
+    #[test]
+    fn a_case_is_the_mean_of_the_labels_that_are_there() {
+        let (gt, pred) = ([1, 1, 0, 3], [1, 0, 0, 0]);
+        let score = CaseScore::new("a", &gt, &pred, &[2, 2], None);
+        // DSC 2/3 and 0; every contour of a 2x2 image lies within 2 px.
+        assert_eq!((score.labels, score.dsc, score.nsd), (3, Some(1.0 / 3.0), Some(0.5)));
+        assert_eq!(CaseScore::new("b", &[0; 4], &gt, &[2, 2], None).dsc, None);
+    }
+
+    #[test]
+    fn every_row_counts_the_same() {
+        let score = |case: &str, dsc| CaseScore { case: case.into(), labels: 1, dsc, nsd_upstream: dsc, nsd: None };
+        let report = Report::new(vec![
+            score("2DBox_US_1.npz", Some(0.5)),
+            score("2DBox_CT_1.npz", Some(1.0)),
+            score("3DBox_CT_1.npz", None),
+            score("2DBox_US_2.npz", Some(0.25)),
+        ]);
+        let rows: Vec<_> =
+            report.rows.iter().map(|r| (r.modality.as_str(), r.dimensions.as_str(), r.cases, r.dsc)).collect();
+        let expected = [
+            ("CT", "2D", 1, Some(1.0)),
+            ("CT", "3D", 1, None),
+            ("US", "2D", 2, Some(0.375)),
+            ("mean", "", 4, Some(0.6875)),
+        ];
+        assert_eq!(rows, expected);
+        assert_eq!(report.mean_dsc(), Some(0.6875));
+        assert_eq!(report.csv().lines().nth(3), Some("3DBox_CT_1.npz,1,,,"));
+        let table = report.to_string();
+        assert_eq!(table.lines().nth(3), Some("US            2D     2    37.50         37.50        -"));
+        assert_eq!(table.lines().count(), 6);
+    }
+}

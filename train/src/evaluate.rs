@@ -1,0 +1,290 @@
+//! Scores of the network on cases of known truth, by the procedure that devices follow.
+//!
+//! Everything but the network is core's: preprocessing, masks, the way through a volume, scores and tables. What is
+//! found here is what `umedsam eval` finds for the exported model, up to rounding in the network.
+//!
+//! ```no_run
+//! use tch::{Device, nn};
+//! use umedsam_train::evaluate::{EvaluateOptions, evaluate};
+//! use umedsam_train::model::{LiteMedSam, load};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let device = Device::cuda_if_available();
+//! let vs = nn::VarStore::new(device);
+//! let model = LiteMedSam::new(&vs.root());
+//! load(&vs, "lite-medsam.safetensors".as_ref())?;
+//! let cases = umedsam::npz::cases("val".as_ref())?;
+//! let progress = |done, total| eprintln!("{done} of {total}");
+//! let evaluation = evaluate(&model, device, &cases, &EvaluateOptions::new(), progress)?;
+//! println!("{}", evaluation.report);
+//! # Ok(()) }
+//! ```
+
+use std::path::{Path, PathBuf};
+
+use tch::{Device, Tensor};
+use umedsam::metrics::{CaseScore, Report, on_all_cores};
+use umedsam::npz::{Boxes, Case, Limits, NpzError, Truth};
+use umedsam::postprocess::LOGITS_LEN;
+use umedsam::preprocess::{INPUT_LEN, Preprocessor};
+use umedsam::volume::{Propagation, SliceNetwork};
+use umedsam::{Error, Frame, ImageView, MaskLogits, ModelBox};
+
+use crate::model::{IMAGE_SIDE, LiteMedSam};
+
+/// How cases are evaluated.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct EvaluateOptions {
+    /// Boxes that go through the decoder together.
+    pub boxes_per_pass: usize,
+    /// Embeddings (4 MiB each, on the network's device) kept of a volume's slices that are needed twice; others are
+    /// encoded twice.
+    pub kept_slices: usize,
+    /// Whether a case that fails is passed over instead of ending the evaluation.
+    pub skip_failing: bool,
+}
+
+impl EvaluateOptions {
+    /// 16 boxes at a time, 128 slices kept, an end at the first case that fails.
+    pub const fn new() -> Self {
+        Self { boxes_per_pass: 16, kept_slices: 128, skip_failing: false }
+    }
+
+    /// With this number of boxes decoded together; 0 counts as 1.
+    #[must_use]
+    pub fn with_boxes_per_pass(self, boxes_per_pass: usize) -> Self {
+        Self { boxes_per_pass: boxes_per_pass.max(1), ..self }
+    }
+
+    /// With this number of slices kept.
+    #[must_use]
+    pub const fn with_kept_slices(self, kept_slices: usize) -> Self {
+        Self { kept_slices, ..self }
+    }
+
+    /// Passing over cases that fail, or not.
+    #[must_use]
+    pub const fn with_skip_failing(self, skip_failing: bool) -> Self {
+        Self { skip_failing, ..self }
+    }
+}
+
+impl Default for EvaluateOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Why a case cannot be evaluated.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EvaluateError {
+    /// A file that cannot be read or holds no truth.
+    #[error(transparent)]
+    Npz(#[from] NpzError),
+    /// A truth that is not of the image's size.
+    #[error("{}: gts has shape {truth:?}, imgs {image:?} without channels", path.display())]
+    Shape {
+        /// The case.
+        path: PathBuf,
+        /// Shape of the truth.
+        truth: Vec<usize>,
+        /// Shape of the image, (H,W), or of the volume, (D,H,W).
+        image: Vec<usize>,
+    },
+    /// A case that cannot be segmented.
+    #[error("{}: {error}", path.display())]
+    Segment {
+        /// The case.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        error: Error,
+    },
+}
+
+/// What an evaluation found.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Evaluation {
+    /// Scores of the cases, in their order, and of the modalities.
+    pub report: Report,
+    /// The cases that were passed over, which count in no score.
+    pub failures: Vec<EvaluateError>,
+}
+
+/// Segments every case and scores it against its `gts`; tells `progress` of the cases segmented and the cases in all.
+///
+/// `device` is the network's. The network runs on the calling thread, BatchNorm by its running statistics, without
+/// gradients; scores are computed beside it on all cores.
+pub fn evaluate(
+    model: &LiteMedSam,
+    device: Device,
+    cases: &[PathBuf],
+    options: &EvaluateOptions,
+    mut progress: impl FnMut(usize, usize),
+) -> Result<Evaluation, EvaluateError> {
+    let mut segmenter = Segmenter::new(model, device, options);
+    let mut failures = Vec::new();
+    let mut results = cases.iter().zip(1..).map(|(path, done)| {
+        let result = Segmented::new(&mut segmenter, path);
+        progress(done, cases.len());
+        result
+    });
+    let segmented = std::iter::from_fn(|| {
+        loop {
+            match results.next()? {
+                Ok(case) => return Some(case),
+                Err(error) => failures.push(error),
+            }
+            if !options.skip_failing {
+                return None;
+            }
+        }
+    });
+    let scores = on_all_cores(segmented, |case| case.score());
+    if !options.skip_failing
+        && let Some(error) = failures.pop()
+    {
+        return Err(error);
+    }
+    Ok(Evaluation { report: Report::new(scores), failures })
+}
+
+/// A case ready to be scored.
+struct Segmented {
+    name: String,
+    truth: Truth,
+    labels: Vec<u16>,
+}
+
+impl Segmented {
+    fn new(segmenter: &mut Segmenter<'_>, path: &Path) -> Result<Self, EvaluateError> {
+        let limits = Limits::new();
+        let (truth, case) = (Truth::read(path, &limits)?, Case::read(path, &limits)?);
+        if truth.shape != case.shape.labels() {
+            return Err(EvaluateError::Shape { path: path.into(), truth: truth.shape, image: case.shape.labels() });
+        }
+        let labels = segmenter.segment(&case).map_err(|error| EvaluateError::Segment { path: path.into(), error })?;
+        Ok(Self { name: path.file_name().unwrap_or_default().to_string_lossy().into_owned(), truth, labels })
+    }
+
+    fn score(&self) -> CaseScore {
+        CaseScore::new(&self.name, &self.truth.labels, &self.labels, &self.truth.shape, self.truth.spacing)
+    }
+}
+
+/// The network as it is trained, and buffers for what goes in and out.
+struct Segmenter<'m> {
+    model: &'m LiteMedSam,
+    device: Device,
+    boxes_per_pass: usize,
+    kept_slices: usize,
+    preprocessor: Preprocessor,
+    input: Vec<f32>,
+    logits: Vec<f32>,
+}
+
+impl<'m> Segmenter<'m> {
+    fn new(model: &'m LiteMedSam, device: Device, options: &EvaluateOptions) -> Self {
+        Self {
+            model,
+            device,
+            boxes_per_pass: options.boxes_per_pass.max(1),
+            kept_slices: options.kept_slices,
+            preprocessor: Preprocessor::new(),
+            input: vec![0.0; INPUT_LEN],
+            logits: Vec::new(),
+        }
+    }
+
+    /// The label map of a case, (H,W) or (D,H,W): label `i + 1` for box `i`. Of objects that overlap, the later one is
+    /// seen.
+    fn segment(&mut self, case: &Case) -> Result<Vec<u16>, Error> {
+        let _guard = tch::no_grad_guard();
+        let shape = case.shape;
+        match &case.boxes {
+            Boxes::Plane(boxes) => {
+                let max = usize::from(u16::MAX);
+                if boxes.len() > max {
+                    return Err(Error::TooManyBoxes { count: boxes.len(), max });
+                }
+                let frame = Frame::new(shape.width, shape.height)?;
+                let boxes: Vec<ModelBox> =
+                    boxes.iter().enumerate().map(|(i, b)| frame.to_model(b, i)).collect::<Result<_, _>>()?;
+                let mut labels = vec![0; shape.width * shape.height];
+                let embedding = self.encode(&case.slice(0)?);
+                self.decode(&embedding, &boxes, |i, logits, _| {
+                    logits.paint((i + 1) as u16, &mut labels);
+                })?;
+                Ok(labels)
+            }
+            Boxes::Volume(boxes) => {
+                let way = Propagation::new(boxes, shape.depth.unwrap_or(1), shape.width, shape.height)?;
+                let kept = self.kept_slices;
+                Ok(way.run(&mut Slices { segmenter: self, case }, kept, |_, _| {})?.labels)
+            }
+        }
+    }
+
+    fn encode(&mut self, image: &ImageView<'_>) -> Embedding {
+        let frame = self.preprocessor.preprocess_into(image, &mut self.input);
+        let input = Tensor::from_slice(&self.input).view([1, 3, IMAGE_SIDE, IMAGE_SIDE]).to_device(self.device);
+        Embedding { values: self.model.encode(&input, false), frame }
+    }
+
+    fn decode(
+        &mut self,
+        embedding: &Embedding,
+        boxes: &[ModelBox],
+        mut take: impl FnMut(usize, MaskLogits<'_>, f32),
+    ) -> Result<(), Error> {
+        let mut iou = vec![0.0f32; self.boxes_per_pass];
+        for (pass, first) in boxes.chunks(self.boxes_per_pass).zip((0..).step_by(self.boxes_per_pass)) {
+            let coordinates: Vec<f32> = pass.iter().flat_map(|b| b.to_array()).collect();
+            let prompts = Tensor::from_slice(&coordinates).view([-1, 4]).to_device(self.device);
+            let (logits, predicted) = self.model.decode(&embedding.values, &prompts);
+            self.logits.resize(pass.len() * LOGITS_LEN, 0.0);
+            logits.copy_data(&mut self.logits, pass.len() * LOGITS_LEN);
+            predicted.copy_data(&mut iou, pass.len());
+            for ((logits, &iou), index) in self.logits.chunks_exact(LOGITS_LEN).zip(&iou).zip(first..) {
+                // NaN anywhere before the heads reaches both; unnoticed it would look like an empty mask.
+                if !iou.is_finite() {
+                    return Err(Error::NotFinite { index });
+                }
+                take(index, MaskLogits::new(logits, embedding.frame), iou);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An encoded image, on the network's device.
+struct Embedding {
+    values: Tensor,
+    frame: Frame,
+}
+
+/// The slices of a volume.
+struct Slices<'s, 'm> {
+    segmenter: &'s mut Segmenter<'m>,
+    case: &'s Case,
+}
+
+impl SliceNetwork for Slices<'_, '_> {
+    type Embedding = Embedding;
+
+    fn encode(&mut self, z: usize, _spare: Option<Embedding>) -> Result<Embedding, Error> {
+        Ok(self.segmenter.encode(&self.case.slice(z)?))
+    }
+
+    fn decode(
+        &mut self,
+        embedding: &Embedding,
+        boxes: &[ModelBox],
+        take: impl FnMut(usize, MaskLogits<'_>, f32),
+    ) -> Result<(), Error> {
+        self.segmenter.decode(embedding, boxes, take)
+    }
+}

@@ -1,0 +1,188 @@
+//! Evaluation of the network on cases.
+
+mod common;
+
+use std::path::{Path, PathBuf};
+
+use common::network;
+use tch::{Device, Tensor};
+use umedsam_train::evaluate::{EvaluateError, EvaluateOptions, evaluate};
+
+/// A bright rod on noise: centre x, y and radius in the slices, first and last slice. In a plane a disc.
+type Rod = [i64; 5];
+
+/// Writes a case (H,W,3), or (D,H,W) with `depth`, of noise and of rods, which are its labels 1, 2, ... in order.
+fn write(path: &Path, depth: Option<i64>, (h, w): (i64, i64), rods: &[Rod]) {
+    let (d, plane) = (depth.unwrap_or(1), h * w);
+    let label = |i: i64| {
+        let (z, y, x) = (i / plane, i / w % h, i % w);
+        let inside = |&[cx, cy, r, z0, z1]: &Rod| (x - cx).pow(2) + (y - cy).pow(2) <= r * r && (z0..=z1).contains(&z);
+        rods.iter().rposition(inside).map_or(0, |i| i + 1) as u8
+    };
+    let labels: Vec<u8> = (0..d * plane).map(label).collect();
+    let noise = |i: usize| ((i as u64 * 2_654_435_761 % (1 << 32)) >> 27) as u8;
+    let pixel = |i: usize, label: u8| 40 + noise(i) + if label > 0 { 120 + 20 * label } else { 0 };
+    let boxes: Vec<i64> = rods
+        .iter()
+        .flat_map(|&[x, y, r, z0, z1]| match depth {
+            None => vec![x - r, y - r, x + r, y + r],
+            Some(_) => vec![x - r, y - r, z0, x + r, y + r, z1],
+        })
+        .collect();
+    let (imgs, shape) = match depth {
+        None => {
+            let colours = labels.iter().enumerate().flat_map(|(i, &l)| [pixel(i, l), pixel(i + 7, l), 40]);
+            (Tensor::from_slice(&colours.collect::<Vec<u8>>()).view([h, w, 3]), vec![h, w])
+        }
+        Some(d) => {
+            let grays: Vec<u8> = labels.iter().enumerate().map(|(i, &l)| pixel(i, l)).collect();
+            (Tensor::from_slice(&grays).view([d, h, w]), vec![d, h, w])
+        }
+    };
+    let arrays = [
+        ("imgs", imgs),
+        ("gts", Tensor::from_slice(&labels).view(&shape[..])),
+        ("boxes", Tensor::from_slice(&boxes).view([i64::try_from(rods.len()).unwrap(), -1])),
+        ("spacing", Tensor::from_slice(&[0.5f64, 0.5, 3.0])),
+    ];
+    Tensor::write_npz(&arrays, path).unwrap();
+}
+
+#[test]
+fn a_case_that_fails_is_named_or_passed_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    write(&path("2DBox_US_good.npz"), None, (24, 16), &[[8, 9, 4, 0, 0]]);
+    let (image, boxes) =
+        (Tensor::from_slice(&[1u8; 12]).view([3, 4]), Tensor::from_slice(&[0i64, 0, 2, 2]).view([1, 4]));
+    let other = Tensor::from_slice(&[1u8; 12]).view([4, 3]);
+    Tensor::write_npz(&[("imgs", &image), ("boxes", &boxes)], path("a-no-truth.npz")).unwrap();
+    Tensor::write_npz(&[("imgs", &image), ("boxes", &boxes), ("gts", &other)], path("b-turned.npz")).unwrap();
+    let outside = &boxes + 7;
+    Tensor::write_npz(&[("imgs", &image), ("boxes", &outside), ("gts", &image)], path("c-outside.npz")).unwrap();
+    let mut cases = umedsam::npz::cases(folder.path()).unwrap();
+    assert_eq!(cases.len(), 4);
+    // The good one between bad ones.
+    cases.swap(0, 1);
+
+    let (_vs, model) = network();
+    let skipping = EvaluateOptions::new().with_skip_failing(true);
+    let mut steps = Vec::new();
+    let found = evaluate(&model, Device::Cpu, &cases, &skipping, |done, total| steps.push((done, total))).unwrap();
+    assert_eq!(steps, [(1, 4), (2, 4), (3, 4), (4, 4)]);
+    assert_eq!(found.report.cases.len(), 1);
+    assert_eq!(found.report.rows[0].modality, "US");
+    let messages: Vec<String> = found.failures.iter().map(ToString::to_string).collect();
+    assert!(messages[0].contains("a-no-truth.npz: array 'gts': missing"), "{messages:?}");
+    assert!(messages[1].contains("b-turned.npz: gts has shape [4, 3], imgs [3, 4]"), "{messages:?}");
+    assert!(messages[2].contains("c-outside.npz: box 0: x range 7..9 lies outside"), "{messages:?}");
+    assert_eq!(messages.len(), 3);
+
+    let mut steps = 0;
+    let error = evaluate(&model, Device::Cpu, &cases, &EvaluateOptions::new(), |_, _| steps += 1).unwrap_err();
+    assert!(matches!(&error, EvaluateError::Npz(e) if e.path == path("a-no-truth.npz")), "{error}");
+    assert!(steps <= 2, "it went on after the failure");
+    let empty = tempfile::tempdir().unwrap();
+    let message = umedsam::npz::cases(empty.path()).unwrap_err().to_string();
+    assert!(message.ends_with("no NPZ file in this folder"), "{message}");
+}
+
+#[cfg(feature = "weights-tests")]
+mod weights {
+    use umedsam::metrics::{CaseScore, mean};
+    use umedsam::npz::{Boxes, Case, Limits, Truth};
+    use umedsam::preprocess::{INPUT_LEN, Preprocessor};
+    use umedsam::volume::Propagation;
+    use umedsam::{Frame, MaskLogits};
+    use umedsam_train::model::{LiteMedSam, load};
+
+    use super::*;
+
+    fn loaded() -> (tch::nn::VarStore, LiteMedSam) {
+        let (vs, model) = network();
+        let path = std::env::var_os("UMEDSAM_WEIGHTS").expect("UMEDSAM_WEIGHTS names the weights");
+        load(&vs, path.as_ref()).unwrap();
+        (vs, model)
+    }
+
+    /// Logits of boxes in one slice, by the network alone.
+    fn logits(model: &LiteMedSam, case: &Case, z: usize, boxes: &[[f32; 4]]) -> Vec<f32> {
+        let mut input = vec![0.0; INPUT_LEN];
+        Preprocessor::new().preprocess_into(&case.slice(z).unwrap(), &mut input);
+        tch::no_grad(|| {
+            let embedding = model.encode(&Tensor::from_slice(&input).view([1, 3, 256, 256]), false);
+            let (logits, _) = model.decode(&embedding, &Tensor::from_slice(boxes.as_flattened()).view([-1, 4]));
+            Vec::try_from(logits.reshape([-1])).unwrap()
+        })
+    }
+
+    /// The label map, without what the evaluation adds: every slice encoded when it is its turn, nothing kept.
+    fn expected(model: &LiteMedSam, case: &Case) -> Vec<u16> {
+        let (width, height) = (case.shape.width, case.shape.height);
+        let frame = Frame::new(width, height).unwrap();
+        match &case.boxes {
+            Boxes::Plane(boxes) => {
+                let boxes: Vec<[f32; 4]> = boxes.iter().map(|b| frame.to_model(b, 0).unwrap().to_array()).collect();
+                let mut labels = vec![0; width * height];
+                for (logits, label) in logits(model, case, 0, &boxes).chunks(65_536).zip(1..) {
+                    MaskLogits::new(logits, frame).paint(label, &mut labels);
+                }
+                labels
+            }
+            Boxes::Volume(boxes) => {
+                let mut way = Propagation::new(boxes, case.shape.depth.unwrap(), width, height).unwrap();
+                while let Some(request) = way.next_request() {
+                    let boxes: Vec<[f32; 4]> = request.prompts.iter().map(|p| p.model_box.to_array()).collect();
+                    for (logits, prompt) in logits(model, case, request.z, &boxes).chunks(65_536).zip(&request.prompts)
+                    {
+                        way.supply(request.z, prompt.object, &MaskLogits::new(logits, frame));
+                    }
+                }
+                way.into_labels()
+            }
+        }
+    }
+
+    /// DSC of the objects, counted here.
+    fn dsc(gt: &[u16], pred: &[u16], objects: u16) -> Vec<f64> {
+        let count = |l: u16| {
+            let both = gt.iter().zip(pred).filter(|(g, p)| **g == l && **p == l).count();
+            let all = gt.iter().chain(pred).filter(|v| **v == l).count();
+            2.0 * both as f64 / all as f64
+        };
+        (1..=objects).map(count).collect()
+    }
+
+    #[test]
+    fn scores_are_those_of_the_networks_masks() {
+        let folder = tempfile::tempdir().unwrap();
+        let [plane, volume]: [PathBuf; 2] = ["2DBox_US_discs.npz", "3DBox_CT_rods.npz"].map(|n| folder.path().join(n));
+        write(&plane, None, (40, 56), &[[14, 12, 8, 0, 0], [38, 24, 11, 0, 0]]);
+        // Slice 0 is passed upwards by the first and downwards by the second.
+        write(&volume, Some(3), (44, 36), &[[10, 12, 8, 0, 1], [22, 30, 10, 0, 2]]);
+        let (_vs, model) = loaded();
+        let limits = Limits::new();
+        let options = EvaluateOptions::new();
+        let mut scores = Vec::new();
+        for path in [&plane, &volume] {
+            let (case, truth) = (Case::read(path, &limits).unwrap(), Truth::read(path, &limits).unwrap());
+            let labels = expected(&model, &case);
+            let by_hand = dsc(&truth.labels, &labels, 2);
+            // Found at all, which they would not be with boxes or images on another grid.
+            assert!(by_hand.iter().all(|&d| d > 0.5), "{by_hand:?}: {}", path.display());
+            let name = path.file_name().unwrap().to_str().unwrap();
+            let score = CaseScore::new(name, &truth.labels, &labels, &truth.shape, truth.spacing);
+            assert_eq!(score.dsc, mean(by_hand.into_iter().map(Some)));
+            scores.push(score);
+        }
+        let cases = [plane, volume];
+        let found = evaluate(&model, Device::Cpu, &cases, &options, |_, _| {}).unwrap();
+        assert!(found.failures.is_empty());
+        assert_eq!(found.report.cases, scores);
+        // No slice kept, and one box at a time: other sums in the network, the same masks but for a few pixels.
+        let options = options.with_kept_slices(0).with_boxes_per_pass(1);
+        let found = evaluate(&model, Device::Cpu, &cases[1..], &options, |_, _| {}).unwrap();
+        let (found, expected) = (&found.report.cases[0], &scores[1]);
+        assert!((found.dsc.unwrap() - expected.dsc.unwrap()).abs() < 0.01, "{found:?} {expected:?}");
+    }
+}
