@@ -64,7 +64,7 @@ impl Observer for Console {
                 }
             }
             Event::Step(progress) => {
-                self.bar("training", progress.step as usize, progress.steps as usize, line(progress))
+                self.bar("training", progress.step as usize, progress.steps as usize, line(progress));
             }
             Event::Validating { done, total } => self.bar("validation", done, total, String::new()),
             Event::Epoch { epoch, best } => {

@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use common::network;
 use tch::{Device, Tensor};
@@ -89,6 +89,8 @@ fn a_case_that_fails_is_named_or_passed_over() {
 
 #[cfg(feature = "weights-tests")]
 mod weights {
+    use std::path::PathBuf;
+
     use umedsam::metrics::{CaseScore, mean};
     use umedsam::npz::{Boxes, Case, Limits, Truth};
     use umedsam::preprocess::{INPUT_LEN, Preprocessor};

@@ -193,3 +193,22 @@ fn a_damaged_state_is_an_error() {
     let error = resume(&bench.path("absent"));
     assert!(error.to_string().contains("absent"), "{error}");
 }
+
+#[test]
+fn autocast_changes_little() {
+    let folder = tempfile::tempdir().unwrap();
+    let (bench, ranks) = (Bench::new(folder.path()), Ranks::alone());
+    let losses = |arithmetic: &str, run| {
+        let arithmetic = format!("model.arithmetic={arithmetic}");
+        let settings = ["training.epochs=1", "data.samples-per-epoch=2", "sharp-min.kind=off", &arithmetic];
+        let epoch = &bench.train(&ranks, &bench.config(&settings), run).epochs[1];
+        epoch.losses.clone()
+    };
+    let (exact, cast) = (losses("f32", "exact"), losses("bf16", "cast"));
+    for (name, value) in &exact {
+        let apart = (value - cast[name]).abs();
+        assert!(apart < 0.03 * value.abs().max(0.1), "{name}: {value} and {}", cast[name]);
+    }
+    // In bf16 indeed.
+    assert_ne!(exact, cast);
+}

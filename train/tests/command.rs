@@ -1,0 +1,79 @@
+//! The command, from weights to a scored model.
+
+mod common;
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use common::bench::Bench;
+use tch::Tensor;
+
+fn run(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_umedsam-train"));
+    command.args(arguments).env("OMP_NUM_THREADS", "1").output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn succeed(arguments: &[&str]) -> String {
+    let output = run(arguments);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+fn fail(arguments: &[&str], named: &str) {
+    let output = run(arguments);
+    let error = text(&output.stderr);
+    assert!(!output.status.success() && error.contains(named) && !error.contains("panicked"), "{error}");
+}
+
+#[test]
+fn trains_goes_on_and_scores() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench::new(folder.path());
+    // Scoring needs boxes as well.
+    let case = bench.path("cases/2DBox_CT_0.npz");
+    let mut arrays = Tensor::read_npz(&case).unwrap();
+    arrays.push(("boxes".into(), Tensor::from_slice(&[10i64, 0, 39, 19]).view([1, 4])));
+    std::fs::create_dir(bench.path("scored")).unwrap();
+    Tensor::write_npz(&arrays, bench.path("scored/2DBox_CT_0.npz")).unwrap();
+
+    let at = |name: &str| bench.path(name).display().to_string();
+    let (cases, weights, out) = (at("cases"), at("weights.safetensors"), at("run"));
+    let cache = format!("cache.folder={}/embeddings", env!("CARGO_TARGET_TMPDIR"));
+    let common = ["train", "--device", "cpu", "--data", &cases, "--weights", &weights, "--out", &out];
+    let settings = ["--set", "data.flip=0", "--set", &cache, "--set", "training.epochs=1", "--set", "training.batch=3"];
+    let printed = succeed(&[&common[..], &settings].concat());
+    assert!(printed.contains("epoch   1") && printed.contains("sigma"), "{printed}");
+    let printed = succeed(&["resume", &out, "--epochs", "2", "--device", "cpu"]);
+    assert!(printed.contains("epoch   2") && printed.contains("2 epochs"), "{printed}");
+    fail(&common, "holds a run already");
+
+    let weights = at("run/final.safetensors");
+    let scored =
+        succeed(&["evaluate", &weights, &at("scored"), "--json", "--device", "cpu", "--csv", &at("scores.csv")]);
+    let report: serde_json::Value = serde_json::from_str(&scored).unwrap();
+    let dsc = report["rows"][0]["dsc"].as_f64().unwrap();
+    assert!((0.0..=1.0).contains(&dsc) && report["rows"][0]["modality"] == "CT", "{scored}");
+    assert_eq!(std::fs::read_to_string(bench.path("scores.csv")).unwrap().lines().count(), 2);
+    // Cases without boxes can be trained on, not scored.
+    fail(&["evaluate", &weights, &cases, "--device", "cpu"], "boxes");
+}
+
+#[test]
+fn what_is_wrong_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    std::fs::write(Path::new(&at("weights.safetensors")), b"no tensors").unwrap();
+    let (weights, out, data) = (at("weights.safetensors"), at("run"), at("data"));
+    let train = ["train", "--device", "cpu", "--data", &data, "--weights", &weights, "--out", &out];
+    fail(&train, "weights.safetensors");
+    fail(&[&train[..], &["--set", "training.batch=0"]].concat(), "training.batch");
+    fail(&["resume", &out, "--device", "cpu"], "last.safetensors");
+    fail(&["train", "--device", "tpu"], "cuda:N");
+    fail(&["config", "--preset", "best"], "u-medsam");
+    assert!(succeed(&["config", "--preset", "no-sharpmin"]).contains("kind = \"off\""));
+    assert!(!Path::new(&out).exists());
+}
