@@ -12,6 +12,9 @@ use super::history::Epoch;
 type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 type Problem<'a> = DrawingAreaErrorKind<<SVGBackend<'a> as DrawingBackend>::ErrorType>;
 
+/// Width of the names beside a chart, in pixels.
+const LEGEND: i32 = 110;
+
 /// Points of one line, by epoch.
 type Curves = BTreeMap<String, Vec<(f64, f64)>>;
 
@@ -23,7 +26,7 @@ pub(super) fn write(folder: &Path, epochs: &[Epoch]) -> io::Result<()> {
 }
 
 fn draw<'a>(svg: &'a mut String, epochs: &[Epoch]) -> Result<(), Problem<'a>> {
-    let area = SVGBackend::with_string(svg, (1200, 420)).into_drawing_area();
+    let area = SVGBackend::with_string(svg, (1400, 420)).into_drawing_area();
     area.fill(&WHITE)?;
     let panels = area.split_evenly((1, 3));
     let mut losses = collect(epochs, |e| e.losses.iter().map(|(n, &v)| (n.clone(), v)).collect());
@@ -60,25 +63,23 @@ fn chart<'a>(panel: &Area<'a>, title: &str, curves: &Curves) -> Result<(), Probl
         return Ok(());
     }
     let margin = ((high - low) * 0.05).max(1e-6);
-    let mut chart = ChartBuilder::on(panel)
+    let (plot, legend) = panel.split_horizontally(panel.dim_in_pixel().0 as i32 - LEGEND);
+    let mut chart = ChartBuilder::on(&plot)
         .caption(title, ("sans-serif", 16))
         .margin(8)
         .x_label_area_size(28)
         .y_label_area_size(48)
         .build_cartesian_2d(0.0..last, low - margin..high + margin)?;
-    chart.configure_mesh().disable_mesh().x_desc("epoch").draw()?;
+    let epochs = (last as usize + 1).min(8);
+    chart.configure_mesh().disable_mesh().x_labels(epochs).x_label_formatter(&|x| format!("{x:.0}")).draw()?;
     for (i, (name, points)) in curves.iter().enumerate() {
         // The whole is thicker than its parts.
         let width = if name == "total" || name == "mean" { 3 } else { 1 };
         let style = Palette99::pick(i).stroke_width(width);
-        let line = chart.draw_series(LineSeries::new(points.iter().copied(), style))?;
-        line.label(name).legend(move |(x, y)| PathElement::new([(x, y), (x + 12, y)], style));
+        chart.draw_series(LineSeries::new(points.iter().copied(), style))?;
+        let y = 40 + 16 * i as i32;
+        legend.draw(&PathElement::new([(0, y), (12, y)], style))?;
+        legend.draw(&Text::new(name.as_str(), (16, y - 6), ("sans-serif", 12)))?;
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
-        .label_font(("sans-serif", 11))
-        .background_style(WHITE.mix(0.7))
-        .draw()?;
     Ok(())
 }
