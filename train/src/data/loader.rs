@@ -43,11 +43,13 @@ pub struct Loader {
     /// Thread `i` prepares the drawings `i`, `i + n`, `i + 2n` ...
     threads: Vec<Receiver<Result<Sample, DatasetError>>>,
     next: usize,
+    left: usize,
 }
 
 impl Loader {
     /// Starts to prepare `drawings` on `workers` threads.
     pub fn new(task: &Task, drawings: Vec<Drawing>, workers: usize) -> Self {
+        let left = drawings.len();
         let drawings = Arc::new(drawings);
         let start = |worker: usize| {
             let (sender, receiver) = sync_channel(AHEAD);
@@ -62,7 +64,7 @@ impl Loader {
             });
             receiver
         };
-        Self { threads: (0..workers).map(start).collect(), next: 0 }
+        Self { threads: (0..workers).map(start).collect(), next: 0, left }
     }
 }
 
@@ -70,7 +72,9 @@ impl Iterator for Loader {
     type Item = Result<Sample, DatasetError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let sample = self.threads[self.next].recv().ok()?;
+        self.left = self.left.checked_sub(1)?;
+        // A thread ends before its last sample only by a panic, which it has told.
+        let sample = self.threads[self.next].recv().expect("a thread that prepares samples has ended");
         self.next = (self.next + 1) % self.threads.len();
         Some(sample)
     }

@@ -4,7 +4,9 @@
 //! `best.safetensors` and `final.safetensors` (weights with the published names), `metrics.jsonl`, `metrics.csv`,
 //! `curves.svg`, `skipped.txt`. Every file is whole at any time.
 
+mod begin;
 mod error;
+mod files;
 mod history;
 mod network;
 mod observer;
@@ -13,31 +15,24 @@ mod state;
 mod step;
 mod validate;
 
-use std::fs;
-use std::io;
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::PathBuf;
 use std::time::Instant;
 
 pub use error::TrainError;
 pub use history::{Epoch, Validation};
-use network::{Network, Prepared};
+use network::Network;
 pub use observer::{Event, Observer, Progress};
 pub use state::Folders;
 use state::State;
-use step::{NoStep, Objective, StepLosses};
-use tch::{Device, nn};
-use umedsam::files::write_atomically;
+use step::{NoStep, Objective};
 use validate::Validator;
 
-use crate::config::{Config, Watch};
-use crate::data::{Dataset, Drawing, Loader, Sample, Task, plan};
-use crate::loss::Term;
-use crate::model::{self, LiteMedSam};
-use crate::optim::{Mode, Plateau, PlateauOptions};
+use crate::config::Watch;
+use crate::data::{Drawing, Loader, Sample, Task, plan};
+use crate::model;
 use crate::ranks::Ranks;
-use crate::store;
 
 /// A run between two steps.
 pub struct Trainer<'a> {
@@ -63,84 +58,6 @@ pub struct Summary {
 }
 
 impl<'a> Trainer<'a> {
-    /// A new run from `weights` (the published names, as `umedsam-export checkpoint` writes them) in `folder`.
-    ///
-    /// # Errors
-    /// [`TrainError`], which names what cannot be used; `folder` is not made then.
-    pub fn start(
-        config: &Config,
-        folders: &Folders,
-        weights: &Path,
-        folder: &Path,
-        device: Device,
-        ranks: &'a Ranks,
-        observer: &'a mut dyn Observer,
-    ) -> Result<Self, TrainError> {
-        config.check()?;
-        if folder.join(state::FILE).exists() {
-            return Err(TrainError::Exists { folder: folder.into() });
-        }
-        let (variables, network) = blank(device);
-        model::load(&variables, weights)?;
-        let mut network = Network::new(variables, network, &config.model, &config.cache)?;
-        let cases = read(config, &folders.data, observer)?;
-        let plateau = plateau(config);
-        let state = State::new(config, folders, cases.digest(), ranks.size(), plateau);
-        let objective = Objective::new(config, &network)?;
-        let validator = validator(config, folders, &mut network, observer)?;
-        let task = task(config, cases, &network);
-        let trainer = Self { folder: folder.into(), state, ranks, observer, network, objective, task, validator };
-        trainer.steps()?;
-        if trainer.ranks.is_first() {
-            trainer.describe()?;
-        }
-        Ok(trainer)
-    }
-
-    /// Goes on with the run in `folder`. Its own configuration counts; `epochs` may set another end.
-    ///
-    /// # Errors
-    /// [`TrainError`] if there is no run, its state is damaged, or the cases are no longer those that it began with.
-    pub fn resume(
-        folder: &Path,
-        epochs: Option<u64>,
-        device: Device,
-        ranks: &'a Ranks,
-        observer: &'a mut dyn Observer,
-    ) -> Result<Self, TrainError> {
-        let path = folder.join(state::FILE);
-        let (mut state, tensors) = State::read(folder)?;
-        if let Some(epochs) = epochs {
-            state.config.training.epochs = epochs;
-        }
-        let config = state.config.clone();
-        let fits = |problem: String| TrainError::State { path: path.clone(), problem };
-        if state.ranks != ranks.size() {
-            return Err(fits(format!("a run of {} ranks, not of {}", state.ranks, ranks.size())));
-        }
-        let (variables, network) = blank(device);
-        state::fill(&variables, "model.", &tensors, folder)?;
-        let mut network = Network::new(variables, network, &config.model, &config.cache)?;
-        let cases = read(&config, &state.folders.data, observer)?;
-        if cases.digest() != state.data {
-            return Err(fits(format!("the cases in {} are not those it began with", state.folders.data.display())));
-        }
-        let mut objective = Objective::new(&config, &network)?;
-        state::fill(&objective.uncertainties, "uncertainty.", &tensors, folder)?;
-        let own = |(name, tensor): (&String, &tch::Tensor)| {
-            name.strip_prefix("optimizer.").map(|name| (name.to_string(), tensor.shallow_clone()))
-        };
-        let optimizer = tensors.iter().filter_map(own).collect();
-        objective
-            .optimizer
-            .restore(&optimizer)
-            .map_err(|source| TrainError::Optimizer { path: path.clone(), source })?;
-        objective.optimizer.set_learning_rate(state.learning_rate);
-        let validator = validator(&config, &state.folders.clone(), &mut network, observer)?;
-        let task = task(&config, cases, &network);
-        Ok(Self { folder: folder.into(), state, ranks, observer, network, objective, task, validator })
-    }
-
     /// Trains until the last epoch, or until the observer says stop.
     ///
     /// # Errors
@@ -152,7 +69,7 @@ impl<'a> Trainer<'a> {
                 samples: 0,
                 learning_rate: self.state.learning_rate,
                 loss: None,
-                losses: Default::default(),
+                losses: BTreeMap::new(),
                 sigmas: self.sigmas(),
                 gradient: None,
                 validation: None,
@@ -320,121 +237,8 @@ impl<'a> Trainer<'a> {
         plot::write(&self.folder, &self.state.history).map_err(file)
     }
 
-    fn sigmas(&self) -> std::collections::BTreeMap<String, f64> {
+    fn sigmas(&self) -> BTreeMap<String, f64> {
         let uncertainty = &self.objective.uncertainty;
         uncertainty.terms().iter().map(|t| t.name().to_string()).zip(uncertainty.sigmas()).collect()
     }
-
-    fn save(&self) -> Result<(), TrainError> {
-        if !self.ranks.is_first() {
-            return Ok(());
-        }
-        let all = |variables: &nn::VarStore| variables.variables().into_iter().collect();
-        self.state.save(
-            &self.folder,
-            &[
-                ("model.", all(&self.network.variables)),
-                ("uncertainty.", all(&self.objective.uncertainties)),
-                ("optimizer.", self.objective.optimizer.state()),
-            ],
-        )
-    }
-
-    /// The folder, the configuration, and which cases were passed over.
-    fn describe(&self) -> Result<(), TrainError> {
-        let file = |path: &Path| {
-            let path = path.to_path_buf();
-            move |source: io::Error| TrainError::File { path, source }
-        };
-        fs::create_dir_all(&self.folder).map_err(file(&self.folder))?;
-        let text = toml::to_string_pretty(&self.state.config)
-            .map_err(|e| file(&self.folder)(io::Error::other(e.to_string())))?;
-        let path = self.folder.join("config.toml");
-        write_atomically(&path, |out| out.write_all(text.as_bytes())).map_err(file(&path))?;
-        let cases = [Some(&self.task.dataset), self.validator.as_ref().map(Validator::dataset)];
-        let skipped = cases.into_iter().flatten().flat_map(|cases| cases.skipped());
-        let text: String = skipped.map(|s| format!("{}: {}\n", s.path.display(), s.problem)).collect();
-        let path = self.folder.join("skipped.txt");
-        write_atomically(&path, |out| out.write_all(text.as_bytes())).map_err(file(&path))
-    }
-
-    /// Saves the batches that a step failed on.
-    fn failed(&self, batches: &[Prepared], losses: &StepLosses) -> TrainError {
-        let path = self.folder.join(format!("failed-batch-{}.safetensors", self.ranks.rank()));
-        let mut tensors = Vec::new();
-        let mut names = Vec::new();
-        for (i, prepared) in batches.iter().enumerate() {
-            let (kind, input) = prepared.input();
-            let batch = &prepared.batch;
-            let shapes = batch.shapes.as_ref().map(|shapes| ("shapes", shapes));
-            for (name, tensor) in
-                [(kind, input), ("boxes", &batch.boxes), ("masks", &batch.masks)].into_iter().chain(shapes)
-            {
-                tensors.push((format!("{i}.{name}"), tensor.shallow_clone()));
-            }
-            names.extend(batch.names.iter().cloned());
-        }
-        let text = serde_json::json!({ "samples": names }).to_string();
-        if let Err(error) = store::write(&path, &tensors, text) {
-            return error.into();
-        }
-        let terms = self.objective.uncertainty.terms().iter().zip(&losses.terms);
-        let terms: Vec<String> = terms.map(|(t, v): (&Term, _)| format!("{} {v}", t.name())).collect();
-        TrainError::NotFinite {
-            epoch: self.state.epoch + 1,
-            step: self.state.step + 1,
-            losses: format!("total {}, gradient {}, {}", losses.total, losses.gradient, terms.join(", ")),
-            batch: path,
-        }
-    }
-}
-
-/// A network on the device, its weights to be filled.
-fn blank(device: Device) -> (nn::VarStore, LiteMedSam) {
-    let variables = nn::VarStore::new(device);
-    let network = LiteMedSam::new(&variables.root());
-    (variables, network)
-}
-
-fn plateau(config: &Config) -> Plateau {
-    let schedule = &config.schedule;
-    Plateau::new(PlateauOptions {
-        mode: match schedule.watch {
-            Watch::Training => Mode::Min,
-            Watch::Validation => Mode::Max,
-        },
-        factor: schedule.factor,
-        patience: schedule.patience,
-        cooldown: schedule.cooldown,
-        min_lr: schedule.min_learning_rate,
-        ..PlateauOptions::default()
-    })
-}
-
-/// The cases of a folder; those that cannot be used are told.
-fn read(config: &Config, folder: &Path, observer: &mut dyn Observer) -> Result<Arc<Dataset>, TrainError> {
-    let shared = Mutex::new(&mut *observer);
-    let progress = |done, total| {
-        let mut observer = shared.lock().unwrap_or_else(PoisonError::into_inner);
-        let _ = observer.observe(Event::Reading { done, total });
-    };
-    let dataset = Dataset::read(folder, &config.data, progress)?;
-    let _ = observer.observe(Event::Cases { folder, cases: dataset.entries().len(), skipped: dataset.skipped() });
-    Ok(Arc::new(dataset))
-}
-
-fn validator(
-    config: &Config,
-    folders: &Folders,
-    network: &mut Network,
-    observer: &mut dyn Observer,
-) -> Result<Option<Validator>, TrainError> {
-    let Some(folder) = &folders.validation else { return Ok(None) };
-    let cases = read(config, folder, observer)?;
-    Ok(Some(Validator::new(&cases, &config.validation, network)))
-}
-
-fn task(config: &Config, dataset: Arc<Dataset>, network: &Network) -> Task {
-    let shape = config.loss.terms.contains(&Term::ShapeDistance);
-    Task { dataset, cache: network.cache.clone(), min_area: config.data.min_area, shape }
 }

@@ -1,0 +1,149 @@
+//! How a run begins, or goes on.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tch::{Device, nn};
+
+use super::network::Network;
+use super::observer::{Event, Observer};
+use super::state::{self, Folders, State};
+use super::step::Objective;
+use super::validate::Validator;
+use super::{TrainError, Trainer};
+use crate::config::{Config, Watch};
+use crate::data::{Dataset, Task};
+use crate::loss::Term;
+use crate::model::{self, LiteMedSam};
+use crate::optim::{Mode, Plateau, PlateauOptions};
+use crate::ranks::Ranks;
+
+impl<'a> Trainer<'a> {
+    /// A new run from `weights` (the published names, as `umedsam-export checkpoint` writes them) in `folder`.
+    ///
+    /// # Errors
+    /// [`TrainError`], which names what cannot be used; `folder` is not made then.
+    pub fn start(
+        config: &Config,
+        folders: &Folders,
+        weights: &Path,
+        folder: &Path,
+        device: Device,
+        ranks: &'a Ranks,
+        observer: &'a mut dyn Observer,
+    ) -> Result<Self, TrainError> {
+        config.check()?;
+        if folder.join(state::FILE).exists() {
+            return Err(TrainError::Exists { folder: folder.into() });
+        }
+        let (variables, network) = blank(device);
+        model::load(&variables, weights)?;
+        let mut network = Network::new(variables, network, &config.model, &config.cache)?;
+        let cases = read(config, &folders.data, observer)?;
+        let plateau = plateau(config);
+        let state = State::new(config, folders, cases.digest(), ranks.size(), plateau);
+        let objective = Objective::new(config, &network)?;
+        let validator = validator(config, folders, &mut network, observer)?;
+        let task = task(config, cases, &network);
+        let trainer = Self { folder: folder.into(), state, ranks, observer, network, objective, task, validator };
+        trainer.steps()?;
+        if trainer.ranks.is_first() {
+            trainer.describe()?;
+        }
+        Ok(trainer)
+    }
+
+    /// Goes on with the run in `folder`. Its own configuration counts; `epochs` may set another end.
+    ///
+    /// # Errors
+    /// [`TrainError`] if there is no run, its state is damaged, or the cases are no longer those that it began with.
+    pub fn resume(
+        folder: &Path,
+        epochs: Option<u64>,
+        device: Device,
+        ranks: &'a Ranks,
+        observer: &'a mut dyn Observer,
+    ) -> Result<Self, TrainError> {
+        let path = folder.join(state::FILE);
+        let (mut state, tensors) = State::read(folder)?;
+        if let Some(epochs) = epochs {
+            state.config.training.epochs = epochs;
+        }
+        let config = state.config.clone();
+        let fits = |problem: String| TrainError::State { path: path.clone(), problem };
+        if state.ranks != ranks.size() {
+            return Err(fits(format!("a run of {} ranks, not of {}", state.ranks, ranks.size())));
+        }
+        let (variables, network) = blank(device);
+        state::fill(&variables, "model.", &tensors, folder)?;
+        let mut network = Network::new(variables, network, &config.model, &config.cache)?;
+        let cases = read(&config, &state.folders.data, observer)?;
+        if cases.digest() != state.data {
+            return Err(fits(format!("the cases in {} are not those it began with", state.folders.data.display())));
+        }
+        let mut objective = Objective::new(&config, &network)?;
+        state::fill(&objective.uncertainties, "uncertainty.", &tensors, folder)?;
+        let own = |(name, tensor): (&String, &tch::Tensor)| {
+            name.strip_prefix("optimizer.").map(|name| (name.to_string(), tensor.shallow_clone()))
+        };
+        let optimizer = tensors.iter().filter_map(own).collect();
+        objective
+            .optimizer
+            .restore(&optimizer)
+            .map_err(|source| TrainError::Optimizer { path: path.clone(), source })?;
+        objective.optimizer.set_learning_rate(state.learning_rate);
+        let validator = validator(&config, &state.folders.clone(), &mut network, observer)?;
+        let task = task(&config, cases, &network);
+        Ok(Self { folder: folder.into(), state, ranks, observer, network, objective, task, validator })
+    }
+}
+
+/// A network on the device, its weights to be filled.
+fn blank(device: Device) -> (nn::VarStore, LiteMedSam) {
+    let variables = nn::VarStore::new(device);
+    let network = LiteMedSam::new(&variables.root());
+    (variables, network)
+}
+
+fn plateau(config: &Config) -> Plateau {
+    let schedule = &config.schedule;
+    Plateau::new(PlateauOptions {
+        mode: match schedule.watch {
+            Watch::Training => Mode::Min,
+            Watch::Validation => Mode::Max,
+        },
+        factor: schedule.factor,
+        patience: schedule.patience,
+        cooldown: schedule.cooldown,
+        min_lr: schedule.min_learning_rate,
+        ..PlateauOptions::default()
+    })
+}
+
+/// The cases of a folder; those that cannot be used are told.
+fn read(config: &Config, folder: &Path, observer: &mut dyn Observer) -> Result<Arc<Dataset>, TrainError> {
+    let shared = Mutex::new(&mut *observer);
+    let progress = |done, total| {
+        let mut observer = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = observer.observe(Event::Reading { done, total });
+    };
+    let dataset = Dataset::read(folder, &config.data, progress)?;
+    let _ = observer.observe(Event::Cases { folder, cases: dataset.entries().len(), skipped: dataset.skipped() });
+    Ok(Arc::new(dataset))
+}
+
+fn validator(
+    config: &Config,
+    folders: &Folders,
+    network: &mut Network,
+    observer: &mut dyn Observer,
+) -> Result<Option<Validator>, TrainError> {
+    let Some(folder) = &folders.validation else { return Ok(None) };
+    let cases = read(config, folder, observer)?;
+    Ok(Some(Validator::new(&cases, &config.validation, network)))
+}
+
+fn task(config: &Config, dataset: Arc<Dataset>, network: &Network) -> Task {
+    let shape = config.loss.terms.contains(&Term::ShapeDistance);
+    Task { dataset, cache: network.cache.clone(), min_area: config.data.min_area, shape }
+}

@@ -1,0 +1,81 @@
+//! What a run writes besides its metrics.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use tch::nn;
+use umedsam::files::write_atomically;
+
+use super::network::Prepared;
+use super::step::StepLosses;
+use super::validate::Validator;
+use super::{TrainError, Trainer};
+use crate::loss::Term;
+use crate::store;
+
+impl Trainer<'_> {
+    /// Saves the state to go on from.
+    pub(super) fn save(&self) -> Result<(), TrainError> {
+        if !self.ranks.is_first() {
+            return Ok(());
+        }
+        let all = |variables: &nn::VarStore| variables.variables().into_iter().collect();
+        self.state.save(
+            &self.folder,
+            &[
+                ("model.", all(&self.network.variables)),
+                ("uncertainty.", all(&self.objective.uncertainties)),
+                ("optimizer.", self.objective.optimizer.state()),
+            ],
+        )
+    }
+
+    /// The folder, the configuration, and which cases were passed over.
+    pub(super) fn describe(&self) -> Result<(), TrainError> {
+        let file = |path: &Path| {
+            let path = path.to_path_buf();
+            move |source: io::Error| TrainError::File { path, source }
+        };
+        fs::create_dir_all(&self.folder).map_err(file(&self.folder))?;
+        let text = toml::to_string_pretty(&self.state.config)
+            .map_err(|e| file(&self.folder)(io::Error::other(e.to_string())))?;
+        let path = self.folder.join("config.toml");
+        write_atomically(&path, |out| out.write_all(text.as_bytes())).map_err(file(&path))?;
+        let cases = [Some(&self.task.dataset), self.validator.as_ref().map(Validator::dataset)];
+        let skipped = cases.into_iter().flatten().flat_map(|cases| cases.skipped());
+        let text: String = skipped.map(|s| format!("{}: {}\n", s.path.display(), s.problem)).collect();
+        let path = self.folder.join("skipped.txt");
+        write_atomically(&path, |out| out.write_all(text.as_bytes())).map_err(file(&path))
+    }
+
+    /// Saves the batches that a step failed on.
+    pub(super) fn failed(&self, batches: &[Prepared], losses: &StepLosses) -> TrainError {
+        let path = self.folder.join(format!("failed-batch-{}.safetensors", self.ranks.rank()));
+        let mut tensors = Vec::new();
+        let mut names = Vec::new();
+        for (i, prepared) in batches.iter().enumerate() {
+            let (kind, input) = prepared.input();
+            let batch = &prepared.batch;
+            let shapes = batch.shapes.as_ref().map(|shapes| ("shapes", shapes));
+            for (name, tensor) in
+                [(kind, input), ("boxes", &batch.boxes), ("masks", &batch.masks)].into_iter().chain(shapes)
+            {
+                tensors.push((format!("{i}.{name}"), tensor.shallow_clone()));
+            }
+            names.extend(batch.names.iter().cloned());
+        }
+        let text = serde_json::json!({ "samples": names }).to_string();
+        if let Err(error) = store::write(&path, &tensors, text) {
+            return error.into();
+        }
+        let terms = self.objective.uncertainty.terms().iter().zip(&losses.terms);
+        let terms: Vec<String> = terms.map(|(t, v): (&Term, _)| format!("{} {v}", t.name())).collect();
+        TrainError::NotFinite {
+            epoch: self.state.epoch + 1,
+            step: self.state.step + 1,
+            losses: format!("total {}, gradient {}, {}", losses.total, losses.gradient, terms.join(", ")),
+            batch: path,
+        }
+    }
+}
