@@ -2,6 +2,8 @@
 //!
 //! The linker drops libtorch's CUDA half, since nothing here names a symbol of it, and a CPU machine has none anyway.
 //! Loaded at run time, it registers its devices by itself.
+//!
+//! What is here has met machines without a device only, so far: no training step has run on CUDA.
 
 #![allow(unsafe_code)]
 

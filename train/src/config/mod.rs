@@ -77,7 +77,7 @@ pub enum BatchNorm {
 pub enum Arithmetic {
     /// Single precision.
     F32,
-    /// libtorch's autocast to bfloat16: for CUDA devices.
+    /// libtorch's autocast to bfloat16: for CUDA devices, on which it has not been run yet; on a CPU it is tested.
     Bf16,
 }
 
