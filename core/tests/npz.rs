@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use umedsam::npz::{Boxes, Case, Limits, NpzError, Problem, Truth, read_segs, write_segs};
+use umedsam::npz::{Boxes, Case, Labelled, Limits, NpzError, Problem, Truth, read_segs, write_segs};
 use umedsam::{PixelBox, VoxelBox};
 
 fn data(name: &str) -> PathBuf {
@@ -46,6 +46,23 @@ fn a_volume_has_slices_and_spacing() {
     assert_eq!(truth.labels, expected);
     assert_eq!(case.slice(2).unwrap().width(), 7);
     assert!(case.slice(3).is_err());
+}
+
+#[test]
+fn labelled_cases_need_no_boxes() {
+    let read = |name| Labelled::read(&data(name), &Limits::new());
+    for (name, depth, channels) in [("plain.npz", 1, 3), ("dressed.npz", 1, 1), ("volume.npz", 3, 1)] {
+        let case = read(name).unwrap();
+        assert_eq!((case.depth(), case.shape.channels), (depth, channels), "{name}");
+        for z in 0..depth {
+            let gray = case.pixels[z * 35 * channels..][..35 * channels].iter().step_by(channels);
+            let expected: Vec<u16> = gray.map(|&v| u16::from(v > 100)).collect();
+            assert_eq!(case.slice_labels(z), expected, "{name}");
+        }
+        assert!(case.slice(depth).is_err() && case.slice_labels(depth).is_empty());
+    }
+    assert!(read("nobox.npz").unwrap_err().to_string().contains("array 'gts': missing"));
+    assert!(read("negative.npz").unwrap_err().to_string().contains("value -1"));
 }
 
 #[test]
