@@ -168,6 +168,8 @@ fn what_cannot_be_trained_is_an_error() {
     assert!(matches!(nothing, TrainError::NothingTrained { .. }), "{nothing}");
     let few = error(&["training.batch=7"]);
     assert!(matches!(few, TrainError::TooFewSamples { samples: 6, step: 7 }), "{few}");
+    let unwatched = error(&["schedule.watch=validation"]);
+    assert!(matches!(unwatched, TrainError::NothingWatched), "{unwatched}");
     assert!(!bench.path("none").exists());
     let unreached = error(&["model.trained=['prompt_encoder.mask_downscaling']", "loss.weighting=equal"]);
     assert!(matches!(unreached, TrainError::NothingTrained { .. }), "{unreached}");

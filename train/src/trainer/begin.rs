@@ -36,6 +36,11 @@ impl<'a> Trainer<'a> {
         if folder.join(state::FILE).exists() {
             return Err(TrainError::Exists { folder: folder.into() });
         }
+        if config.schedule.watch == Watch::Validation && folders.validation.is_none() {
+            return Err(TrainError::NothingWatched);
+        }
+        // No rank writes into the folder before all have looked into it.
+        ranks.barrier()?;
         let (variables, network) = blank(device);
         model::load(&variables, weights)?;
         let mut network = Network::new(variables, network, &config.model, &config.cache)?;
