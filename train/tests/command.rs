@@ -43,7 +43,8 @@ fn trains_goes_on_and_scores() {
     let at = |name: &str| bench.path(name).display().to_string();
     let (cases, weights, out) = (at("cases"), at("weights.safetensors"), at("run"));
     let cache = format!("cache.folder={}/embeddings", env!("CARGO_TARGET_TMPDIR"));
-    let common = ["train", "--device", "cpu", "--data", &cases, "--weights", &weights, "--out", &out];
+    let common =
+        ["train", "--device", "cpu", "--data", &cases, "--weights", &weights, "--out", &out, "--preset", "u-medsam"];
     let settings = ["--set", "data.flip=0", "--set", &cache, "--set", "training.epochs=1", "--set", "training.batch=3"];
     let printed = succeed(&[&common[..], &settings].concat());
     assert!(printed.contains("epoch   1") && printed.contains("sigma"), "{printed}");
@@ -69,6 +70,8 @@ fn what_is_wrong_is_named() {
     std::fs::write(Path::new(&at("weights.safetensors")), b"no tensors").unwrap();
     let (weights, out, data) = (at("weights.safetensors"), at("run"), at("data"));
     let train = ["train", "--device", "cpu", "--data", &data, "--weights", &weights, "--out", &out];
+    fail(&train, "watch the training");
+    let train = [&train[..], &["--preset", "u-medsam"]].concat();
     fail(&train, "weights.safetensors");
     fail(&[&train[..], &["--set", "training.batch=0"]].concat(), "training.batch");
     fail(&["resume", &out, "--device", "cpu"], "last.safetensors");

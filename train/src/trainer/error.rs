@@ -79,7 +79,7 @@ pub enum TrainError {
         names: Vec<String>,
     },
     /// The learning rate is to follow a validation that there is none of.
-    #[error("schedule.watch is validation, and there are no cases to validate on")]
+    #[error("schedule.watch is validation, and there are no cases to validate on: name some, or watch the training")]
     NothingWatched,
     /// There are fewer samples than one step takes.
     #[error("an epoch has {samples} samples, a step takes {step} (batch x accumulation x ranks)")]
