@@ -44,7 +44,10 @@ fn cases_tell_slices_labels_and_what_is_wrong_with_them() {
     fs::write(folder.path().join("2DBox_CT_broken.npz"), b"PK\x03\x04 no zip").unwrap();
     write_case(&folder.path().join("2DBox_CT_empty.npz"), &[0; 64], &[8, 8]);
     Tensor::write_npz(
-        &[("imgs", Tensor::zeros([8, 8], (Kind::Uint8, Device::Cpu))), ("gts", Tensor::zeros([8, 9], (Kind::Uint8, Device::Cpu)))],
+        &[
+            ("imgs", Tensor::zeros([8, 8], (Kind::Uint8, Device::Cpu))),
+            ("gts", Tensor::zeros([8, 9], (Kind::Uint8, Device::Cpu))),
+        ],
         folder.path().join("2DBox_CT_sizes.npz"),
     )
     .unwrap();
@@ -53,7 +56,10 @@ fn cases_tell_slices_labels_and_what_is_wrong_with_them() {
     let entries: Vec<(String, bool, &[(usize, Vec<u16>)])> =
         read.entries().iter().map(|e| (e.group().to_string(), e.volume, &e.slices[..])).collect();
     let labels = vec![1, 2, 3];
-    assert_eq!(entries, [("US 2D".into(), false, &[(0, labels.clone())][..]), ("MR 3D".into(), true, &[(1, labels)][..])]);
+    assert_eq!(
+        entries,
+        [("US 2D".into(), false, &[(0, labels.clone())][..]), ("MR 3D".into(), true, &[(1, labels)][..])]
+    );
     let skipped: Vec<String> = read.skipped().iter().map(|s| s.problem.to_string()).collect();
     assert_eq!(skipped.len(), 3);
     assert!(skipped[0].contains("NPZ"), "{skipped:?}");
@@ -122,7 +128,8 @@ fn threads_keep_the_order_and_shapes_are_wanted_or_not() {
     let folder = folder();
     let config = DataConfig::default();
     let dataset = dataset(&folder, &config);
-    let drawings: Vec<Drawing> = (0..23).map(|i| Drawing::random(&dataset, (i % 2) as usize, &config, 5, 1, i)).collect();
+    let drawings: Vec<Drawing> =
+        (0..23).map(|i| Drawing::random(&dataset, (i % 2) as usize, &config, 5, 1, i)).collect();
     let load = |shape, workers| {
         let task = Task { dataset: dataset.clone(), cache: None, min_area: 3, shape };
         let samples: Vec<Sample> = Loader::new(&task, drawings.clone(), workers).map(Result::unwrap).collect();

@@ -114,7 +114,8 @@ fn a_stopped_run_goes_on_to_the_bit_and_the_loss_falls() {
     let folders = Folders { data: bench.path("cases"), validation: Some(bench.path("cases")) };
     let weights = bench.path("weights.safetensors");
     let mut stop = Stop(4);
-    let stopped = Trainer::start(&config, &folders, &weights, &bench.path("broken"), Device::Cpu, &bench.ranks, &mut stop);
+    let stopped =
+        Trainer::start(&config, &folders, &weights, &bench.path("broken"), Device::Cpu, &bench.ranks, &mut stop);
     assert!(!stopped.unwrap().run().unwrap().finished);
     assert!(!bench.path("broken/final.safetensors").exists());
     let error = bench.start(&config, "broken", &mut ()).err().unwrap();
@@ -144,13 +145,15 @@ fn a_stopped_run_goes_on_to_the_bit_and_the_loss_falls() {
 #[test]
 fn two_half_batches_are_one_batch() {
     let bench = Bench::new();
-    let settings = |batch, accumulation| {
-        bench.config(&["training.epochs=1", "optimizer.epsilon=1e-3", batch, accumulation])
-    };
+    let settings =
+        |batch, accumulation| bench.config(&["training.epochs=1", "optimizer.epsilon=1e-3", batch, accumulation]);
     bench.train(&settings("training.batch=2", "training.accumulation=1"), "whole");
     bench.train(&settings("training.batch=1", "training.accumulation=2"), "halves");
-    let (start, whole, halves) =
-        (bench.tensors("weights.safetensors"), bench.tensors("whole/final.safetensors"), bench.tensors("halves/final.safetensors"));
+    let (start, whole, halves) = (
+        bench.tensors("weights.safetensors"),
+        bench.tensors("whole/final.safetensors"),
+        bench.tensors("halves/final.safetensors"),
+    );
     let moved: f64 = largest(&whole, &start);
     let apart = largest(&whole, &halves);
     assert!(moved > 1e-6 && apart < 1e-3 * moved, "moved {moved:e}, apart {apart:e}");
@@ -178,8 +181,12 @@ fn what_is_not_finite_stops_with_its_batch() {
     let saved: BTreeMap<String, Tensor> = Tensor::read_safetensors(batch).unwrap().into_iter().collect();
     let shapes: Vec<(&str, Vec<i64>)> = saved.iter().map(|(name, t)| (name.as_str(), t.size())).collect();
     let grid = vec![3, 1, 256, 256];
-    let expected =
-        [("0.boxes", vec![3, 4]), ("0.embeddings", vec![3, 256, 64, 64]), ("0.masks", grid.clone()), ("0.shapes", grid)];
+    let expected = [
+        ("0.boxes", vec![3, 4]),
+        ("0.embeddings", vec![3, 256, 64, 64]),
+        ("0.masks", grid.clone()),
+        ("0.shapes", grid),
+    ];
     assert_eq!(shapes, expected);
 }
 
@@ -187,7 +194,13 @@ fn what_is_not_finite_stops_with_its_batch() {
 fn the_sharpest_neighbour_leaves_no_trace_in_batch_norm() {
     let bench = Bench::new();
     let settings = |kind| {
-        bench.config(&["training.epochs=1", "data.samples-per-epoch=2", "model.batch-norm=batch", "model.trained=['image_encoder.neck.']", kind])
+        bench.config(&[
+            "training.epochs=1",
+            "data.samples-per-epoch=2",
+            "model.batch-norm=batch",
+            "model.trained=['image_encoder.neck.']",
+            kind,
+        ])
     };
     bench.train(&settings("sharp-min.kind=off"), "plain");
     bench.train(&settings("sharp-min.kind=sam"), "sharp");
@@ -208,7 +221,8 @@ fn the_sharpest_neighbour_leaves_no_trace_in_batch_norm() {
 #[test]
 fn what_cannot_be_trained_is_an_error() {
     let bench = Bench::new();
-    let error = |settings: &[&str]| bench.start(&bench.config(settings), "none", &mut ()).and_then(Trainer::run).unwrap_err();
+    let error =
+        |settings: &[&str]| bench.start(&bench.config(settings), "none", &mut ()).and_then(Trainer::run).unwrap_err();
     let nothing = error(&["model.trained=['mask_decoder.nothing']"]);
     assert!(matches!(nothing, TrainError::NothingTrained { .. }), "{nothing}");
     let few = error(&["training.batch=7"]);
