@@ -39,7 +39,7 @@ fi
 
 # The profile of the command, and all packages in one build, so that tract is built once.
 tests=(--release --workspace
-  --features umedsam/npz,umedsam-export/wheel-tests,umedsam-tests/wheel-tests,umedsam-train/weights-tests$ranks)
+  --features umedsam/npz,umedsam-benches/training,umedsam-export/wheel-tests,umedsam-tests/wheel-tests,umedsam-train/weights-tests$ranks)
 cargo test "${tests[@]}" --no-run
 "${CARGO_TARGET_DIR:-target}/release/umedsam-export" checkpoint "$UMEDSAM_WHEEL" --out "$UMEDSAM_WEIGHTS"
 cargo test "${tests[@]}"

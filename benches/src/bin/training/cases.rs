@@ -1,0 +1,87 @@
+//! Synthetic cases, and what a run draws of them, for the other side.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use tch::{Device, Tensor};
+use umedsam_train::config::Config;
+use umedsam_train::data::{Batch, Dataset, Drawing, Picture, Sample, images, plan};
+use umedsam_train::loss::shape_target;
+
+const SIDE: usize = umedsam::MODEL_SIDE;
+
+/// A folder of labelled cases of the network's size.
+#[derive(Debug)]
+pub(crate) struct Cases {
+    /// For everything.
+    root: PathBuf,
+}
+
+impl Cases {
+    /// Writes `count` cases under `root`: noise, and a bright ellipse with a label.
+    pub(crate) fn write(root: &Path, count: usize) -> anyhow::Result<Self> {
+        let cases = Self { root: root.into() };
+        fs::create_dir(cases.folder())?;
+        for number in 0..count {
+            // No preset has a cap for this modality, so that `data.default-cap` counts.
+            let path = cases.folder().join(format!("2DBox_Synthetic_{number:04}.npz"));
+            let (image, labels) = draw(number);
+            let shape = [SIDE as i64, SIDE as i64];
+            let [image, labels] = [image, labels].map(|pixels| Tensor::from_slice(&pixels).view(shape));
+            Tensor::write_npz(&[("imgs", image), ("gts", labels)], path)?;
+        }
+        Ok(cases)
+    }
+
+    /// Where the cases are.
+    pub(crate) fn folder(&self) -> PathBuf {
+        self.root.join("cases")
+    }
+
+    /// A folder under the same root.
+    pub(crate) fn beside(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    /// Writes the batches of a run's first epoch into a new folder, `0.npz`, `1.npz` ...: what the trainer will draw.
+    pub(crate) fn write_batches(&self, config: &Config, name: &str) -> anyhow::Result<PathBuf> {
+        let folder = self.beside(name);
+        fs::create_dir(&folder)?;
+        let dataset = Dataset::read(&self.folder(), &config.data, |_, _| {})?;
+        let seed = config.training.seed;
+        let drawings: Vec<Drawing> = plan(dataset.entries(), &config.data, seed, 0)
+            .into_iter()
+            .zip(0..)
+            .map(|(entry, position)| Drawing::random(&dataset, entry, &config.data, seed, 0, position))
+            .collect();
+        for (drawings, number) in drawings.chunks_exact(config.training.batch).zip(0..) {
+            let mut samples = Vec::with_capacity(drawings.len());
+            for drawing in drawings {
+                let mut sample = Sample::new(&dataset, drawing, config.data.min_area)?;
+                sample.shape = shape_target(&sample.mask, SIDE, SIDE);
+                samples.push(sample);
+            }
+            let pictures: Vec<&Picture> = samples.iter().map(|sample| &sample.picture).collect();
+            let images = images(&pictures, Device::Cpu)?;
+            let Batch { boxes, masks, shapes, .. } = Batch::new(&samples, Device::Cpu);
+            let shapes = shapes.context("targets of the shape-distance loss")?;
+            let arrays = [("images", images), ("boxes", boxes), ("masks", masks), ("shapes", shapes)];
+            Tensor::write_npz(&arrays, folder.join(format!("{number}.npz")))?;
+        }
+        Ok(folder)
+    }
+}
+
+/// Intensities and labels of a case.
+fn draw(number: usize) -> (Vec<u8>, Vec<u8>) {
+    let (x0, y0) = (90 + 17 * number % 70, 110 + 29 * number % 50);
+    let (a, b) = (30 + 7 * number % 25, 22 + 11 * number % 30);
+    let pixel = |index: usize| {
+        let (x, y) = (index % SIDE, index / SIDE);
+        let inside = (x.abs_diff(x0) * b).pow(2) + (y.abs_diff(y0) * a).pow(2) <= (a * b).pow(2);
+        let noise = ((index + number * SIDE * SIDE).wrapping_mul(2_654_435_761) >> 16) as u8 % 64;
+        (noise + if inside { 150 } else { 60 }, u8::from(inside))
+    };
+    (0..SIDE * SIDE).map(pixel).unzip()
+}
