@@ -18,7 +18,7 @@ use crate::cases::Cases;
 use crate::setting::{Setting, Trained};
 
 /// Steps before those that count: memory is allocated, kernels are chosen, the loader gets ahead.
-const WARM_UP: usize = 2;
+const WARM_UP: usize = 1;
 
 /// Both sides of a setting.
 #[derive(Debug, Serialize)]
