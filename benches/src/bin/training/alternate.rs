@@ -154,3 +154,14 @@ impl Observer for Turns {
         ControlFlow::Continue(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_of_an_even_number_lies_between_two() {
+        assert_eq!((Times(vec![3.0, 1.0, 2.0]).median(), Times(vec![4.0, 1.0, 2.0, 9.0]).median()), (2.0, 3.0));
+        assert_eq!(Times(vec![3.0, 1.0, 2.0]).minimum(), 1.0);
+    }
+}
