@@ -9,7 +9,6 @@ import os
 import sys
 import time
 import warnings
-from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -48,14 +47,23 @@ optimizer = torch.optim.AdamW(groups, lr=5e-5)
 norms = [m for m in net.modules() if isinstance(m, torch.nn.BatchNorm2d)]
 
 
+cache = {}
+
+
+@torch.no_grad()
+def cached(image):
+    """The embedding in the type of our cache."""
+    key = image.numpy().tobytes()
+    if key not in cache:
+        cache[key] = net.image_encoder(image[None].to(device)).half().cpu()
+    return cache[key]
+
+
 def read(path):
     with np.load(path) as file:
         batch = {name: torch.from_numpy(file[name]) for name in file.files}
     if part == "cached":
-        with torch.no_grad():
-            images = batch.pop("images").to(device)
-            # One by one, and in the type of our cache: the same bits wherever the picture appears.
-            batch["embeddings"] = torch.cat([net.image_encoder(i[None]).half().cpu() for i in images])
+        batch["embeddings"] = torch.cat([cached(image) for image in batch.pop("images")])
     # What a loader with pin_memory=True would hand over.
     return {name: t.pin_memory() if device.type == "cuda" else t for name, t in batch.items()}
 
@@ -64,11 +72,7 @@ batches = iter([read(folder / f"{i}.npz") for i in range(len(list(folder.glob("*
 
 
 def total_loss(batch):
-    if part == "cached":
-        embeddings = batch["embeddings"]
-    else:
-        with nullcontext() if part == "whole" else torch.no_grad():
-            embeddings = net.image_encoder(batch["images"])
+    embeddings = batch["embeddings"] if part != "whole" else net.image_encoder(batch["images"])
     sparse, dense = net.prompt_encoder(points=None, boxes=batch["boxes"][:, None], masks=None)
     logits, iou = net.mask_decoder(
         image_embeddings=embeddings,
@@ -104,6 +108,10 @@ def climb():
 
 def step(batch):
     batch = {name: t.to(device, torch.float32, non_blocking=True) for name, t in batch.items()}
+    if part == "uncached":
+        # Once a step: the second pass has the same embeddings.
+        with torch.no_grad():
+            batch["embeddings"] = net.image_encoder(batch["images"])
     optimizer.zero_grad(set_to_none=True)
     loss = total_loss(batch)
     loss.backward()

@@ -161,9 +161,9 @@ impl Attention {
     fn attend(&self, x: &Tensor) -> Tensor {
         let (count, tokens, channels) = x.size3().expect("windows are (count, tokens, channels)");
         let head = channels / self.heads;
-        // q, k and v lie head by head.
-        let qkv = x.apply(&self.qkv).view([count, tokens, self.heads, 3 * head]).transpose(1, 2);
-        let [q, k, v] = [0, 1, 2].map(|i| qkv.narrow(3, i * head, head));
+        // q, k and v lie head by head. The gradient of chunks is one tensor; of narrow, three that must be added.
+        let qkv = x.apply(&self.qkv).view([count, tokens, self.heads, 3 * head]).chunk(3, 3);
+        let [q, k, v] = [0, 1, 2].map(|i| qkv[i].transpose(1, 2));
         let bias = self.biases.index_select(1, &self.index).view([self.heads, tokens, tokens]);
         let scores = q.matmul(&k.transpose(-2, -1)) * (head as f64).powf(-0.5) + bias;
         let attended = scores.softmax(-1, None::<Kind>).matmul(&v);

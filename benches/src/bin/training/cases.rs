@@ -85,3 +85,28 @@ fn draw(number: usize) -> (Vec<u8>, Vec<u8>) {
     };
     (0..SIDE * SIDE).map(pixel).unzip()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+    use crate::setting::{SETTINGS, Trained};
+
+    #[test]
+    fn every_row_has_a_run_and_its_batches() {
+        let root = tempfile::tempdir().unwrap();
+        let cases = Cases::write(root.path(), 4).unwrap();
+        for (setting, number) in SETTINGS.iter().zip(0..) {
+            let config = setting.config(6, 2, &cases.beside("embeddings")).unwrap();
+            assert_eq!(config.model.trains("image_encoder.neck.0.weight"), setting.trained == Trained::Whole);
+            let folder = cases.write_batches(&config, &format!("{number}")).unwrap();
+            let read = |number| Tensor::read_npz(folder.join(format!("{number}.npz"))).unwrap();
+            let batch: HashMap<String, Tensor> = read(2).into_iter().collect();
+            assert_eq!(batch["images"].size(), [2, 3, 256, 256]);
+            let inside = batch["masks"].sum(tch::Kind::Float).double_value(&[]);
+            assert!(inside > 1000.0 && batch["shapes"].max().double_value(&[]) > 0.9, "{inside}");
+            assert!(!folder.join("3.npz").exists());
+        }
+    }
+}
