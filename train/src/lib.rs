@@ -13,6 +13,7 @@ pub mod data;
 pub mod embeddings;
 pub mod evaluate;
 pub mod loss;
+pub mod memory;
 pub mod model;
 pub mod optim;
 pub mod ranks;

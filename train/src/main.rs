@@ -15,6 +15,7 @@ use umedsam::files::write_atomically;
 use umedsam_train::config::{self, PRESETS};
 use umedsam_train::cuda;
 use umedsam_train::evaluate::EvaluateOptions;
+use umedsam_train::memory;
 use umedsam_train::model::{self, LiteMedSam};
 use umedsam_train::ranks::Ranks;
 use umedsam_train::trainer::{Folders, Observer, Trainer};
@@ -145,6 +146,7 @@ impl DeviceArguments {
 }
 
 fn main() -> ExitCode {
+    memory::keep_freed();
     let result = match Arguments::parse().command {
         Command::Train(arguments) => train(&arguments),
         Command::Resume(arguments) => resume(&arguments),

@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Kind, Tensor, nn};
 use umedsam_train::config::{Config, resolve};
 use umedsam_train::model::save;
 use umedsam_train::ranks::Ranks;
@@ -30,12 +29,8 @@ impl Bench {
             let modality = ["CT", "US"][i % 2];
             write_case(&bench.path(&format!("cases/2DBox_{modality}_{i}.npz")), &labels, &[64, 64]);
         }
-        // The same weights in all tests, so that embeddings are computed once.
-        static SEED: Mutex<()> = Mutex::new(());
-        let seed = SEED.lock().unwrap();
-        tch::manual_seed(7);
         let (variables, _) = network();
-        drop(seed);
+        fill(&variables);
         save(&variables, &bench.path("weights.safetensors")).unwrap();
         bench
     }
@@ -78,6 +73,30 @@ impl Bench {
     pub(crate) fn tensors(&self, file: &str) -> BTreeMap<String, Tensor> {
         Tensor::read_safetensors(self.path(file)).unwrap().into_iter().collect()
     }
+}
+
+/// The same weights in all tests, so that embeddings are computed once: libtorch's generator is shared by all threads.
+fn fill(variables: &nn::VarStore) {
+    let mut variables: Vec<(String, Tensor)> = variables.variables().into_iter().collect();
+    variables.sort_by(|a, b| a.0.cmp(&b.0));
+    tch::no_grad(|| {
+        for (number, (name, mut variable)) in (0i64..).zip(variables) {
+            let size = variable.size();
+            if let [outputs, inputs @ ..] = &size[..]
+                && !inputs.is_empty()
+            {
+                // Tokens and frequencies are of the order of 1, weights of what they sum up.
+                let scale = if *outputs <= 4 { 1.0 } else { (inputs.iter().product::<i64>() as f64).powf(-0.5) };
+                let noise = (Tensor::arange(variable.numel() as i64, (Kind::Double, Device::Cpu)) * 12.9898 + number)
+                    .sin()
+                    * 43758.5453;
+                let uniform = (&noise - noise.floor()) * (2.0 * scale) - scale;
+                variable.copy_(&uniform.view(&size[..]));
+            } else if name.ends_with("bias") {
+                let _ = variable.zero_();
+            }
+        }
+    });
 }
 
 /// The greatest difference of any value.

@@ -29,7 +29,7 @@ use clap::Parser;
 use tch::Device;
 use umedsam_benches::arguments::exit;
 use umedsam_benches::{python, results};
-use umedsam_train::cuda;
+use umedsam_train::{cuda, memory};
 
 use crate::alternate::compare;
 use crate::cases::Cases;
@@ -91,6 +91,8 @@ fn parse_device(text: &str) -> Result<Place, String> {
 }
 
 fn main() -> ExitCode {
+    // As the command does.
+    memory::keep_freed();
     exit("training", run(&Arguments::parse()))
 }
 
