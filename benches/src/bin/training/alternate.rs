@@ -67,7 +67,7 @@ pub(crate) fn compare(
     let config = |samples| setting.config(samples, arguments.batch, &cache);
     let run = |samples: usize, name: &str, observer: &mut dyn Observer| -> anyhow::Result<()> {
         let folders = Folders { data: cases.folder(), validation: None };
-        let ranks = Ranks::new()?;
+        let ranks = Ranks::alone();
         let folder = cases.beside(name);
         Trainer::start(&config(samples)?, &folders, &arguments.weights, &folder, device, &ranks, observer)?.run()?;
         Ok(())
