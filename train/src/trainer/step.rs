@@ -105,12 +105,9 @@ impl Objective {
             // Of both gradients, so that neither can be NaN unseen.
             norm += 0.0 * gradient_norm(&parameters);
         }
-        let mut values: Vec<f64> = Vec::new();
         // The only wait for the device in a step.
         let measured = Tensor::cat(&[losses.view(-1), norm.view(-1)], 0).to_kind(Kind::Double);
-        values.extend(
-            Vec::<f64>::try_from(measured).unwrap_or_else(|_| vec![f64::NAN; self.uncertainty.terms().len() + 2]),
-        );
+        let mut values = Vec::<f64>::try_from(measured).expect("a list of f64");
         let gradient = values.pop().unwrap_or(f64::NAN);
         ranks.sum(&mut values)?;
         values.iter_mut().for_each(|v| *v /= ranks.size() as f64);

@@ -34,6 +34,7 @@ impl Report<'_> {
             text,
             "- {place}\n\
              - f32, batches of {}, U-MedSAM's four losses, AdamW; SharpMin: SAM, two passes a step\n\
+             - umedsam-train keeps freed memory, as its command does; PyTorch has the C library's defaults, as it comes\n\
              - {} steps of each side, {} for the whole model, alternating; each cell: minimum / median in ms (samples/s at \
              the median)\n\
              - ratio: ours to PyTorch's time, minimum / median; below 1 ours is faster\n\
