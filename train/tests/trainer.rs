@@ -171,6 +171,11 @@ fn what_cannot_be_trained_is_an_error() {
     let unwatched = error(&["schedule.watch=validation"]);
     assert!(matches!(unwatched, TrainError::NothingWatched), "{unwatched}");
     assert!(!bench.path("none").exists());
+    fs::create_dir(bench.path("none")).unwrap();
+    fs::write(bench.path("none/best.safetensors"), b"somebody's").unwrap();
+    let taken = error(&[]);
+    assert!(matches!(taken, TrainError::Exists { .. }), "{taken}");
+    fs::remove_dir_all(bench.path("none")).unwrap();
     let unreached = error(&["model.trained=['prompt_encoder.mask_downscaling']", "loss.weighting=equal"]);
     assert!(matches!(unreached, TrainError::NothingTrained { .. }), "{unreached}");
 }

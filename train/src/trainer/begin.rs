@@ -33,7 +33,7 @@ impl<'a> Trainer<'a> {
         observer: &'a mut dyn Observer,
     ) -> Result<Self, TrainError> {
         config.check()?;
-        if folder.join(state::FILE).exists() {
+        if [state::FILE, state::BEST, state::FINAL].iter().any(|name| folder.join(name).exists()) {
             return Err(TrainError::Exists { folder: folder.into() });
         }
         if config.schedule.watch == Watch::Validation && folders.validation.is_none() {

@@ -46,8 +46,8 @@ pub enum TrainError {
         /// What doesn't fit.
         problem: String,
     },
-    /// There is a run in the folder already.
-    #[error("{}: holds a run already; resume it, or choose another folder", folder.display())]
+    /// There is a run in the folder already, or weights that it would replace.
+    #[error("{}: holds a run already, or its weights; resume it, or choose another folder", folder.display())]
     Exists {
         /// The folder.
         folder: PathBuf,

@@ -85,7 +85,7 @@ impl<'a> Trainer<'a> {
             }
         }
         if self.ranks.is_first() {
-            model::save(&self.network.variables, &self.folder.join("final.safetensors"))?;
+            model::save(&self.network.variables, &self.folder.join(state::FINAL))?;
         }
         Ok(self.summary(true))
     }
@@ -229,7 +229,7 @@ impl<'a> Trainer<'a> {
             return Ok(());
         }
         if better {
-            model::save(&self.network.variables, &self.folder.join("best.safetensors"))?;
+            model::save(&self.network.variables, &self.folder.join(state::BEST))?;
         }
         self.save()?;
         let file = |source| TrainError::File { path: self.folder.clone(), source };

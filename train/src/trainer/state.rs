@@ -16,6 +16,10 @@ use crate::store;
 /// Name of the file in the run's folder.
 pub(super) const FILE: &str = "last.safetensors";
 
+/// Weights of the best epoch, and of the last.
+pub(super) const BEST: &str = "best.safetensors";
+pub(super) const FINAL: &str = "final.safetensors";
+
 const FORMAT: u32 = 1;
 
 /// Everything but tensors.
