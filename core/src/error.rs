@@ -32,6 +32,22 @@ pub enum Error {
         /// Values in a row.
         row: usize,
     },
+    /// A crop that reaches beyond its image.
+    #[error("crop of {width}x{height} pixels at ({x}, {y}) reaches beyond the image of {image_width}x{image_height}")]
+    CropOutside {
+        /// First column of the crop.
+        x: usize,
+        /// First row of the crop.
+        y: usize,
+        /// Width of the crop.
+        width: usize,
+        /// Height of the crop.
+        height: usize,
+        /// Width of the image.
+        image_width: usize,
+        /// Height of the image.
+        image_height: usize,
+    },
     /// NaN or infinity among the pixels of a floating-point image.
     #[error("pixel {index} is {value}; floating-point images must be finite")]
     PixelNotFinite {

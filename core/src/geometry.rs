@@ -36,6 +36,26 @@ impl PixelBox {
     }
 }
 
+/// A rectangle of whole pixels in an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Region {
+    /// First column.
+    pub x: usize,
+    /// First row.
+    pub y: usize,
+    /// Columns.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+}
+
+impl Region {
+    /// The longer side, in pixels.
+    pub fn side(&self) -> usize {
+        self.width.max(self.height)
+    }
+}
+
 /// A box in voxels of a volume: a [`PixelBox`] in the slices `z0..=z1`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct VoxelBox {
@@ -132,9 +152,10 @@ impl Frame {
         Ok(ModelBox { x0: map(b.x0), y0: map(b.y0), x1: map(b.x1), y1: map(b.y1) })
     }
 
-    fn clamp(&self, b: &PixelBox, index: usize) -> Result<PixelBox, Error> {
-        let (x0, x1) = clamp_range('x', b.x0, b.x1, self.width, index)?;
-        let (y0, y1) = clamp_range('y', b.y0, b.y1, self.height, index)?;
+    /// Checks a box and cuts off what lies beyond the image. `index` is the box's position in the request, for errors.
+    pub fn clamp(&self, pixel_box: &PixelBox, index: usize) -> Result<PixelBox, Error> {
+        let (x0, x1) = clamp_range('x', pixel_box.x0, pixel_box.x1, self.width, index)?;
+        let (y0, y1) = clamp_range('y', pixel_box.y0, pixel_box.y1, self.height, index)?;
         Ok(PixelBox { x0, y0, x1, y1 })
     }
 }

@@ -64,6 +64,16 @@ impl<'a> ImageView<'a> {
         Ok(Self { pixels, channels, stride, frame })
     }
 
+    /// The part of `width` x `height` pixels whose first is at (`x`, `y`), in the same memory.
+    pub fn crop(&self, x: usize, y: usize, width: usize, height: usize) -> Result<Self, Error> {
+        let (image_width, image_height) = (self.width(), self.height());
+        if x.saturating_add(width) > image_width || y.saturating_add(height) > image_height {
+            return Err(Error::CropOutside { x, y, width, height, image_width, image_height });
+        }
+        let frame = Frame::new(width, height)?;
+        Ok(Self { pixels: &self.pixels[y * self.stride + x * self.channels.count()..], frame, ..*self })
+    }
+
     /// How this image maps onto the model's grid.
     pub const fn frame(&self) -> Frame {
         self.frame

@@ -18,7 +18,7 @@
 //! ```
 //!
 //! Without default features the crate is `no_std` + `alloc` and holds everything but inference: [`geometry`],
-//! [`image`], [`preprocess`], [`postprocess`], [`volume`] and [`metrics`].
+//! [`image`], [`preprocess`], [`postprocess`], [`volume`], [`zoom`] and [`metrics`].
 
 #![no_std]
 #![deny(unsafe_code)]
@@ -40,11 +40,14 @@ pub mod resize;
 #[cfg(feature = "kernels")]
 pub mod runtime;
 pub mod volume;
+pub mod zoom;
 
 #[cfg(feature = "runtime")]
 mod arithmetic;
 #[cfg(feature = "runtime")]
 mod bundle;
+#[cfg(feature = "runtime")]
+mod picture;
 #[cfg(feature = "runtime")]
 mod session;
 
@@ -53,9 +56,12 @@ pub use arithmetic::Arithmetic;
 #[cfg(feature = "runtime")]
 pub use bundle::{ARCHITECTURE, BundleError, FORMAT_VERSION, Manifest, Model, Precision, hex_digest, write_bundle};
 pub use error::Error;
-pub use geometry::{Frame, MODEL_SIDE, ModelBox, PixelBox, VoxelBox};
+pub use geometry::{Frame, MODEL_SIDE, ModelBox, PixelBox, Region, VoxelBox};
 pub use image::ImageView;
+#[cfg(feature = "runtime")]
+pub use picture::ImageSegmentation;
 pub use postprocess::MaskLogits;
 #[cfg(feature = "runtime")]
 pub use session::{EMBEDDING_BYTES, Embedding, Segmentation, Session, SessionOptions, Stats, VolumeOptions};
 pub use volume::VolumeSegmentation;
+pub use zoom::ZoomOptions;

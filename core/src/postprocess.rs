@@ -59,6 +59,17 @@ impl<'a> MaskLogits<'a> {
         self.scan(labels, |pixel| *pixel = label.max(*pixel))
     }
 
+    /// As [`Self::paint_max`], for an image that is a part of a larger one: paints the label map of the larger image,
+    /// `width` pixels wide, with the part's first pixel at (`x`, `y`).
+    ///
+    /// # Panics
+    /// If the part reaches beyond the label map.
+    pub fn paint_max_at(&self, label: u16, labels: &mut [u16], width: usize, (x, y): (usize, usize)) -> usize {
+        assert!(x + self.frame.width() <= width, "width of the label map");
+        assert!((y + self.frame.height()) * width <= labels.len(), "size of the label map");
+        self.scan_strided(&mut labels[y * width + x..], width, |pixel| *pixel = label.max(*pixel))
+    }
+
     /// Fills `mask` (one byte a pixel) with 1 for the object and 0 elsewhere, and returns the object's pixels.
     ///
     /// # Panics
@@ -75,10 +86,15 @@ impl<'a> MaskLogits<'a> {
     }
 
     /// Calls `hit` for each pixel of the object and returns their number.
-    fn scan<T>(&self, pixels: &mut [T], mut hit: impl FnMut(&mut T)) -> usize {
+    fn scan<T>(&self, pixels: &mut [T], hit: impl FnMut(&mut T)) -> usize {
+        assert_eq!(pixels.len(), self.frame.width() * self.frame.height(), "size of the label map");
+        self.scan_strided(pixels, self.frame.width(), hit)
+    }
+
+    /// As [`Self::scan`], with rows that start `stride` pixels apart.
+    fn scan_strided<T>(&self, pixels: &mut [T], stride: usize, mut hit: impl FnMut(&mut T)) -> usize {
         let (width, height) = (self.frame.width(), self.frame.height());
         let (columns, rows) = (self.frame.scaled_width(), self.frame.scaled_height());
-        assert_eq!(pixels.len(), width * height, "size of the label map");
         let Some((x_hits, y_hits)) = self.positive_ranges() else { return 0 };
         // Between neighbours that are all at most 0 no interpolated value is above 0: only this part is computed.
         let x_range = touched(x_hits, columns, width);
@@ -100,7 +116,7 @@ impl<'a> MaskLogits<'a> {
                 {
                     *out = a * (1.0 - tap.fraction) + b * tap.fraction;
                 }
-                for (pixel, t) in pixels[y * width..][strip.clone()].iter_mut().zip(taps) {
+                for (pixel, t) in pixels[y * stride..][strip.clone()].iter_mut().zip(taps) {
                     if line[t.first] * (1.0 - t.fraction) + line[t.second] * t.fraction > 0.0 {
                         hit(pixel);
                         area += 1;

@@ -106,6 +106,8 @@ pub struct Stats {
     pub encode: Duration,
     /// Time spent in the decoder.
     pub decode: Duration,
+    /// Time spent on painting the masks of images ([`Session::segment_image`]).
+    pub postprocess: Duration,
 }
 
 /// An encoded image: decode as many boxes from it as you like.
@@ -178,7 +180,7 @@ pub struct Session {
     model: Arc<str>,
     /// The embedding that was decoded last.
     decoded: Option<u64>,
-    stats: Stats,
+    pub(crate) stats: Stats,
 }
 
 impl Session {
@@ -259,7 +261,7 @@ impl Session {
     }
 
     /// An embedding of nothing, to be filled.
-    fn blank(&self) -> Embedding {
+    pub(crate) fn blank(&self) -> Embedding {
         Embedding { values: Arc::default(), frame: Frame::MODEL, model: self.model.clone(), number: u64::MAX }
     }
 

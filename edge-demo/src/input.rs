@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::BufReader;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -75,6 +76,15 @@ pub(crate) fn parse_box(text: &str) -> Result<PixelBox, String> {
     }
 }
 
+/// A number within `range`.
+pub(crate) fn parse_within(text: &str, range: RangeInclusive<f64>) -> Result<f64, String> {
+    let number = text.trim().parse().map_err(|_| format!("'{text}' is not a number"))?;
+    match range.contains(&number) {
+        true => Ok(number),
+        false => Err(format!("{number} is not within {} to {}", range.start(), range.end())),
+    }
+}
+
 /// Kind of an input file, by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -129,5 +139,13 @@ mod tests {
         assert_eq!(parse_box("1, 2.5,-3,4").unwrap(), PixelBox::new(1.0, 2.5, -3.0, 4.0));
         assert_eq!(parse_box("1,2,3").unwrap_err(), "3 numbers; x0,y0,x1,y1 expected");
         assert_eq!(parse_box("1,2,x,4").unwrap_err(), "'x' is not a number");
+    }
+
+    #[test]
+    fn a_number_outside_its_range_is_refused() {
+        assert_eq!(parse_within(" 4", 0.0..=4.0), Ok(4.0));
+        assert_eq!(parse_within("-0.1", 0.0..=4.0).unwrap_err(), "-0.1 is not within 0 to 4");
+        assert_eq!(parse_within("NaN", 0.0..=1.0).unwrap_err(), "NaN is not within 0 to 1");
+        assert_eq!(parse_within("half", 0.0..=1.0).unwrap_err(), "'half' is not a number");
     }
 }

@@ -12,7 +12,8 @@ mod segment;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use umedsam::ZoomOptions;
 
 /// Segment medical images from boxes, on the CPU, offline. Without a command: segment the two built-in samples.
 #[derive(Debug, Parser)]
@@ -70,7 +71,60 @@ struct SegmentArguments {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
+    zoom: ZoomArguments,
+    #[command(flatten)]
     model: ModelArguments,
+}
+
+/// Whether to look closer at small objects.
+#[derive(Args, Clone, Debug)]
+struct ZoomArguments {
+    /// Crop around small boxes and encode each crop: more work for finer masks. For images; volumes are not zoomed.
+    #[arg(long, value_name = "WHEN", default_value_t)]
+    zoom: Zoom,
+    /// What a crop shows on each side of its box, 0 to 4 lengths of the box's longer side.
+    #[arg(long, value_name = "M", default_value_t = ZoomOptions::new().margin,
+        value_parser = |text: &str| input::parse_within(text, 0.0..=4.0), allow_hyphen_values = true)]
+    zoom_margin: f64,
+    /// A box is small if its longer side is at most this share, 0 to 1, of the image's longer side.
+    #[arg(long, value_name = "S", default_value_t = ZoomOptions::new().max_share,
+        value_parser = |text: &str| input::parse_within(text, 0.0..=1.0), allow_hyphen_values = true)]
+    zoom_share: f64,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum Zoom {
+    /// Small boxes are zoomed into
+    Auto,
+    /// An image is encoded once, as a whole
+    #[default]
+    Off,
+}
+
+impl std::fmt::Display for Zoom {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Auto => "auto",
+            Self::Off => "off",
+        })
+    }
+}
+
+impl Default for ZoomArguments {
+    fn default() -> Self {
+        let ZoomOptions { margin, max_share, .. } = ZoomOptions::new();
+        Self { zoom: Zoom::default(), zoom_margin: margin, zoom_share: max_share }
+    }
+}
+
+impl ZoomArguments {
+    /// How to zoom, or nothing.
+    fn options(&self) -> Option<ZoomOptions> {
+        match self.zoom {
+            Zoom::Auto => Some(ZoomOptions::new().with_margin(self.zoom_margin).with_max_share(self.zoom_share)),
+            Zoom::Off => None,
+        }
+    }
 }
 
 #[derive(Args, Debug)]

@@ -7,9 +7,9 @@ use std::time::Instant;
 use anyhow::Context;
 use umedsam::PixelBox;
 
-use crate::ModelArguments;
 use crate::input::Picture;
 use crate::segment::{Outputs, open, print, segment_picture};
+use crate::{ModelArguments, ZoomArguments};
 
 /// A built-in image and the boxes that a person would draw in it.
 struct Sample {
@@ -42,12 +42,13 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let model = ModelArguments { model: None, precision: None, threads: None };
     let mut session = open(&model)?;
     println!("built-in model ready in {:.0} ms (umedsam info shows what it is)", start.elapsed().as_secs_f64() * 1e3);
+    let zoom = ZoomArguments::default().options();
     for sample in &SAMPLES {
         let start = Instant::now();
         let picture = Picture::decode(sample.bytes)?;
         let outputs = Outputs::new(Path::new(sample.file), &folder, true);
         let name = format!("{} - {}", sample.file, sample.what);
-        print(&segment_picture(&mut session, &name, &picture, sample.boxes, &outputs, start.elapsed())?);
+        print(&segment_picture(&mut session, &name, &picture, sample.boxes, zoom, &outputs, start.elapsed())?);
     }
     println!("your own image: umedsam segment IMAGE --box x0,y0,x1,y1 --overlay");
     Ok(())

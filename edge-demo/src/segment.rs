@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use umedsam::npz::{Boxes, Case, Limits, write_segs};
-use umedsam::{Error, ImageView, Model, PixelBox, Session, SessionOptions, Stats, VolumeOptions, VoxelBox};
+use umedsam::{Error, Model, PixelBox, Session, SessionOptions, Stats, VolumeOptions, VoxelBox, ZoomOptions};
 
 use crate::input::{Kind, Picture, files};
 use crate::overlay::{Overlay, write_labels};
@@ -25,7 +25,7 @@ pub(crate) struct Report {
     pub(crate) objects: Vec<Object>,
     /// Files written.
     pub(crate) written: Vec<PathBuf>,
-    /// Slices encoded.
+    /// Images, windows of images and slices encoded.
     pub(crate) encodes: usize,
     /// Milliseconds of each stage.
     pub(crate) ms: Stages,
@@ -139,7 +139,8 @@ fn segment_file(session: &mut Session, path: &Path, arguments: &SegmentArguments
     let read = start.elapsed();
     let name = path.display().to_string();
     let outputs = Outputs::new(path, &arguments.out, arguments.overlay);
-    segment_picture(session, &name, &picture, &arguments.boxes, &outputs, read)
+    let zoom = arguments.zoom.options();
+    segment_picture(session, &name, &picture, &arguments.boxes, zoom, &outputs, read)
         .with_context(|| path.display().to_string())
 }
 
@@ -167,13 +168,14 @@ pub(crate) fn segment_picture(
     name: &str,
     picture: &Picture,
     boxes: &[PixelBox],
+    zoom: Option<ZoomOptions>,
     outputs: &Outputs,
     read: Duration,
 ) -> anyhow::Result<Report> {
     let before = session.stats();
     let view = picture.view()?;
     let (width, height) = (view.width(), view.height());
-    let found = Plane::segment(session, &view, boxes)?;
+    let found = session.segment_image(&view, boxes, zoom.as_ref())?;
     let start = Instant::now();
     write_labels(&outputs.labels, &found.labels, width, height)?;
     let mut written = vec![outputs.labels.clone()];
@@ -181,39 +183,11 @@ pub(crate) fn segment_picture(
         draw(picture.pixels(), &found.labels, width, height, boxes, path)?;
         written.push(path.clone());
     }
-    let stages = stages(before, session.stats(), read, found.postprocess, start.elapsed());
-    let encodes = session.stats().encodes - before.encodes;
-    Ok(Report { input: name.into(), shape: vec![height, width], objects: found.objects, written, encodes, ms: stages })
-}
-
-/// The objects of one image.
-struct Plane {
-    labels: Vec<u16>,
-    objects: Vec<Object>,
-    postprocess: Duration,
-}
-
-impl Plane {
-    fn segment(session: &mut Session, view: &ImageView<'_>, boxes: &[PixelBox]) -> Result<Self, Error> {
-        let max = usize::from(u16::MAX);
-        if boxes.len() > max {
-            return Err(Error::TooManyBoxes { count: boxes.len(), max });
-        }
-        let frame = view.frame();
-        let prompts = boxes.iter().enumerate().map(|(i, b)| frame.to_model(b, i)).collect::<Result<Vec<_>, _>>()?;
-        let embedding = session.encode(view)?;
-        let mut labels = vec![0u16; view.width() * view.height()];
-        let mut confidence = Vec::with_capacity(boxes.len());
-        let mut postprocess = Duration::ZERO;
-        session.decode(&embedding, &prompts, |i, logits, iou| {
-            let start = Instant::now();
-            logits.paint((i + 1) as u16, &mut labels);
-            confidence.push(iou);
-            postprocess += start.elapsed();
-        })?;
-        let objects = objects(&labels, &confidence);
-        Ok(Self { labels, objects, postprocess })
-    }
+    let after = session.stats();
+    let stages = stages(before, after, read, after.postprocess - before.postprocess, start.elapsed());
+    let encodes = after.encodes - before.encodes;
+    let objects = objects(&found.labels, &found.predicted_iou);
+    Ok(Report { input: name.into(), shape: vec![height, width], objects, written, encodes, ms: stages })
 }
 
 fn objects(labels: &[u16], confidence: &[f32]) -> Vec<Object> {
@@ -237,10 +211,13 @@ fn segment_case(session: &mut Session, path: &Path, arguments: &SegmentArguments
         bail!("{}: the result would replace the input; choose another --out", path.display());
     }
     let before = session.stats();
-    let (labels, objects, postprocess) = match &case.boxes {
+    let (labels, predicted_iou, postprocess) = match &case.boxes {
         Boxes::Plane(boxes) => {
-            let found = Plane::segment(session, &case.slice(0)?, boxes).with_context(|| path.display().to_string())?;
-            (found.labels, found.objects, found.postprocess)
+            let zoom = arguments.zoom.options();
+            let found = session
+                .segment_image(&case.slice(0)?, boxes, zoom.as_ref())
+                .with_context(|| path.display().to_string())?;
+            (found.labels, found.predicted_iou, session.stats().postprocess - before.postprocess)
         }
         Boxes::Volume(boxes) => {
             let start = Instant::now();
@@ -249,8 +226,7 @@ fn segment_case(session: &mut Session, path: &Path, arguments: &SegmentArguments
             let inference =
                 spent.preprocess + spent.encode + spent.decode - before.preprocess - before.encode - before.decode;
             let rest = start.elapsed().saturating_sub(inference);
-            let objects = objects(&found.labels, &found.predicted_iou);
-            (found.labels, objects, rest)
+            (found.labels, found.predicted_iou, rest)
         }
     };
     let start = Instant::now();
@@ -263,6 +239,7 @@ fn segment_case(session: &mut Session, path: &Path, arguments: &SegmentArguments
     }
     let stages = stages(before, session.stats(), read, postprocess, start.elapsed());
     let encodes = session.stats().encodes - before.encodes;
+    let objects = objects(&labels, &predicted_iou);
     Ok(Report { input: path.display().to_string(), shape, objects, written, encodes, ms: stages })
 }
 

@@ -103,6 +103,45 @@ fn a_picture_of_16_bits_is_segmented() {
 }
 
 #[test]
+fn a_small_box_is_zoomed_into() {
+    let folder = tempfile::tempdir().unwrap();
+    let cell = data("assets/cell.png");
+    let segment = |zoom: &[&str]| -> (u64, image::GrayImage) {
+        let arguments = ["segment", &cell, "--box", "360,305,496,442", "--json"];
+        let text = out(&umedsam(folder.path(), &[&arguments[..], zoom].concat()));
+        let report: serde_json::Value = serde_json::from_str(&text).unwrap();
+        (
+            report["encodes"].as_u64().unwrap(),
+            image::open(folder.path().join("out/cell.mask.png")).unwrap().into_luma8(),
+        )
+    };
+    let (encodes, whole) = segment(&[]);
+    assert_eq!(encodes, 1);
+    assert!(segment(&["--zoom", "off", "--zoom-margin", "2"]).1 == whole);
+    // No box is small enough for a share of 0.
+    assert!(segment(&["--zoom", "auto", "--zoom-share", "0"]).1 == whole);
+    for arguments in [&["--zoom", "auto"][..], &["--zoom", "auto", "--zoom-margin", "1.5"]] {
+        let (encodes, zoomed) = segment(arguments);
+        assert_eq!(encodes, 1);
+        assert!(zoomed != whole);
+        let near = |x, y| (320..537).contains(&x) && (265..483).contains(&y);
+        assert!(zoomed.enumerate_pixels().all(|(x, y, label)| label[0] == 0 || near(x, y)));
+        let size = zoomed.iter().filter(|&&label| label == 1).count();
+        let both = zoomed.iter().zip(whole.iter()).filter(|&(a, b)| *a == 1 && *b == 1).count();
+        let agreement = 2.0 * both as f64 / (size + whole.iter().filter(|&&label| label == 1).count()) as f64;
+        assert!(agreement > 0.9, "{arguments:?}: DSC {agreement} to the mask without zoom");
+    }
+    // The whole image for the large box and a crop for the small one.
+    assert_eq!(segment(&["--box", "100,100,600,500", "--zoom", "auto"]).0, 2);
+
+    let refused = |arguments: &[&str]| failure(&umedsam(folder.path(), &[&["segment", &cell], arguments].concat()));
+    assert!(refused(&["--zoom-margin", "4.1"]).contains("4.1 is not within 0 to 4"));
+    assert!(refused(&["--zoom-share", "-1"]).contains("-1 is not within 0 to 1"));
+    let message = refused(&["--zoom", "auto", "--box", "1,1,9,9", "--box", "9,1,5,20"]);
+    assert!(message.contains("box 1: x0 = 9 lies beyond x1 = 5"), "{message}");
+}
+
+#[test]
 fn a_single_pixel_and_a_strip_are_pictures_too() {
     let folder = tempfile::tempdir().unwrap();
     image::GrayImage::new(1, 1).save(folder.path().join("one.png")).unwrap();

@@ -1,0 +1,68 @@
+//! Segmenting an image from its boxes, as a whole or window by window.
+
+use std::prelude::v1::*;
+use std::time::{Duration, Instant};
+
+use crate::zoom::{Window, plan};
+use crate::{Error, ImageView, ModelBox, PixelBox, Region, Session, ZoomOptions};
+
+/// Labels of an image and how sure the network is of each object.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ImageSegmentation {
+    /// Label `i + 1` for box `i`, 0 elsewhere: (height, width). Of objects that overlap the later box is seen.
+    pub labels: Vec<u16>,
+    /// The network's own estimate of each mask's intersection over union with the truth, 0 to 1 (uncalibrated).
+    pub predicted_iou: Vec<f32>,
+}
+
+impl Session {
+    /// Segments the objects in `boxes` (pixels of the image) and paints them into one label map.
+    ///
+    /// Without `zoom` the image is encoded once, as a whole; with it, once for each window of its [`plan`], and no more
+    /// than the windows that hold boxes.
+    pub fn segment_image(
+        &mut self,
+        image: &ImageView<'_>,
+        boxes: &[PixelBox],
+        zoom: Option<&ZoomOptions>,
+    ) -> Result<ImageSegmentation, Error> {
+        let max = usize::from(u16::MAX);
+        if boxes.len() > max {
+            return Err(Error::TooManyBoxes { count: boxes.len(), max });
+        }
+        let (width, height) = (image.width(), image.height());
+        let boxes: Vec<PixelBox> =
+            boxes.iter().enumerate().map(|(i, b)| image.frame().clamp(b, i)).collect::<Result<_, _>>()?;
+        let windows = match zoom {
+            Some(options) => plan(&boxes, width, height, options),
+            None => {
+                vec![Window { region: Region { x: 0, y: 0, width, height }, boxes: (0..boxes.len()).collect() }]
+            }
+        };
+        let mut labels = vec![0u16; width * height];
+        let mut predicted_iou = vec![0.0; boxes.len()];
+        let mut embedding = self.blank();
+        for Window { region, boxes: seen } in &windows {
+            let part = image.crop(region.x, region.y, region.width, region.height)?;
+            let (x, y) = (region.x as f64, region.y as f64);
+            let within = |b: &PixelBox| PixelBox::new(b.x0 - x, b.y0 - y, b.x1 - x, b.y1 - y);
+            let prompts: Vec<ModelBox> =
+                seen.iter().map(|&i| part.frame().to_model(&within(&boxes[i]), i)).collect::<Result<_, _>>()?;
+            self.encode_into(&part, &mut embedding)?;
+            let mut postprocess = Duration::ZERO;
+            let decoded = self.decode(&embedding, &prompts, |i, logits, iou| {
+                let start = Instant::now();
+                // Windows come in another order than labels.
+                logits.paint_max_at((seen[i] + 1) as u16, &mut labels, width, (region.x, region.y));
+                predicted_iou[seen[i]] = iou;
+                postprocess += start.elapsed();
+            });
+            self.stats.postprocess += postprocess;
+            decoded.map_err(|error| match error {
+                Error::NotFinite { index } => Error::NotFinite { index: seen[index] },
+                other => other,
+            })?;
+        }
+        Ok(ImageSegmentation { labels, predicted_iou })
+    }
+}
