@@ -234,21 +234,26 @@ impl Model {
 
 /// Writes a bundle of two ONNX graphs; the manifest's format version and digests of the graphs are filled in.
 pub fn write_bundle(path: &Path, encoder: &[u8], decoder: &[u8], manifest: &Manifest) -> Result<(), Error> {
+    let bytes = encode_bundle(encoder, decoder, manifest)?;
+    crate::files::write_atomically(path, |out| out.write_all(&bytes))
+        .map_err(|source| BundleError::Io { path: path.into(), source }.into())
+}
+
+/// As [`write_bundle`], the bytes alone, for [`Model::from_bytes`].
+pub fn encode_bundle(encoder: &[u8], decoder: &[u8], manifest: &Manifest) -> Result<Vec<u8>, Error> {
     let manifest = Manifest {
         format_version: FORMAT_VERSION,
         encoder_sha256: hex_digest(encoder),
         decoder_sha256: hex_digest(decoder),
         ..manifest.clone()
     };
-    let invalid = |message: String| BundleError::Invalid { name: path.display().to_string(), field: "bundle", message };
+    let invalid = |message: String| BundleError::Invalid { name: "new bundle".into(), field: "bundle", message };
     let json = serde_json::to_string(&manifest).map_err(|e| invalid(e.to_string()))?;
     let digest = hex_digest(json.as_bytes());
     let metadata = HashMap::from([(MANIFEST.to_owned(), json), (MANIFEST_DIGEST.to_owned(), digest)]);
     let view = |bytes| TensorView::new(Dtype::U8, vec![<[u8]>::len(bytes)], bytes).map_err(|e| invalid(e.to_string()));
     let tensors = [(ENCODER, view(encoder)?), (DECODER, view(decoder)?)];
-    let bytes = safetensors::serialize(tensors, Some(metadata)).map_err(|e| invalid(e.to_string()))?;
-    crate::files::write_atomically(path, |out| out.write_all(&bytes))
-        .map_err(|source| BundleError::Io { path: path.into(), source }.into())
+    Ok(safetensors::serialize(tensors, Some(metadata)).map_err(|e| invalid(e.to_string()))?)
 }
 
 fn expect_digest(bytes: &[u8], expected: &str) -> Result<(), String> {

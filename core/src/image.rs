@@ -89,6 +89,11 @@ impl<'a> ImageView<'a> {
         self.frame.height()
     }
 
+    /// Interleaved channels: 1 or 3.
+    pub const fn channel_count(&self) -> usize {
+        self.channels.count()
+    }
+
     pub(crate) const fn channels(&self) -> Channels {
         self.channels
     }

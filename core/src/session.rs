@@ -337,6 +337,7 @@ struct Slices<'s, F> {
 
 impl<'a, F: Fn(usize) -> Result<ImageView<'a>, Error>> SliceNetwork for Slices<'_, F> {
     type Embedding = Embedding;
+    type Error = Error;
 
     fn encode(&mut self, z: usize, spare: Option<Embedding>) -> Result<Embedding, Error> {
         let image = (self.slice)(z)?;

@@ -50,8 +50,11 @@ pub trait SliceNetwork {
     /// An encoded slice.
     type Embedding;
 
+    /// Why a slice could not be encoded or decoded.
+    type Error: From<Error>;
+
     /// Encodes slice `z`. The memory of `spare`, of no more use otherwise, may be used again.
-    fn encode(&mut self, z: usize, spare: Option<Self::Embedding>) -> Result<Self::Embedding, Error>;
+    fn encode(&mut self, z: usize, spare: Option<Self::Embedding>) -> Result<Self::Embedding, Self::Error>;
 
     /// Decodes boxes in an encoded slice and hands each one's position in `boxes`, logits and predicted IoU to `take`,
     /// in order.
@@ -60,7 +63,7 @@ pub trait SliceNetwork {
         embedding: &Self::Embedding,
         boxes: &[ModelBox],
         take: impl FnMut(usize, MaskLogits<'_>, f32),
-    ) -> Result<(), Error>;
+    ) -> Result<(), Self::Error>;
 }
 
 /// Labels of a volume and how sure the network is of each object.
@@ -205,7 +208,7 @@ impl Propagation {
         network: &mut N,
         kept: usize,
         mut progress: impl FnMut(usize, usize),
-    ) -> Result<VolumeSegmentation, Error> {
+    ) -> Result<VolumeSegmentation, N::Error> {
         let mut cache: BTreeMap<usize, N::Embedding> = BTreeMap::new();
         let mut spare = None;
         let mut confidence = vec![(0.0f32, 0usize); self.tracks.len()];

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
+use umedsam::files::write_atomically;
 use umedsam::preprocess::PREPROCESSING_VERSION;
-use umedsam::{ARCHITECTURE, FORMAT_VERSION, Manifest, Precision, write_bundle};
+use umedsam::{ARCHITECTURE, BundleError, FORMAT_VERSION, Manifest, Precision, encode_bundle};
 
 use crate::checkpoint::Weights;
 use crate::onnx::{self, OnnxError};
@@ -22,6 +23,14 @@ pub enum MakeError {
 
 /// Builds both graphs of `weights` and writes them with a manifest to `path`. `name` is for people.
 pub fn make(weights: &Weights, precision: Precision, name: &str, path: &Path) -> Result<Manifest, MakeError> {
+    let (bytes, manifest) = build(weights, precision, name)?;
+    write_atomically(path, |out| out.write_all(&bytes))
+        .map_err(|source| umedsam::Error::from(BundleError::Io { path: path.into(), source }))?;
+    Ok(manifest)
+}
+
+/// As [`make`], in memory: the bundle's bytes, which [`umedsam::Model::from_bytes`] takes, and its manifest.
+pub fn build(weights: &Weights, precision: Precision, name: &str) -> Result<(Vec<u8>, Manifest), MakeError> {
     let graphs = onnx::build(weights, precision)?;
     let origin = weights.provenance();
     let manifest = Manifest {
@@ -37,6 +46,6 @@ pub fn make(weights: &Weights, precision: Precision, name: &str, path: &Path) ->
         decoder_sha256: umedsam::hex_digest(&graphs.decoder),
         validation: None,
     };
-    write_bundle(path, &graphs.encoder, &graphs.decoder, &manifest)?;
-    Ok(manifest)
+    let bytes = encode_bundle(&graphs.encoder, &graphs.decoder, &manifest)?;
+    Ok((bytes, manifest))
 }

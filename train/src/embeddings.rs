@@ -1,7 +1,7 @@
 //! Embeddings of a frozen encoder, kept on disk.
 //!
-//! One file an embedding, named by the digest of the picture, in a folder named by the digest of the encoder's weights:
-//! runs with the same encoder share them, flips and all. A file is written beside its place and renamed, so that a killed
+//! One file an embedding, named by the digest of the picture, in a folder named by the digest of the encoder's weights
+//! and by what computed it: runs with the same encoder share them, flips and all. A file is written beside its place and renamed, so that a killed
 //! run leaves whole files only.
 
 use std::fs;
@@ -45,11 +45,12 @@ pub struct EmbeddingCache {
 }
 
 impl EmbeddingCache {
-    /// Opens, or makes, the cache for the encoder in `variables`; nothing if the configuration wants none.
+    /// Opens, or makes, the cache for the encoder in `variables` as `engine` computes it; nothing if the configuration
+    /// wants none.
     ///
     /// # Errors
     /// If its folder cannot be made or listed.
-    pub fn open(config: &CacheConfig, variables: &nn::VarStore) -> io::Result<Option<Self>> {
+    pub fn open(config: &CacheConfig, variables: &nn::VarStore, engine: &str) -> io::Result<Option<Self>> {
         let kind = match config.kind {
             CacheKind::Off => return Ok(None),
             CacheKind::F16 => Kind::Half,
@@ -60,7 +61,7 @@ impl EmbeddingCache {
             None => default_folder()?,
         };
         let type_name = if kind == Kind::Half { "f16" } else { "f32" };
-        let folder = base.join(format!("{}-{type_name}", encoder_digest(variables)));
+        let folder = base.join(format!("{}-{engine}-{type_name}", encoder_digest(variables)));
         fs::create_dir_all(&folder)?;
         let mut used = 0;
         for entry in fs::read_dir(&base)? {

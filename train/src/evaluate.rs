@@ -5,32 +5,38 @@
 //!
 //! ```no_run
 //! use tch::{Device, nn};
+//! use umedsam_train::config::{Arithmetic, CacheConfig, CacheKind};
+//! use umedsam_train::encoder::FrozenEncoder;
 //! use umedsam_train::evaluate::{EvaluateOptions, evaluate};
 //! use umedsam_train::model::{LiteMedSam, load};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let device = Device::cuda_if_available();
-//! let vs = nn::VarStore::new(device);
+//! let vs = nn::VarStore::new(Device::cuda_if_available());
 //! let model = LiteMedSam::new(&vs.root());
 //! load(&vs, "lite-medsam.safetensors".as_ref())?;
+//! let cache = CacheConfig { kind: CacheKind::Off, ..CacheConfig::default() };
+//! let mut encoder = FrozenEncoder::new(&vs, Arithmetic::F32, &cache)?;
 //! let cases = umedsam::npz::cases("val".as_ref())?;
 //! let progress = |done, total| eprintln!("{done} of {total}");
-//! let evaluation = evaluate(&model, device, &cases, &EvaluateOptions::new(), progress)?;
+//! let evaluation = evaluate(&model, &mut encoder, &cases, &EvaluateOptions::new(), progress)?;
 //! println!("{}", evaluation.report);
 //! # Ok(()) }
 //! ```
 
 use std::path::{Path, PathBuf};
 
-use tch::{Device, Tensor};
+use rand::RngExt;
+use tch::Tensor;
 use umedsam::metrics::{CaseScore, Report, on_all_cores};
 use umedsam::npz::{Boxes, Case, Limits, NpzError, Truth};
 use umedsam::postprocess::LOGITS_LEN;
-use umedsam::preprocess::{INPUT_LEN, Preprocessor};
+use umedsam::resize::Resizer;
 use umedsam::volume::{Propagation, SliceNetwork};
-use umedsam::{Error, Frame, ImageView, MaskLogits, ModelBox};
+use umedsam::{Error, Frame, ImageView, MaskLogits, ModelBox, PixelBox};
 
-use crate::model::{IMAGE_SIDE, LiteMedSam};
+use crate::data::{self, Picture};
+use crate::encoder::{EncoderError, FrozenEncoder};
+use crate::model::LiteMedSam;
 
 /// How cases are evaluated.
 #[derive(Clone, Debug)]
@@ -43,12 +49,18 @@ pub struct EvaluateOptions {
     pub kept_slices: usize,
     /// Whether a case that fails is passed over instead of ending the evaluation.
     pub skip_failing: bool,
+    /// Boxes as a hasty person draws them, by this seed: each side within the plane is moved outwards by 0 to
+    /// [`LOOSE_SHARE`] of the box, uniformly. Exact boxes if left out.
+    pub loose: Option<u64>,
 }
 
+/// Most that a side of a loose box is moved, as a share of the box's width or height.
+pub const LOOSE_SHARE: f64 = 0.1;
+
 impl EvaluateOptions {
-    /// 16 boxes at a time, 128 slices kept, an end at the first case that fails.
+    /// 16 boxes at a time, 128 slices kept, exact boxes, an end at the first case that fails.
     pub const fn new() -> Self {
-        Self { boxes_per_pass: 16, kept_slices: 128, skip_failing: false }
+        Self { boxes_per_pass: 16, kept_slices: 128, skip_failing: false, loose: None }
     }
 
     /// With this number of boxes decoded together; 0 counts as 1.
@@ -61,6 +73,12 @@ impl EvaluateOptions {
     #[must_use]
     pub const fn with_kept_slices(self, kept_slices: usize) -> Self {
         Self { kept_slices, ..self }
+    }
+
+    /// With loose boxes by this seed.
+    #[must_use]
+    pub const fn with_loose(self, loose: Option<u64>) -> Self {
+        Self { loose, ..self }
     }
 
     /// Passing over cases that fail, or not.
@@ -100,7 +118,7 @@ pub enum EvaluateError {
         path: PathBuf,
         /// Why.
         #[source]
-        error: Error,
+        error: EncoderError,
     },
 }
 
@@ -116,16 +134,16 @@ pub struct Evaluation {
 
 /// Segments every case and scores it against its `gts`; tells `progress` of the cases segmented and the cases in all.
 ///
-/// `device` is the network's. The network runs on the calling thread, BatchNorm by its running statistics, without
+/// `encoder` is made of the network's variables. The network runs on the calling thread, BatchNorm by its running statistics, without
 /// gradients; scores are computed beside it on all cores.
 pub fn evaluate(
     model: &LiteMedSam,
-    device: Device,
+    encoder: &mut FrozenEncoder,
     cases: &[PathBuf],
     options: &EvaluateOptions,
     mut progress: impl FnMut(usize, usize),
 ) -> Result<Evaluation, EvaluateError> {
-    let mut segmenter = Segmenter::new(model, device, options);
+    let mut segmenter = Segmenter::new(model, encoder, options);
     let mut failures = Vec::new();
     let mut results = cases.iter().zip(1..).map(|(path, done)| {
         let result = Segmented::new(&mut segmenter, path);
@@ -162,12 +180,16 @@ struct Segmented {
 impl Segmented {
     fn new(segmenter: &mut Segmenter<'_>, path: &Path) -> Result<Self, EvaluateError> {
         let limits = Limits::new();
-        let (truth, case) = (Truth::read(path, &limits)?, Case::read(path, &limits)?);
+        let (truth, mut case) = (Truth::read(path, &limits)?, Case::read(path, &limits)?);
         if truth.shape != case.shape.labels() {
             return Err(EvaluateError::Shape { path: path.into(), truth: truth.shape, image: case.shape.labels() });
         }
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if let Some(seed) = segmenter.loose {
+            loosen(&mut case.boxes, seed, &name);
+        }
         let labels = segmenter.segment(&case).map_err(|error| EvaluateError::Segment { path: path.into(), error })?;
-        Ok(Self { name: path.file_name().unwrap_or_default().to_string_lossy().into_owned(), truth, labels })
+        Ok(Self { name, truth, labels })
     }
 
     fn score(&self) -> CaseScore {
@@ -175,46 +197,61 @@ impl Segmented {
     }
 }
 
+/// Moves the sides of boxes outwards; each box of each case by the same every time.
+fn loosen(boxes: &mut Boxes, seed: u64, name: &str) {
+    let rng = &mut data::named_random(seed, name);
+    let mut loosen = |b: &mut PixelBox| {
+        let (width, height) = (b.x1 - b.x0, b.y1 - b.y0);
+        let mut share = || rng.random_range(0.0..=LOOSE_SHARE);
+        let [left, top, right, bottom] = [share(), share(), share(), share()];
+        *b = PixelBox::new(b.x0 - left * width, b.y0 - top * height, b.x1 + right * width, b.y1 + bottom * height);
+    };
+    match boxes {
+        Boxes::Plane(boxes) => boxes.iter_mut().for_each(loosen),
+        Boxes::Volume(boxes) => boxes.iter_mut().for_each(|b| loosen(&mut b.plane)),
+    }
+}
+
 /// The network as it is trained, and buffers for what goes in and out.
 struct Segmenter<'m> {
     model: &'m LiteMedSam,
-    device: Device,
+    encoder: &'m mut FrozenEncoder,
     boxes_per_pass: usize,
     kept_slices: usize,
-    preprocessor: Preprocessor,
-    input: Vec<f32>,
+    loose: Option<u64>,
+    resizer: Resizer,
     logits: Vec<f32>,
 }
 
 impl<'m> Segmenter<'m> {
-    fn new(model: &'m LiteMedSam, device: Device, options: &EvaluateOptions) -> Self {
+    fn new(model: &'m LiteMedSam, encoder: &'m mut FrozenEncoder, options: &EvaluateOptions) -> Self {
         Self {
             model,
-            device,
+            encoder,
             boxes_per_pass: options.boxes_per_pass.max(1),
             kept_slices: options.kept_slices,
-            preprocessor: Preprocessor::new(),
-            input: vec![0.0; INPUT_LEN],
+            loose: options.loose,
+            resizer: Resizer::new(),
             logits: Vec::new(),
         }
     }
 
     /// The label map of a case, (H,W) or (D,H,W): label `i + 1` for box `i`. Of objects that overlap, the later one is
     /// seen.
-    fn segment(&mut self, case: &Case) -> Result<Vec<u16>, Error> {
+    fn segment(&mut self, case: &Case) -> Result<Vec<u16>, EncoderError> {
         let _guard = tch::no_grad_guard();
         let shape = case.shape;
         match &case.boxes {
             Boxes::Plane(boxes) => {
                 let max = usize::from(u16::MAX);
                 if boxes.len() > max {
-                    return Err(Error::TooManyBoxes { count: boxes.len(), max });
+                    return Err(Error::TooManyBoxes { count: boxes.len(), max }.into());
                 }
                 let frame = Frame::new(shape.width, shape.height)?;
                 let boxes: Vec<ModelBox> =
                     boxes.iter().enumerate().map(|(i, b)| frame.to_model(b, i)).collect::<Result<_, _>>()?;
                 let mut labels = vec![0; shape.width * shape.height];
-                let embedding = self.encode(&case.slice(0)?);
+                let embedding = self.encode(&case.slice(0)?)?;
                 self.decode(&embedding, &boxes, |i, logits, _| {
                     logits.paint((i + 1) as u16, &mut labels);
                 })?;
@@ -228,10 +265,9 @@ impl<'m> Segmenter<'m> {
         }
     }
 
-    fn encode(&mut self, image: &ImageView<'_>) -> Embedding {
-        let frame = self.preprocessor.preprocess_into(image, &mut self.input);
-        let input = Tensor::from_slice(&self.input).view([1, 3, IMAGE_SIDE, IMAGE_SIDE]).to_device(self.device);
-        Embedding { values: self.model.encode(&input, false), frame }
+    fn encode(&mut self, image: &ImageView<'_>) -> Result<Embedding, EncoderError> {
+        let picture = Picture::new(image, &mut self.resizer);
+        Ok(Embedding { values: self.encoder.embed(self.model, &picture)?, frame: image.frame() })
     }
 
     fn decode(
@@ -239,11 +275,11 @@ impl<'m> Segmenter<'m> {
         embedding: &Embedding,
         boxes: &[ModelBox],
         mut take: impl FnMut(usize, MaskLogits<'_>, f32),
-    ) -> Result<(), Error> {
+    ) -> Result<(), EncoderError> {
         let mut iou = vec![0.0f32; self.boxes_per_pass];
         for (pass, first) in boxes.chunks(self.boxes_per_pass).zip((0..).step_by(self.boxes_per_pass)) {
             let coordinates: Vec<f32> = pass.iter().flat_map(|b| b.to_array()).collect();
-            let prompts = Tensor::from_slice(&coordinates).view([-1, 4]).to_device(self.device);
+            let prompts = Tensor::from_slice(&coordinates).view([-1, 4]).to_device(embedding.values.device());
             let (logits, predicted) = self.model.decode(&embedding.values, &prompts);
             self.logits.resize(pass.len() * LOGITS_LEN, 0.0);
             logits.copy_data(&mut self.logits, pass.len() * LOGITS_LEN);
@@ -251,7 +287,7 @@ impl<'m> Segmenter<'m> {
             for ((logits, &iou), index) in self.logits.chunks_exact(LOGITS_LEN).zip(&iou).zip(first..) {
                 // NaN anywhere before the heads reaches both; unnoticed it would look like an empty mask.
                 if !iou.is_finite() {
-                    return Err(Error::NotFinite { index });
+                    return Err(Error::NotFinite { index }.into());
                 }
                 take(index, MaskLogits::new(logits, embedding.frame), iou);
             }
@@ -274,9 +310,10 @@ struct Slices<'s, 'm> {
 
 impl SliceNetwork for Slices<'_, '_> {
     type Embedding = Embedding;
+    type Error = EncoderError;
 
-    fn encode(&mut self, z: usize, _spare: Option<Embedding>) -> Result<Embedding, Error> {
-        Ok(self.segmenter.encode(&self.case.slice(z)?))
+    fn encode(&mut self, z: usize, _spare: Option<Embedding>) -> Result<Embedding, EncoderError> {
+        self.segmenter.encode(&self.case.slice(z)?)
     }
 
     fn decode(
@@ -284,7 +321,7 @@ impl SliceNetwork for Slices<'_, '_> {
         embedding: &Embedding,
         boxes: &[ModelBox],
         take: impl FnMut(usize, MaskLogits<'_>, f32),
-    ) -> Result<(), Error> {
+    ) -> Result<(), EncoderError> {
         self.segmenter.decode(embedding, boxes, take)
     }
 }

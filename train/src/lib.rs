@@ -11,12 +11,14 @@ pub mod config;
 pub mod cuda;
 pub mod data;
 pub mod embeddings;
+pub mod encoder;
 pub mod evaluate;
 pub mod loss;
 pub mod memory;
 pub mod model;
 pub mod optim;
 pub mod ranks;
+pub mod soup;
 pub mod store;
 pub mod trainer;
 

@@ -12,8 +12,9 @@ use clap::{Args, Parser, Subcommand};
 use console::Console;
 use tch::{Device, nn};
 use umedsam::files::write_atomically;
-use umedsam_train::config::{self, PRESETS};
+use umedsam_train::config::{self, Arithmetic, CacheConfig, CacheKind, PRESETS};
 use umedsam_train::cuda;
+use umedsam_train::encoder::FrozenEncoder;
 use umedsam_train::evaluate::EvaluateOptions;
 use umedsam_train::memory;
 use umedsam_train::model::{self, LiteMedSam};
@@ -36,6 +37,8 @@ enum Command {
     Resume(ResumeArguments),
     /// Score weights on cases with `gts`, by the procedure of devices: DSC and NSD by modality.
     Evaluate(EvaluateArguments),
+    /// Write the weighted mean of weights: of several runs, or of a run and what it began from.
+    Average(AverageArguments),
     /// Print a configuration: a preset with a file and settings over it.
     Config(ConfigArguments),
 }
@@ -106,11 +109,30 @@ struct EvaluateArguments {
     /// Print JSON instead of a table.
     #[arg(long)]
     json: bool,
+    /// Boxes as a hasty person draws them: each side moved outwards by 0 to 10 % of the box, by this seed.
+    #[arg(long, value_name = "SEED")]
+    loose: Option<u64>,
+    /// Take embeddings from the cache of training runs, in f16, and add to it.
+    #[arg(long)]
+    cached: bool,
     /// Pass over cases that cannot be used, instead of ending.
     #[arg(long)]
     skip: bool,
     #[command(flatten)]
     device: DeviceArguments,
+}
+
+#[derive(Args, Debug)]
+struct AverageArguments {
+    /// Weights of the same form.
+    #[arg(required = true, value_name = "WEIGHTS")]
+    files: Vec<PathBuf>,
+    /// Share of each file, such as 0.3,0.7; equal shares if left out.
+    #[arg(long, value_name = "S1,S2,...", value_delimiter = ',', allow_hyphen_values = true)]
+    shares: Vec<f64>,
+    /// The file to write.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -151,6 +173,7 @@ fn main() -> ExitCode {
         Command::Train(arguments) => train(&arguments),
         Command::Resume(arguments) => resume(&arguments),
         Command::Evaluate(arguments) => evaluate(&arguments),
+        Command::Average(arguments) => average(&arguments),
         Command::Config(arguments) => show(&arguments),
     };
     match result {
@@ -168,6 +191,12 @@ impl ConfigArguments {
     }
 }
 
+fn average(arguments: &AverageArguments) -> anyhow::Result<()> {
+    let equal = vec![1.0 / arguments.files.len() as f64; arguments.files.len()];
+    let shares = if arguments.shares.is_empty() { &equal } else { &arguments.shares };
+    Ok(umedsam_train::soup::average(&arguments.files, shares, &arguments.out)?)
+}
+
 fn show(arguments: &ConfigArguments) -> anyhow::Result<()> {
     print!("{}", toml::to_string_pretty(&arguments.resolve()?).context("write the configuration")?);
     Ok(())
@@ -179,9 +208,12 @@ fn evaluate(arguments: &EvaluateArguments) -> anyhow::Result<()> {
     let model = LiteMedSam::new(&variables.root());
     model::load(&variables, &arguments.weights)?;
     let cases = umedsam::npz::cases(&arguments.cases)?;
-    let options = EvaluateOptions::new().with_skip_failing(arguments.skip);
+    let options = EvaluateOptions::new().with_skip_failing(arguments.skip).with_loose(arguments.loose);
+    let kind = if arguments.cached { CacheKind::F16 } else { CacheKind::Off };
+    let mut encoder =
+        FrozenEncoder::new(&variables, Arithmetic::F32, &CacheConfig { kind, ..CacheConfig::default() })?;
     let mut console = Console::new(device, 1);
-    let found = umedsam_train::evaluate::evaluate(&model, device, &cases, &options, |done, total| {
+    let found = umedsam_train::evaluate::evaluate(&model, &mut encoder, &cases, &options, |done, total| {
         console.bar("evaluation", done, total, String::new());
     })?;
     console.end();

@@ -152,7 +152,7 @@ fn embeddings_come_back_rounded_and_only_whole() {
         // Room for one, not for two.
         max_gib: 3.0 / 1024.0,
     };
-    let cache = EmbeddingCache::open(&config, &vs).unwrap().unwrap();
+    let cache = EmbeddingCache::open(&config, &vs, "core").unwrap().unwrap();
     assert!(cache.get(&picture(1)).is_none());
     let rounded = embedding.to_kind(Kind::Half).to_kind(Kind::Float);
     assert!(cache.put(&picture(1), &embedding).unwrap().to_tensor(Device::Cpu).equal(&rounded));
@@ -162,7 +162,7 @@ fn embeddings_come_back_rounded_and_only_whole() {
     assert!(cache.get(&picture(2)).is_none());
 
     // What is there counts when the cache is opened again; a damaged file doesn't.
-    let again = EmbeddingCache::open(&config, &vs).unwrap().unwrap();
+    let again = EmbeddingCache::open(&config, &vs, "core").unwrap().unwrap();
     assert!(again.get(&picture(1)).is_some());
     again.put(&picture(2), &embedding).unwrap();
     assert!(again.get(&picture(2)).is_none());
@@ -172,6 +172,6 @@ fn embeddings_come_back_rounded_and_only_whole() {
 
     // Another encoder has embeddings of its own.
     let _ = tch::no_grad(|| vs.variables()["image_encoder.neck.0.weight"].shallow_clone().g_add_scalar_(1.0));
-    let other = EmbeddingCache::open(&config, &vs).unwrap().unwrap();
+    let other = EmbeddingCache::open(&config, &vs, "core").unwrap().unwrap();
     assert_ne!(other.folder(), cache.folder());
 }

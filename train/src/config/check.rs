@@ -58,7 +58,12 @@ impl Config {
         field("model.trained", &model.trained, "at least one name", !model.trained.is_empty())?;
         field("data.samples-per-epoch", data.samples_per_epoch, "at least 1", data.samples_per_epoch != Some(0))?;
         share("data.component", data.component)?;
+        share("data.zoom", data.zoom)?;
+        let margins = &data.zoom_margins;
+        let bounded = !margins.is_empty() && margins.iter().all(|m| (0.0..=4.0).contains(m));
+        field("data.zoom-margins", margins, "at least one, each 0 to 4", bounded)?;
         share("data.flip", data.flip)?;
+        field("data.tone", data.tone, "0 to 2", (0.0..=2.0).contains(&data.tone))?;
         field("data.jitter", data.jitter, "0 to 255", data.jitter < 256)?;
         field("data.memory-gib", data.memory_gib, "0 or more", data.memory_gib >= 0.0)?;
         let LossConfig { terms, weight_decay, .. } = loss;
@@ -73,6 +78,8 @@ impl Config {
         positive("optimizer.epsilon", optimizer.epsilon)?;
         let decay = optimizer.weight_decay;
         field("optimizer.weight-decay", decay, "0 to below 1", (0.0..1.0).contains(&decay))?;
+        let average = optimizer.average;
+        field("optimizer.average", average, "0 to below 1", (0.0..1.0).contains(&average))?;
         let factor = schedule.factor;
         field("schedule.factor", factor, "above 0, below 1", factor > 0.0 && factor < 1.0)?;
         let least = schedule.min_learning_rate;

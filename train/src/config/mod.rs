@@ -96,8 +96,19 @@ pub struct DataConfig {
     pub component: f64,
     /// Objects of this many pixels of the 256x256 grid or fewer are not drawn.
     pub min_area: usize,
+    /// Probability of drawing a crop around the object instead of the whole picture, of images; volumes are not
+    /// zoomed into.
+    pub zoom: f64,
+    /// Margins of crops, of which one is drawn: in lengths of the object's longer side, on each side. Few of them make
+    /// few embeddings.
+    pub zoom_margins: Vec<f64>,
     /// Probability of each of the flips, left to right and upside down.
     pub flip: f64,
+    /// How far gamma and contrast are changed: by a factor of at most `exp` of it, contrast by that of its half.
+    pub tone: f64,
+    /// Flips and tones that a case is seen in, so that a frozen encoder need not look at each sample anew; 0 for new
+    /// ones every time.
+    pub looks: u64,
     /// Each side of the box is moved outwards by 0 to this many pixels of the 256x256 grid.
     pub jitter: u32,
     /// A case that cannot be used: passed over and reported, or the end of the run.
@@ -128,7 +139,11 @@ impl Default for DataConfig {
             caps: caps.map(|(name, cap)| (name.into(), cap)).into(),
             component: 1.0,
             min_area: 3,
+            zoom: 0.0,
+            zoom_margins: vec![0.6, 1.0],
             flip: 0.5,
+            tone: 0.0,
+            looks: 0,
             jitter: 5,
             bad_cases: BadCases::Skip,
             memory_gib: 4.0,
@@ -209,11 +224,14 @@ pub struct OptimizerConfig {
     pub epsilon: f64,
     /// Weight decay of the network's parameters.
     pub weight_decay: f64,
+    /// What a step leaves of the moving average of the parameters, which is then what is validated and written; 0 for
+    /// the parameters themselves.
+    pub average: f64,
 }
 
 impl Default for OptimizerConfig {
     fn default() -> Self {
-        Self { learning_rate: 5e-5, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.01 }
+        Self { learning_rate: 5e-5, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.01, average: 0.0 }
     }
 }
 

@@ -38,6 +38,15 @@ pub struct Picture {
 }
 
 impl Picture {
+    /// An image on the network's grid, as inference shrinks it.
+    pub fn new(image: &ImageView<'_>, resizer: &mut Resizer) -> Self {
+        let (width, height) = (image.frame().scaled_width(), image.frame().scaled_height());
+        let channels = image.channel_count();
+        let mut pixels = vec![0; width * height * channels];
+        resizer.resize_into(image, width, height, &mut pixels);
+        Self { pixels, channels, width, height }
+    }
+
     /// The picture as core takes it.
     ///
     /// # Errors
@@ -62,12 +71,8 @@ impl Slice {
     /// Slice `z` of a case.
     pub(super) fn new(case: &Labelled, z: usize, resizer: &mut Resizer) -> Result<Self, umedsam::Error> {
         let image = case.slice(z)?;
-        let frame = image.frame();
-        let (width, height, channels) = (frame.scaled_width(), frame.scaled_height(), case.shape.channels);
-        let mut pixels = vec![0; width * height * channels];
-        resizer.resize_into(&image, width, height, &mut pixels);
-        let labels = shrink_labels(case.slice_labels(z), &frame);
-        Ok(Self { picture: Picture { pixels, channels, width, height }, labels })
+        let labels = shrink_labels(case.slice_labels(z), &image.frame());
+        Ok(Self { picture: Picture::new(&image, resizer), labels })
     }
 
     /// Memory taken.
@@ -93,7 +98,7 @@ pub(super) fn usable_labels(case: &Labelled, z: usize, min_area: usize) -> Resul
 }
 
 /// Nearest neighbour as OpenCV's INTER_NEAREST: each pixel takes the one at `floor(index * source / target)`.
-fn shrink_labels(labels: &[u16], frame: &Frame) -> Vec<u16> {
+pub(super) fn shrink_labels(labels: &[u16], frame: &Frame) -> Vec<u16> {
     let source = |index: usize, target: usize, size: usize| {
         ((index as f64 * (size as f64 / target as f64)) as usize).min(size - 1)
     };

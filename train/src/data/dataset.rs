@@ -11,7 +11,8 @@ use umedsam::metrics::{group, on_all_cores};
 use umedsam::npz::{self, Labelled, Limits, NpzError};
 use umedsam::resize::Resizer;
 
-use super::case::{CaseProblem, Slice, usable_labels};
+use super::case::{CaseProblem, Picture, Slice, usable_labels};
+use super::crop::crop;
 use super::modality::Modality;
 use crate::config::{BadCases, DataConfig};
 
@@ -170,6 +171,29 @@ impl Dataset {
             Arc::new(read().map_err(|problem| DatasetError::Case { path: path.clone(), problem: problem.into() })?);
         keep(&self.kept, (entry, z), &slice);
         Ok(slice)
+    }
+
+    /// The crop around an object of an image and the object in it, out of the file; see [`crop`].
+    ///
+    /// # Errors
+    /// [`DatasetError::Case`] if the file can no longer be used.
+    pub(super) fn crop(
+        &self,
+        entry: usize,
+        label: u16,
+        component: Option<u64>,
+        margin: f64,
+        min_area: usize,
+    ) -> Result<Option<(Picture, Vec<bool>)>, DatasetError> {
+        let Entry { path, slices } = &self.entries[entry];
+        if slices.len() > 1 {
+            return Ok(None);
+        }
+        let read = || -> Result<_, CaseProblem> {
+            let case = Labelled::read(path, &Limits::new())?;
+            Ok(crop(&case, label, component, margin, min_area)?)
+        };
+        read().map_err(|problem| DatasetError::Case { path: path.clone(), problem: problem.into() })
     }
 
     /// Digest of the names, slices and labels: a run is resumed on the data that it was begun with.

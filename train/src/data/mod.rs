@@ -5,11 +5,13 @@
 
 mod batch;
 mod case;
+mod crop;
 mod dataset;
 mod loader;
 mod modality;
 mod plan;
 mod sample;
+mod tone;
 
 pub use batch::{Batch, images};
 pub use case::{CaseProblem, Picture};
@@ -18,9 +20,19 @@ pub use loader::{Loader, Task};
 pub use modality::Modality;
 pub use plan::plan;
 pub use sample::{Drawing, Sample};
+pub use tone::Tone;
 
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
+use sha2::{Digest, Sha256};
+
+/// The random numbers that belong to a name.
+pub(crate) fn named_random(seed: u64, name: &str) -> ChaCha8Rng {
+    let mut hash = Sha256::new();
+    hash.update(seed.to_le_bytes());
+    hash.update(name);
+    ChaCha8Rng::from_seed(hash.finalize().into())
+}
 
 /// The random numbers of one purpose: `words` tell it apart from every other of the same seed.
 fn random(seed: u64, words: [u64; 3]) -> ChaCha8Rng {

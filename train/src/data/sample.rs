@@ -3,10 +3,12 @@
 use rand::rngs::ChaCha8Rng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, RngExt};
-use umedsam::MODEL_SIDE;
+use umedsam::{MODEL_SIDE, PixelBox};
 
-use super::case::{Picture, Slice, components};
+use super::case::{Picture, components};
+use super::crop::bounds;
 use super::dataset::{Dataset, DatasetError};
+use super::tone::Tone;
 use crate::config::DataConfig;
 use crate::embeddings::Stored;
 
@@ -14,7 +16,7 @@ use crate::embeddings::Stored;
 pub(super) const GRID: usize = MODEL_SIDE * MODEL_SIDE;
 
 /// What of a case is drawn, and how it is changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Drawing {
     /// Position of the case.
     pub entry: usize,
@@ -26,6 +28,10 @@ pub struct Drawing {
     pub component: Option<u64>,
     /// Left to right; upside down.
     pub flips: [bool; 2],
+    /// Margin of the crop around the object, in lengths of its longer side; the whole picture if left out.
+    pub zoom: Option<f64>,
+    /// Another exposure.
+    pub tone: Option<Tone>,
     /// Pixels that the left, upper, right and lower side of the box are moved outwards.
     pub jitter: [u32; 4],
 }
@@ -33,13 +39,18 @@ pub struct Drawing {
 impl Drawing {
     /// The whole label with its exact box.
     pub const fn exact(entry: usize, z: usize, label: u16) -> Self {
-        Self { entry, z, label, component: None, flips: [false; 2], jitter: [0; 4] }
+        Self { entry, z, label, component: None, zoom: None, flips: [false; 2], tone: None, jitter: [0; 4] }
     }
 
     /// What sample `position` of an epoch draws of the case at `entry`.
     pub fn random(dataset: &Dataset, entry: usize, config: &DataConfig, seed: u64, epoch: u64, position: u64) -> Self {
         // The words of `plan` end in small numbers or the greatest.
         let rng: &mut ChaCha8Rng = &mut super::random(seed, [epoch, position, 1 << 32]);
+        // Few looks of a case make few embeddings.
+        let look: &mut ChaCha8Rng = &mut match config.looks {
+            0 => super::random(seed, [epoch, position, (1 << 32) + 1]),
+            looks => super::random(seed, [entry as u64, rng.random_range(..looks), (1 << 32) + 2]),
+        };
         let slices = &dataset.entries()[entry].slices;
         let (z, labels) = &slices[rng.random_range(..slices.len())];
         Self {
@@ -47,8 +58,10 @@ impl Drawing {
             z: *z,
             label: labels.choose(rng).copied().unwrap_or_default(),
             component: rng.random_bool(config.component).then(|| rng.next_u64()),
-            flips: [(); 2].map(|()| rng.random_bool(config.flip)),
+            flips: [(); 2].map(|()| look.random_bool(config.flip)),
+            tone: (config.tone > 0.0).then(|| Tone::random(look, config.tone)),
             jitter: [(); 4].map(|()| rng.random_range(..=config.jitter)),
+            zoom: config.zoom_margins.choose(rng).copied().filter(|_| rng.random_bool(config.zoom)),
         }
     }
 }
@@ -76,10 +89,19 @@ impl Sample {
     /// # Errors
     /// [`DatasetError::Case`] if the file can no longer be used.
     pub fn new(dataset: &Dataset, drawing: &Drawing, min_area: usize) -> Result<Self, DatasetError> {
-        let Drawing { entry, z, label, component, flips, jitter } = *drawing;
-        let slice = dataset.slice(entry, z)?;
-        let mut object = object(&slice, label, component, min_area);
-        let mut picture = slice.picture.clone();
+        let Drawing { entry, z, label, component, zoom, flips, tone, jitter } = *drawing;
+        let close = match zoom {
+            Some(margin) => dataset.crop(entry, label, component, margin, min_area)?,
+            None => None,
+        };
+        let (mut picture, mut object) = match close {
+            Some(close) => close,
+            None => {
+                let slice = dataset.slice(entry, z)?;
+                let width = slice.picture.width;
+                (slice.picture.clone(), object(&slice.labels, width, label, component, min_area))
+            }
+        };
         let (width, channels) = (picture.width, picture.channels);
         if flips[0] {
             flip_columns(&mut object, width, 1);
@@ -88,6 +110,9 @@ impl Sample {
         if flips[1] {
             flip_rows(&mut object, width);
             flip_rows(&mut picture.pixels, width * channels);
+        }
+        if let Some(tone) = tone {
+            tone.apply(&mut picture);
         }
         let mut mask = vec![false; GRID];
         for (padded, row) in mask.chunks_exact_mut(MODEL_SIDE).zip(object.chunks_exact(width)) {
@@ -106,11 +131,17 @@ impl Sample {
 }
 
 /// The pixels of a label, or of one of its components of more than `min_area` pixels.
-fn object(slice: &Slice, label: u16, component: Option<u64>, min_area: usize) -> Vec<bool> {
-    let Some(number) = component else { return slice.labels.iter().map(|&l| l == label).collect() };
-    let mut found = components(&slice.labels, slice.picture.width, |l| l == label);
+pub(super) fn object(
+    labels: &[u16],
+    width: usize,
+    label: u16,
+    component: Option<u64>,
+    min_area: usize,
+) -> Vec<bool> {
+    let Some(number) = component else { return labels.iter().map(|&l| l == label).collect() };
+    let mut found = components(labels, width, |l| l == label);
     found.retain(|c| c.pixels.len() > min_area);
-    let mut mask = vec![false; slice.labels.len()];
+    let mut mask = vec![false; labels.len()];
     if let Some(chosen) = found.get((number % found.len().max(1) as u64) as usize) {
         chosen.pixels.iter().for_each(|&pixel| mask[pixel] = true);
     }
@@ -137,14 +168,11 @@ fn flip_rows<T>(pixels: &mut [T], width: usize) {
 /// The box around the object, each side moved outwards within the picture.
 fn surround(object: &[bool], width: usize, jitter: [u32; 4]) -> [f32; 4] {
     let height = object.len() / width;
-    let inside = || object.iter().enumerate().filter(|(_, inside)| **inside).map(|(i, _)| (i % width, i / width));
-    let x0 = inside().map(|(x, _)| x).min().unwrap_or(0);
-    let x1 = inside().map(|(x, _)| x).max().unwrap_or(0);
-    let y0 = inside().map(|(_, y)| y).min().unwrap_or(0);
-    let y1 = inside().map(|(_, y)| y).max().unwrap_or(0);
-    let [left, top, right, bottom] = jitter.map(|j| j as usize);
-    let corners = [x0.saturating_sub(left), y0.saturating_sub(top), (x1 + right).min(width), (y1 + bottom).min(height)];
-    corners.map(|c| c as f32)
+    let b = bounds(object, width).unwrap_or(PixelBox::new(0.0, 0.0, 0.0, 0.0));
+    let [left, top, right, bottom] = jitter.map(f64::from);
+    let (x0, y0) = ((b.x0 - left).max(0.0), (b.y0 - top).max(0.0));
+    let (x1, y1) = ((b.x1 + right).min(width as f64), (b.y1 + bottom).min(height as f64));
+    [x0, y0, x1, y1].map(|c| c as f32)
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use mask_decoder::MaskDecoder;
 use prompt_encoder::PromptEncoder;
 use tch::{Tensor, nn};
 use tiny_vit::TinyVit;
+pub(crate) use weights::{published, write};
 pub use weights::{WeightsError, load, save};
 
 /// Side of the input images, in pixels.

@@ -70,7 +70,24 @@ pub fn load(vs: &nn::VarStore, path: &Path) -> Result<(), WeightsError> {
 /// # Errors
 /// [`WeightsError::File`] if the file cannot be written; a file that was at `path` is then untouched.
 pub fn save(vs: &nn::VarStore, path: &Path) -> Result<(), WeightsError> {
+    write(&published(vs), path)
+}
+
+/// Writes tensors through a temporary file beside `path`.
+pub(crate) fn write(tensors: &[(String, Tensor)], path: &Path) -> Result<(), WeightsError> {
     let file = |source| WeightsError::File { path: path.into(), source };
+    let temporary = path.with_extension(format!("{}.tmp.safetensors", std::process::id()));
+    Tensor::write_safetensors(tensors, &temporary)
+        .and_then(|()| std::fs::rename(&temporary, path).map_err(Into::into))
+        .inspect_err(|_| {
+            // The first failure is what matters; there may be nothing to remove.
+            let _ = std::fs::remove_file(&temporary);
+        })
+        .map_err(file)
+}
+
+/// All 435 tensors of the published form, on the CPU, in order of their names.
+pub(crate) fn published(vs: &nn::VarStore) -> Vec<(String, Tensor)> {
     let mut tensors: Vec<(String, Tensor)> = vs
         .variables()
         .into_iter()
@@ -82,12 +99,5 @@ pub fn save(vs: &nn::VarStore, path: &Path) -> Result<(), WeightsError> {
         .collect();
     tensors.extend(counters.into_iter().map(|name| (name, Tensor::zeros([], (Kind::Int64, tch::Device::Cpu)))));
     tensors.sort_by(|a, b| a.0.cmp(&b.0));
-    let temporary = path.with_extension(format!("{}.tmp.safetensors", std::process::id()));
-    Tensor::write_safetensors(&tensors, &temporary)
-        .and_then(|()| std::fs::rename(&temporary, path).map_err(Into::into))
-        .inspect_err(|_| {
-            // The first failure is what matters; there may be nothing to remove.
-            let _ = std::fs::remove_file(&temporary);
-        })
-        .map_err(file)
+    tensors
 }

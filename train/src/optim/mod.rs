@@ -2,8 +2,8 @@
 //!
 //! PyTorch's: [`AdamW`] is `torch.optim.AdamW`, operation for operation, and [`Plateau`] is
 //! `torch.optim.lr_scheduler.ReduceLROnPlateau`. Ours: the state of both can be saved, so that a resumed training
-//! goes on with the same bits (libtorch's C++ optimizer does not let go of its state through `tch`), and [`SharpMin`],
-//! which PyTorch does not have.
+//! goes on with the same bits (libtorch's C++ optimizer does not let go of its state through `tch`), and [`SharpMin`]
+//! and [`Average`], which PyTorch's optimizers do not have.
 //!
 //! One step of the training:
 //!
@@ -21,11 +21,13 @@
 //! ```
 
 mod adamw;
+mod average;
 mod plateau;
 mod sharp_min;
 mod state;
 
 pub use adamw::{AdamW, AdamWOptions, Group};
+pub use average::Average;
 pub use plateau::{Mode, Plateau, PlateauOptions, ThresholdMode};
 pub use sharp_min::{Perturbation, SharpMin};
 pub use state::StateError;

@@ -15,7 +15,7 @@ use crate::config::{Config, Watch};
 use crate::data::{Dataset, Task};
 use crate::loss::Term;
 use crate::model::{self, LiteMedSam};
-use crate::optim::{Mode, Plateau, PlateauOptions};
+use crate::optim::{Average, Mode, Plateau, PlateauOptions};
 use crate::ranks::Ranks;
 
 impl<'a> Trainer<'a> {
@@ -48,9 +48,11 @@ impl<'a> Trainer<'a> {
         let plateau = plateau(config);
         let state = State::new(config, folders, cases.digest(), ranks.size(), plateau);
         let objective = Objective::new(config, &network)?;
+        let average = average(config, &network);
         let validator = validator(config, folders, &mut network, observer)?;
         let task = task(config, cases, &network);
-        let trainer = Self { folder: folder.into(), state, ranks, observer, network, objective, task, validator };
+        let folder = folder.to_path_buf();
+        let trainer = Self { folder, state, ranks, observer, network, objective, average, task, validator };
         trainer.steps()?;
         if trainer.ranks.is_first() {
             trainer.describe()?;
@@ -97,9 +99,15 @@ impl<'a> Trainer<'a> {
             .restore(&optimizer)
             .map_err(|source| TrainError::Optimizer { path: path.clone(), source })?;
         objective.optimizer.set_learning_rate(state.learning_rate);
+        let mut average = average(&config, &network);
+        if let Some(average) = &mut average {
+            let saved = |name: &str| tensors.get(&format!("average.{name}")).map(tch::Tensor::shallow_clone);
+            let missing = |name| fits(format!("tensor average.{name} is missing or of another shape"));
+            average.restore(saved).map_err(missing)?;
+        }
         let validator = validator(&config, &state.folders.clone(), &mut network, observer)?;
         let task = task(&config, cases, &network);
-        Ok(Self { folder: folder.into(), state, ranks, observer, network, objective, task, validator })
+        Ok(Self { folder: folder.into(), state, ranks, observer, network, objective, average, task, validator })
     }
 }
 
@@ -108,6 +116,11 @@ fn blank(device: Device) -> (nn::VarStore, LiteMedSam) {
     let variables = nn::VarStore::new(device);
     let network = LiteMedSam::new(&variables.root());
     (variables, network)
+}
+
+fn average(config: &Config, network: &Network) -> Option<Average> {
+    let decay = config.optimizer.average;
+    (decay > 0.0).then(|| Average::new(decay, network.parameters()))
 }
 
 fn plateau(config: &Config) -> Plateau {
@@ -150,5 +163,5 @@ fn validator(
 
 fn task(config: &Config, dataset: Arc<Dataset>, network: &Network) -> Task {
     let shape = config.loss.terms.contains(&Term::ShapeDistance);
-    Task { dataset, cache: network.cache.clone(), min_area: config.data.min_area, shape }
+    Task { dataset, cache: network.cache(), min_area: config.data.min_area, shape }
 }

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::encoder::EncoderError;
 use crate::config::ConfigError;
 use crate::data::DatasetError;
 use crate::loss::UncertaintyError;
@@ -58,12 +59,9 @@ pub enum TrainError {
     /// An image that cannot be fed to the network.
     #[error(transparent)]
     Image(#[from] umedsam::Error),
-    /// The embeddings on disk.
-    #[error("embeddings: {source}")]
-    Cache {
-        /// The system's account.
-        source: io::Error,
-    },
+    /// The frozen encoder, or its embeddings on disk.
+    #[error(transparent)]
+    Encoder(#[from] EncoderError),
     /// A file of the run.
     #[error("{}: {source}", path.display())]
     File {

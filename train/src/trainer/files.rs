@@ -12,6 +12,7 @@ use super::step::StepLosses;
 use super::validate::Validator;
 use super::{TrainError, Trainer};
 use crate::loss::Term;
+use crate::optim::Average;
 use crate::store;
 
 impl Trainer<'_> {
@@ -27,6 +28,7 @@ impl Trainer<'_> {
                 ("model.", all(&self.network.variables)),
                 ("uncertainty.", all(&self.objective.uncertainties)),
                 ("optimizer.", self.objective.optimizer.state()),
+                ("average.", self.average.as_ref().map(Average::state).unwrap_or_default()),
             ],
         )
     }

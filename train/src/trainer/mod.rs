@@ -32,6 +32,7 @@ use validate::Validator;
 use crate::config::Watch;
 use crate::data::{Drawing, Loader, Sample, Task, plan};
 use crate::model;
+use crate::optim::Average;
 use crate::ranks::Ranks;
 
 /// A run between two steps.
@@ -42,6 +43,7 @@ pub struct Trainer<'a> {
     observer: &'a mut dyn Observer,
     network: Network,
     objective: Objective,
+    average: Option<Average>,
     task: Task,
     validator: Option<Validator>,
 }
@@ -85,6 +87,7 @@ impl<'a> Trainer<'a> {
             }
         }
         if self.ranks.is_first() {
+            self.swap_average();
             model::save(&self.network.variables, &self.folder.join(state::FINAL))?;
         }
         Ok(self.summary(true))
@@ -149,6 +152,9 @@ impl<'a> Trainer<'a> {
                     return Err(TrainError::NothingTrained { names: self.state.config.model.trained.clone() });
                 }
             };
+            if let Some(average) = &mut self.average {
+                average.update();
+            }
             let state = &mut self.state;
             state.step += 1;
             state.sums.add(&losses);
@@ -195,7 +201,42 @@ impl<'a> Trainer<'a> {
 
     /// Measures, adapts the learning rate, and writes everything down.
     fn finish_epoch(&mut self, mut epoch: Epoch) -> Result<(), TrainError> {
-        let config = self.state.config.clone();
+        // What is measured and kept is the average.
+        self.swap_average();
+        self.measure(&mut epoch)?;
+        let dsc = epoch.validation.as_ref().map(|v| v.dsc);
+        let better = dsc.is_some_and(|dsc| self.state.best.is_none_or(|best| dsc > best));
+        if better && self.ranks.is_first() {
+            model::save(&self.network.variables, &self.folder.join(state::BEST))?;
+        }
+        self.swap_average();
+        if better {
+            self.state.best = dsc;
+        }
+        let watch = self.state.config.schedule.watch;
+        let watched = match watch {
+            Watch::Training => epoch.loss,
+            Watch::Validation => epoch.validation.as_ref().filter(|_| epoch.epoch > 0).map(|v| v.dsc),
+        };
+        if let Some(watched) = watched {
+            self.state.learning_rate = self.state.plateau.step(watched, self.state.learning_rate);
+            self.objective.optimizer.set_learning_rate(self.state.learning_rate);
+        }
+        // A stop here would be after the epoch; the next step asks again.
+        let _ = self.observer.observe(Event::Epoch { epoch: &epoch, best: better });
+        self.state.history.push(epoch);
+        if !self.ranks.is_first() {
+            return Ok(());
+        }
+        self.save()?;
+        let file = |source| TrainError::File { path: self.folder.clone(), source };
+        history::write(&self.folder, &self.state.history).map_err(file)?;
+        plot::write(&self.folder, &self.state.history).map_err(file)
+    }
+
+    /// Validates, where it is time to.
+    fn measure(&mut self, epoch: &mut Epoch) -> Result<(), TrainError> {
+        let config = &self.state.config;
         if let Some(validator) = &self.validator
             && (epoch.epoch.is_multiple_of(config.validation.every) || epoch.epoch == config.training.epochs)
         {
@@ -209,32 +250,13 @@ impl<'a> Trainer<'a> {
             epoch.validation = Some(validator.run(&mut self.network, config.training.workers, self.ranks, progress)?);
         }
         epoch.encoded += self.network.take_encoded();
-        let watched = match config.schedule.watch {
-            Watch::Training => epoch.loss,
-            Watch::Validation => epoch.validation.as_ref().filter(|_| epoch.epoch > 0).map(|v| v.dsc),
-        };
-        if let Some(watched) = watched {
-            self.state.learning_rate = self.state.plateau.step(watched, self.state.learning_rate);
-            self.objective.optimizer.set_learning_rate(self.state.learning_rate);
+        Ok(())
+    }
+
+    fn swap_average(&mut self) {
+        if let Some(average) = &mut self.average {
+            average.swap();
         }
-        let dsc = epoch.validation.as_ref().map(|v| v.dsc);
-        let better = dsc.is_some_and(|dsc| self.state.best.is_none_or(|best| dsc > best));
-        if better {
-            self.state.best = dsc;
-        }
-        // A stop here would be after the epoch; the next step asks again.
-        let _ = self.observer.observe(Event::Epoch { epoch: &epoch, best: better });
-        self.state.history.push(epoch);
-        if !self.ranks.is_first() {
-            return Ok(());
-        }
-        if better {
-            model::save(&self.network.variables, &self.folder.join(state::BEST))?;
-        }
-        self.save()?;
-        let file = |source| TrainError::File { path: self.folder.clone(), source };
-        history::write(&self.folder, &self.state.history).map_err(file)?;
-        plot::write(&self.folder, &self.state.history).map_err(file)
     }
 
     fn sigmas(&self) -> BTreeMap<String, f64> {

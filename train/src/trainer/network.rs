@@ -1,15 +1,15 @@
 //! The network of a run: what of it is trained, what goes in, what comes out.
 
-use std::io;
 use std::sync::Arc;
 
-use tch::{Device, Tensor, nn};
+use tch::{Device, Kind, Tensor, nn};
 
 use super::TrainError;
 use crate::autocast;
 use crate::config::{Arithmetic, BatchNorm, CacheConfig, ModelConfig};
 use crate::data::{Batch, Picture, Sample, images};
 use crate::embeddings::EmbeddingCache;
+use crate::encoder::FrozenEncoder;
 use crate::model::LiteMedSam;
 
 /// The network, its variables, and the embeddings of its encoder where that is frozen.
@@ -17,10 +17,10 @@ use crate::model::LiteMedSam;
 pub(super) struct Network {
     pub(super) variables: nn::VarStore,
     pub(super) model: LiteMedSam,
-    pub(super) cache: Option<Arc<EmbeddingCache>>,
+    frozen: Option<FrozenEncoder>,
     config: ModelConfig,
     encoder: Encoder,
-    /// Images that went through the encoder.
+    /// Images that went through an encoder that isn't frozen.
     encoded: u64,
 }
 
@@ -87,13 +87,11 @@ impl Network {
         if !any {
             return Err(TrainError::NothingTrained { names: config.trained.clone() });
         }
-        let cache = if encoder == Encoder::Frozen {
-            let open = |e: io::Error| TrainError::Cache { source: e };
-            EmbeddingCache::open(cache, &variables).map_err(open)?.map(Arc::new)
-        } else {
-            None
+        let frozen = match encoder {
+            Encoder::Frozen => Some(FrozenEncoder::new(&variables, config.arithmetic, cache)?),
+            Encoder::Drifting | Encoder::Trained => None,
         };
-        Ok(Self { variables, model, cache, config: config.clone(), encoder, encoded: 0 })
+        Ok(Self { variables, model, frozen, config: config.clone(), encoder, encoded: 0 })
     }
 
     pub(super) fn device(&self) -> Device {
@@ -102,7 +100,12 @@ impl Network {
 
     /// Images encoded since the last call.
     pub(super) fn take_encoded(&mut self) -> u64 {
-        std::mem::take(&mut self.encoded)
+        std::mem::take(&mut self.encoded) + self.frozen.as_mut().map_or(0, FrozenEncoder::take_encoded)
+    }
+
+    /// Where a frozen encoder's embeddings are kept.
+    pub(super) fn cache(&self) -> Option<Arc<EmbeddingCache>> {
+        self.frozen.as_ref().and_then(|frozen| frozen.cache().cloned())
     }
 
     /// The trained parameters in order of their names.
@@ -141,36 +144,15 @@ impl Network {
 
     /// Embeddings (N,256,64,64) as the encoder is now, without gradients and with BatchNorm's running statistics.
     pub(super) fn embed(&mut self, samples: &[Sample]) -> Result<Tensor, TrainError> {
-        let device = self.device();
-        let missing: Vec<&Sample> = samples.iter().filter(|s| s.embedding.is_none()).collect();
-        // One at a time gains nothing from company on a CPU, and its bits don't depend on it.
-        let together = if device == Device::Cpu { 1 } else { missing.len().max(1) };
-        let mut fresh = Vec::with_capacity(missing.len());
-        for samples in missing.chunks(together) {
-            let pictures: Vec<&Picture> = samples.iter().map(|s| &s.picture).collect();
-            let embeddings = tch::no_grad(|| -> Result<Tensor, TrainError> {
-                let _autocast = self.autocast();
-                Ok(self.model.encode(&images(&pictures, device)?, false).to_kind(tch::Kind::Float))
-            })?;
-            self.encoded += samples.len() as u64;
-            for (i, sample) in samples.iter().enumerate() {
-                let embedding = embeddings.narrow(0, i as i64, 1);
-                fresh.push(match &self.cache {
-                    Some(cache) => {
-                        let stored = cache.put(&sample.picture, &embedding);
-                        stored.map_err(|source| TrainError::Cache { source })?.to_tensor(device)
-                    }
-                    None => embedding,
-                });
-            }
+        if let Some(frozen) = &mut self.frozen {
+            let pictures = samples.iter().map(|s| (&s.picture, s.embedding.as_ref()));
+            return Ok(frozen.embed_all(&self.model, pictures)?);
         }
-        let mut fresh = fresh.into_iter();
-        let of = |sample: &Sample| match &sample.embedding {
-            Some(stored) => Some(stored.to_tensor(device)),
-            None => fresh.next(),
-        };
-        let all: Vec<Tensor> = samples.iter().filter_map(of).collect();
-        Ok(Tensor::cat(&all, 0))
+        let pictures: Vec<&Picture> = samples.iter().map(|s| &s.picture).collect();
+        self.encoded += samples.len() as u64;
+        let _autocast = self.autocast();
+        let images = images(&pictures, self.device())?;
+        Ok(tch::no_grad(|| self.model.encode(&images, false).to_kind(Kind::Float)))
     }
 
     /// Logits (N,1,256,256) and predicted IoU (N,1) of a batch, with gradients to what is trained.

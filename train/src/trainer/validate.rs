@@ -29,7 +29,7 @@ impl Validator {
                 slices.push(labels.map(|&label| Drawing::exact(entry, *z, label)).collect());
             }
         }
-        let task = Task { dataset: dataset.clone(), cache: network.cache.clone(), min_area: 0, shape: false };
+        let task = Task { dataset: dataset.clone(), cache: network.cache(), min_area: 0, shape: false };
         Self { task, slices }
     }
 
