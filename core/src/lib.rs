@@ -54,7 +54,9 @@ mod session;
 #[cfg(feature = "runtime")]
 pub use arithmetic::Arithmetic;
 #[cfg(feature = "runtime")]
-pub use bundle::{ARCHITECTURE, BundleError, FORMAT_VERSION, Manifest, Model, Precision, encode_bundle, hex_digest, write_bundle};
+pub use bundle::{
+    ARCHITECTURE, BundleError, FORMAT_VERSION, Manifest, Model, Precision, encode_bundle, hex_digest, write_bundle,
+};
 pub use error::Error;
 pub use geometry::{Frame, MODEL_SIDE, ModelBox, PixelBox, Region, VoxelBox};
 pub use image::ImageView;

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Margin by which the box moves out between slices, in pixels of the model's grid.
-const MARGIN: usize = 3;
+pub const MARGIN: usize = 3;
 
 /// A box to segment in a slice.
 #[derive(Clone, Copy, Debug, PartialEq)]

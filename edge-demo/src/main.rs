@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod compare;
 mod eval;
 mod info;
 mod input;
@@ -29,6 +30,8 @@ enum Command {
     Segment(SegmentArguments),
     /// Score segmentations against the truth in NPZ cases: DSC and NSD by modality.
     Eval(EvalArguments),
+    /// Compare the scores of two models on the same cases: mean differences with 95 % intervals.
+    Compare(CompareArguments),
     /// Show what a model bundle holds.
     Info {
         /// The bundle; the built-in model if left out.
@@ -141,11 +144,28 @@ struct EvalArguments {
     json: bool,
 }
 
+#[derive(Args, Debug)]
+struct CompareArguments {
+    /// Reports of the model to compare with, as `eval --json` prints them; of several runs the mean counts.
+    #[arg(long, required = true, num_args = 1.., value_name = "REPORT")]
+    base: Vec<PathBuf>,
+    /// Reports of the other model.
+    #[arg(long, required = true, num_args = 1.., value_name = "REPORT")]
+    other: Vec<PathBuf>,
+    /// Seed of the bootstrap.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Print JSON instead of a table.
+    #[arg(long)]
+    json: bool,
+}
+
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         None => samples::run(),
         Some(Command::Segment(arguments)) => segment::run(&arguments),
         Some(Command::Eval(arguments)) => eval::run(&arguments),
+        Some(Command::Compare(arguments)) => compare::run(&arguments),
         Some(Command::Info { file, json }) => info::run(file.as_deref(), json),
     };
     match result {

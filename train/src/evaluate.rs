@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 
 use rand::RngExt;
 use tch::Tensor;
-use umedsam::metrics::{CaseScore, Report, on_all_cores};
+use umedsam::metrics::{Calibration, CaseScore, Report, on_all_cores};
 use umedsam::npz::{Boxes, Case, Limits, NpzError, Truth};
 use umedsam::postprocess::LOGITS_LEN;
 use umedsam::resize::Resizer;
@@ -128,8 +128,28 @@ pub enum EvaluateError {
 pub struct Evaluation {
     /// Scores of the cases, in their order, and of the modalities.
     pub report: Report,
+    /// What the network said of its masks, and what was true, object by object; of an object in a volume the mean over
+    /// its slices, and the whole of it.
+    pub confidence: Vec<Confidence>,
     /// The cases that were passed over, which count in no score.
     pub failures: Vec<EvaluateError>,
+}
+
+impl Evaluation {
+    /// Whether the predicted IoU is worth reading.
+    pub fn calibration(&self) -> Option<Calibration> {
+        let pairs: Vec<(f64, f64)> = self.confidence.iter().map(|c| (c.predicted, c.truth)).collect();
+        Calibration::new(&pairs)
+    }
+}
+
+/// The network's own estimate of a mask, beside the truth.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Confidence {
+    /// Predicted IoU.
+    pub predicted: f64,
+    /// IoU of the mask and the object.
+    pub truth: f64,
 }
 
 /// Segments every case and scores it against its `gts`; tells `progress` of the cases segmented and the cases in all.
@@ -144,7 +164,7 @@ pub fn evaluate(
     mut progress: impl FnMut(usize, usize),
 ) -> Result<Evaluation, EvaluateError> {
     let mut segmenter = Segmenter::new(model, encoder, options);
-    let mut failures = Vec::new();
+    let (mut failures, mut confidence) = (Vec::new(), Vec::new());
     let mut results = cases.iter().zip(1..).map(|(path, done)| {
         let result = Segmented::new(&mut segmenter, path);
         progress(done, cases.len());
@@ -153,7 +173,10 @@ pub fn evaluate(
     let segmented = std::iter::from_fn(|| {
         loop {
             match results.next()? {
-                Ok(case) => return Some(case),
+                Ok((case, own)) => {
+                    confidence.extend(own);
+                    return Some(case);
+                }
                 Err(error) => failures.push(error),
             }
             if !options.skip_failing {
@@ -167,7 +190,7 @@ pub fn evaluate(
     {
         return Err(error);
     }
-    Ok(Evaluation { report: Report::new(scores), failures })
+    Ok(Evaluation { report: Report::new(scores), confidence, failures })
 }
 
 /// A case ready to be scored.
@@ -178,7 +201,7 @@ struct Segmented {
 }
 
 impl Segmented {
-    fn new(segmenter: &mut Segmenter<'_>, path: &Path) -> Result<Self, EvaluateError> {
+    fn new(segmenter: &mut Segmenter<'_>, path: &Path) -> Result<(Self, Vec<Confidence>), EvaluateError> {
         let limits = Limits::new();
         let (truth, mut case) = (Truth::read(path, &limits)?, Case::read(path, &limits)?);
         if truth.shape != case.shape.labels() {
@@ -188,13 +211,22 @@ impl Segmented {
         if let Some(seed) = segmenter.loose {
             loosen(&mut case.boxes, seed, &name);
         }
-        let labels = segmenter.segment(&case).map_err(|error| EvaluateError::Segment { path: path.into(), error })?;
-        Ok(Self { name, truth, labels })
+        let (labels, confidence) = segmenter
+            .segment(&case, &truth.labels)
+            .map_err(|error| EvaluateError::Segment { path: path.into(), error })?;
+        Ok((Self { name, truth, labels }, confidence))
     }
 
     fn score(&self) -> CaseScore {
         CaseScore::new(&self.name, &self.truth.labels, &self.labels, &self.truth.shape, self.truth.spacing)
     }
+}
+
+/// Intersection over union of a label in two maps; 1 where neither has it.
+fn iou(found: &[u16], truth: &[u16], label: u16) -> f64 {
+    let both = found.iter().zip(truth).map(|(&f, &t)| (f == label, t == label));
+    let (shared, all) = both.fold((0, 0), |(i, u), (f, t)| (i + usize::from(f && t), u + usize::from(f || t)));
+    if all == 0 { 1.0 } else { shared as f64 / all as f64 }
 }
 
 /// Moves the sides of boxes outwards; each box of each case by the same every time.
@@ -236,9 +268,9 @@ impl<'m> Segmenter<'m> {
         }
     }
 
-    /// The label map of a case, (H,W) or (D,H,W): label `i + 1` for box `i`. Of objects that overlap, the later one is
-    /// seen.
-    fn segment(&mut self, case: &Case) -> Result<Vec<u16>, EncoderError> {
+    /// The label map of a case, (H,W) or (D,H,W): label `i + 1` for box `i`, and how sure the network is of each. Of
+    /// objects that overlap, the later one is seen.
+    fn segment(&mut self, case: &Case, truth: &[u16]) -> Result<(Vec<u16>, Vec<Confidence>), EncoderError> {
         let _guard = tch::no_grad_guard();
         let shape = case.shape;
         match &case.boxes {
@@ -251,16 +283,28 @@ impl<'m> Segmenter<'m> {
                 let boxes: Vec<ModelBox> =
                     boxes.iter().enumerate().map(|(i, b)| frame.to_model(b, i)).collect::<Result<_, _>>()?;
                 let mut labels = vec![0; shape.width * shape.height];
+                let mut confidence = Vec::with_capacity(boxes.len());
+                let mut alone = vec![0; labels.len()];
                 let embedding = self.encode(&case.slice(0)?)?;
-                self.decode(&embedding, &boxes, |i, logits, _| {
-                    logits.paint((i + 1) as u16, &mut labels);
+                self.decode(&embedding, &boxes, |i, logits, predicted| {
+                    let label = (i + 1) as u16;
+                    logits.paint(label, &mut labels);
+                    alone.fill(0);
+                    logits.paint(label, &mut alone);
+                    confidence.push(Confidence { predicted: predicted.into(), truth: iou(&alone, truth, label) });
                 })?;
-                Ok(labels)
+                Ok((labels, confidence))
             }
             Boxes::Volume(boxes) => {
                 let way = Propagation::new(boxes, shape.depth.unwrap_or(1), shape.width, shape.height)?;
                 let kept = self.kept_slices;
-                Ok(way.run(&mut Slices { segmenter: self, case }, kept, |_, _| {})?.labels)
+                let found = way.run(&mut Slices { segmenter: self, case }, kept, |_, _| {})?;
+                let confidence = found.predicted_iou.iter().zip(1..).map(|(&predicted, label)| Confidence {
+                    predicted: predicted.into(),
+                    truth: iou(&found.labels, truth, label),
+                });
+                let confidence = confidence.collect();
+                Ok((found.labels, confidence))
             }
         }
     }

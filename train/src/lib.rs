@@ -7,6 +7,7 @@
 #![deny(unsafe_code)]
 
 pub mod autocast;
+pub mod calibrate;
 pub mod config;
 pub mod cuda;
 pub mod data;

@@ -15,7 +15,7 @@ use umedsam::files::write_atomically;
 use umedsam_train::config::{self, Arithmetic, CacheConfig, CacheKind, PRESETS};
 use umedsam_train::cuda;
 use umedsam_train::encoder::FrozenEncoder;
-use umedsam_train::evaluate::EvaluateOptions;
+use umedsam_train::evaluate::{EvaluateOptions, Evaluation};
 use umedsam_train::memory;
 use umedsam_train::model::{self, LiteMedSam};
 use umedsam_train::ranks::Ranks;
@@ -37,6 +37,8 @@ enum Command {
     Resume(ResumeArguments),
     /// Score weights on cases with `gts`, by the procedure of devices: DSC and NSD by modality.
     Evaluate(EvaluateArguments),
+    /// Fit the predicted IoU to the truth by a straight line, on cases of known truth, and write it into the weights.
+    Calibrate(CalibrateArguments),
     /// Write the weighted mean of weights: of several runs, or of a run and what it began from.
     Average(AverageArguments),
     /// Print a configuration: a preset with a file and settings over it.
@@ -109,6 +111,30 @@ struct EvaluateArguments {
     /// Print JSON instead of a table.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    evaluation: EvaluationArguments,
+    #[command(flatten)]
+    device: DeviceArguments,
+}
+
+#[derive(Args, Debug)]
+struct CalibrateArguments {
+    /// Weights, as a run writes them.
+    weights: PathBuf,
+    /// Folder of NPZ cases with `imgs`, `boxes` and `gts`.
+    cases: PathBuf,
+    /// The file to write.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    #[command(flatten)]
+    evaluation: EvaluationArguments,
+    #[command(flatten)]
+    device: DeviceArguments,
+}
+
+/// What is evaluated.
+#[derive(Args, Debug)]
+struct EvaluationArguments {
     /// Boxes as a hasty person draws them: each side moved outwards by 0 to 10 % of the box, by this seed.
     #[arg(long, value_name = "SEED")]
     loose: Option<u64>,
@@ -118,8 +144,6 @@ struct EvaluateArguments {
     /// Pass over cases that cannot be used, instead of ending.
     #[arg(long)]
     skip: bool,
-    #[command(flatten)]
-    device: DeviceArguments,
 }
 
 #[derive(Args, Debug)]
@@ -173,6 +197,7 @@ fn main() -> ExitCode {
         Command::Train(arguments) => train(&arguments),
         Command::Resume(arguments) => resume(&arguments),
         Command::Evaluate(arguments) => evaluate(&arguments),
+        Command::Calibrate(arguments) => calibrate(&arguments),
         Command::Average(arguments) => average(&arguments),
         Command::Config(arguments) => show(&arguments),
     };
@@ -202,16 +227,22 @@ fn show(arguments: &ConfigArguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn evaluate(arguments: &EvaluateArguments) -> anyhow::Result<()> {
-    let device = arguments.device.open(&Ranks::alone())?;
+/// Weights on a device, and what was found on cases.
+fn measure(
+    weights: &Path,
+    cases: &Path,
+    arguments: &EvaluationArguments,
+    device: &DeviceArguments,
+) -> anyhow::Result<(nn::VarStore, Evaluation)> {
+    let device = device.open(&Ranks::alone())?;
     let variables = nn::VarStore::new(device);
     let model = LiteMedSam::new(&variables.root());
-    model::load(&variables, &arguments.weights)?;
-    let cases = umedsam::npz::cases(&arguments.cases)?;
+    model::load(&variables, weights)?;
+    let cases = umedsam::npz::cases(cases)?;
     let options = EvaluateOptions::new().with_skip_failing(arguments.skip).with_loose(arguments.loose);
     let kind = if arguments.cached { CacheKind::F16 } else { CacheKind::Off };
-    let mut encoder =
-        FrozenEncoder::new(&variables, Arithmetic::F32, &CacheConfig { kind, ..CacheConfig::default() })?;
+    let cache = CacheConfig { kind, ..CacheConfig::default() };
+    let mut encoder = FrozenEncoder::new(&variables, Arithmetic::F32, &cache)?;
     let mut console = Console::new(device, 1);
     let found = umedsam_train::evaluate::evaluate(&model, &mut encoder, &cases, &options, |done, total| {
         console.bar("evaluation", done, total, String::new());
@@ -220,14 +251,35 @@ fn evaluate(arguments: &EvaluateArguments) -> anyhow::Result<()> {
     for failure in &found.failures {
         eprintln!("passed over: {failure}");
     }
+    Ok((variables, found))
+}
+
+fn calibrate(arguments: &CalibrateArguments) -> anyhow::Result<()> {
+    let CalibrateArguments { weights, cases, out, evaluation, device } = arguments;
+    let (variables, found) = measure(weights, cases, evaluation, device)?;
+    let Some(before) = found.calibration() else { bail!("{}: no object to calibrate on", cases.display()) };
+    umedsam_train::calibrate::fold(&variables, before.line);
+    model::save(&variables, out)?;
+    println!("{before}");
+    Ok(())
+}
+
+fn evaluate(arguments: &EvaluateArguments) -> anyhow::Result<()> {
+    let (_, found) = measure(&arguments.weights, &arguments.cases, &arguments.evaluation, &arguments.device)?;
     if let Some(path) = &arguments.csv {
         let csv = found.report.csv();
         write_atomically(path, |file| file.write_all(csv.as_bytes())).with_context(|| path.display().to_string())?;
     }
+    let calibration = found.calibration();
     if arguments.json {
-        println!("{}", serde_json::to_string(&found.report)?);
+        let mut json = serde_json::to_value(&found.report)?;
+        json["calibration"] = serde_json::to_value(calibration)?;
+        println!("{json}");
     } else {
         println!("{}", found.report);
+        if let Some(calibration) = calibration {
+            println!("{calibration}");
+        }
     }
     Ok(())
 }

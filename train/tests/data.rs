@@ -84,11 +84,11 @@ proptest! {
     #[test]
     fn picture_mask_and_box_stay_together(seed in any::<u64>(), position in 0..1000_u64, entry in 0..2_usize) {
         thread_local!(static FOLDER: tempfile::TempDir = folder());
-        let config = DataConfig { component: 0.5, memory_gib: 0.0, ..DataConfig::default() };
+        let config = DataConfig { component: 0.5, jitter_share: 0.1, memory_gib: 0.0, ..DataConfig::default() };
         let dataset = FOLDER.with(|folder| dataset(folder, &config));
         let drawing = Drawing::random(&dataset, entry, &config, seed, 0, position);
         prop_assert_eq!(&drawing, &Drawing::random(&dataset, entry, &config, seed, 0, position));
-        prop_assert!(drawing.jitter.iter().all(|&j| j <= config.jitter));
+        prop_assert!(drawing.jitter.iter().all(|&(pixels, share)| pixels <= f64::from(config.jitter) && share <= 0.1));
         let sample = Sample::new(&dataset, &drawing, config.min_area).unwrap();
         let Picture { pixels, width, height, .. } = &sample.picture;
         prop_assert_eq!((*width, *height), (256, 80));
@@ -108,7 +108,9 @@ proptest! {
         }
         let pieces = if drawing.component.is_some() { vec![100, 300] } else { vec![400] };
         prop_assert!(drawing.label != 3 || pieces.contains(&area), "{} pixels", area);
-        let [left, top, right, bottom] = drawing.jitter.map(|j| j as usize);
+        let side = (bounds[2] - bounds[0]).max(bounds[3] - bounds[1]) + 1;
+        let [left, top, right, bottom] =
+            drawing.jitter.map(|(pixels, share)| pixels.max(share * side as f64).round() as usize);
         let expected = [
             bounds[0].saturating_sub(left),
             bounds[1].saturating_sub(top),

@@ -4,7 +4,9 @@
 //! f64. Two conventions are offered, because published tables of the challenge use one that is not what its name says:
 //! see [`Convention`].
 
+mod calibration;
 mod case;
+mod compare;
 mod distance;
 #[cfg(feature = "std")]
 mod parallel;
@@ -12,7 +14,9 @@ mod report;
 mod surface;
 mod surfels;
 
+pub use calibration::Calibration;
 pub use case::{Convention, LabelScore, TOLERANCE, mean, score_case};
+pub use compare::{Comparison, Difference, RESAMPLES, RowDifference};
 pub use distance::squared_distances;
 #[cfg(feature = "std")]
 pub use parallel::on_all_cores;

@@ -8,7 +8,7 @@ use super::{Convention, LabelScore, mean, score_case};
 
 /// Scores of one case, 0 to 1: means over its labels, nothing where no label has a score.
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct CaseScore {
     /// The case's file name.
     pub case: String,

@@ -65,6 +65,8 @@ impl Config {
         share("data.flip", data.flip)?;
         field("data.tone", data.tone, "0 to 2", (0.0..=2.0).contains(&data.tone))?;
         field("data.jitter", data.jitter, "0 to 255", data.jitter < 256)?;
+        share("data.jitter-share", data.jitter_share)?;
+        share("data.carried", data.carried)?;
         field("data.memory-gib", data.memory_gib, "0 or more", data.memory_gib >= 0.0)?;
         let LossConfig { terms, weight_decay, .. } = loss;
         let distinct = terms.iter().enumerate().all(|(i, term)| !terms[..i].contains(term));

@@ -111,6 +111,11 @@ pub struct DataConfig {
     pub looks: u64,
     /// Each side of the box is moved outwards by 0 to this many pixels of the 256x256 grid.
     pub jitter: u32,
+    /// Or by 0 to this share of the box's longer side, where that is more.
+    pub jitter_share: f64,
+    /// Probability, in volumes, of the box that inference carries on from the slice before: around the label there, with
+    /// its margin, instead of around the object.
+    pub carried: f64,
     /// A case that cannot be used: passed over and reported, or the end of the run.
     pub bad_cases: BadCases,
     /// Most memory for images kept between epochs, in GiB; others are read again.
@@ -145,6 +150,8 @@ impl Default for DataConfig {
             tone: 0.0,
             looks: 0,
             jitter: 5,
+            jitter_share: 0.0,
+            carried: 0.0,
             bad_cases: BadCases::Skip,
             memory_gib: 4.0,
         }

@@ -3,7 +3,7 @@
 use rand::rngs::ChaCha8Rng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, RngExt};
-use umedsam::{MODEL_SIDE, PixelBox};
+use umedsam::{MODEL_SIDE, PixelBox, volume};
 
 use super::case::{Picture, components};
 use super::crop::bounds;
@@ -32,14 +32,27 @@ pub struct Drawing {
     pub zoom: Option<f64>,
     /// Another exposure.
     pub tone: Option<Tone>,
-    /// Pixels that the left, upper, right and lower side of the box are moved outwards.
-    pub jitter: [u32; 4],
+    /// The slice whose label the box is around, as when a mask is carried on from there; the own one if left out.
+    pub carried_from: Option<usize>,
+    /// How far the left, upper, right and lower side of the box are moved outwards: pixels of the 256x256 grid, and
+    /// shares of the box's longer side; the larger of the two counts.
+    pub jitter: [(f64, f64); 4],
 }
 
 impl Drawing {
     /// The whole label with its exact box.
     pub const fn exact(entry: usize, z: usize, label: u16) -> Self {
-        Self { entry, z, label, component: None, zoom: None, flips: [false; 2], tone: None, jitter: [0; 4] }
+        Self {
+            entry,
+            z,
+            label,
+            component: None,
+            zoom: None,
+            flips: [false; 2],
+            tone: None,
+            carried_from: None,
+            jitter: [(0.0, 0.0); 4],
+        }
     }
 
     /// What sample `position` of an epoch draws of the case at `entry`.
@@ -53,14 +66,22 @@ impl Drawing {
         };
         let slices = &dataset.entries()[entry].slices;
         let (z, labels) = &slices[rng.random_range(..slices.len())];
+        let label = labels.choose(rng).copied().unwrap_or_default();
+        let beside = |other: &&(usize, Vec<u16>)| other.0.abs_diff(*z) == 1 && other.1.contains(&label);
+        let neighbours: Vec<usize> = slices.iter().filter(beside).map(|(z, _)| *z).collect();
+        let carried_from = neighbours.choose(rng).copied().filter(|_| rng.random_bool(config.carried));
+        let component = rng.random_bool(config.component).then(|| rng.next_u64());
+        let jitter = [(); 4].map(|()| rng.random_range(0.0..=1.0));
         Self {
             entry,
             z: *z,
-            label: labels.choose(rng).copied().unwrap_or_default(),
-            component: rng.random_bool(config.component).then(|| rng.next_u64()),
+            label,
+            // A label is carried through a volume as a whole.
+            component: component.filter(|_| carried_from.is_none()),
+            carried_from,
             flips: [(); 2].map(|()| look.random_bool(config.flip)),
             tone: (config.tone > 0.0).then(|| Tone::random(look, config.tone)),
-            jitter: [(); 4].map(|()| rng.random_range(..=config.jitter)),
+            jitter: jitter.map(|most| (most * f64::from(config.jitter), most * config.jitter_share)),
             zoom: config.zoom_margins.choose(rng).copied().filter(|_| rng.random_bool(config.zoom)),
         }
     }
@@ -89,7 +110,7 @@ impl Sample {
     /// # Errors
     /// [`DatasetError::Case`] if the file can no longer be used.
     pub fn new(dataset: &Dataset, drawing: &Drawing, min_area: usize) -> Result<Self, DatasetError> {
-        let Drawing { entry, z, label, component, zoom, flips, tone, jitter } = *drawing;
+        let Drawing { entry, z, label, component, zoom, flips, tone, carried_from, jitter } = *drawing;
         let close = match zoom {
             Some(margin) => dataset.crop(entry, label, component, margin, min_area)?,
             None => None,
@@ -103,14 +124,26 @@ impl Sample {
             }
         };
         let (width, channels) = (picture.width, picture.channels);
+        // What the box is around, where that is not the object.
+        let mut guide = match carried_from {
+            Some(z) => dataset.slice(entry, z)?.labels.iter().map(|&l| l == label).collect(),
+            None => Vec::new(),
+        };
         if flips[0] {
             flip_columns(&mut object, width, 1);
+            flip_columns(&mut guide, width, 1);
             flip_columns(&mut picture.pixels, width, channels);
         }
         if flips[1] {
             flip_rows(&mut object, width);
+            flip_rows(&mut guide, width);
             flip_rows(&mut picture.pixels, width * channels);
         }
+        let model_box = if guide.is_empty() {
+            surround(&object, width, |side| jitter.map(|(pixels, share)| pixels.max(share * side)))
+        } else {
+            surround(&guide, width, |_| [volume::MARGIN as f64; 4])
+        };
         if let Some(tone) = tone {
             tone.apply(&mut picture);
         }
@@ -123,7 +156,7 @@ impl Sample {
             name: format!("{file} slice {z} label {label}"),
             picture,
             embedding: None,
-            model_box: surround(&object, width, jitter),
+            model_box,
             mask,
             shape: Vec::new(),
         })
@@ -131,13 +164,7 @@ impl Sample {
 }
 
 /// The pixels of a label, or of one of its components of more than `min_area` pixels.
-pub(super) fn object(
-    labels: &[u16],
-    width: usize,
-    label: u16,
-    component: Option<u64>,
-    min_area: usize,
-) -> Vec<bool> {
+pub(super) fn object(labels: &[u16], width: usize, label: u16, component: Option<u64>, min_area: usize) -> Vec<bool> {
     let Some(number) = component else { return labels.iter().map(|&l| l == label).collect() };
     let mut found = components(labels, width, |l| l == label);
     found.retain(|c| c.pixels.len() > min_area);
@@ -165,11 +192,12 @@ fn flip_rows<T>(pixels: &mut [T], width: usize) {
     }
 }
 
-/// The box around the object, each side moved outwards within the picture.
-fn surround(object: &[bool], width: usize, jitter: [u32; 4]) -> [f32; 4] {
+/// The box around the object, each side moved outwards within the picture by whole pixels: `outwards` says how far for
+/// the box's longer side.
+fn surround(object: &[bool], width: usize, outwards: impl Fn(f64) -> [f64; 4]) -> [f32; 4] {
     let height = object.len() / width;
     let b = bounds(object, width).unwrap_or(PixelBox::new(0.0, 0.0, 0.0, 0.0));
-    let [left, top, right, bottom] = jitter.map(f64::from);
+    let [left, top, right, bottom] = outwards((b.x1 - b.x0).max(b.y1 - b.y0) + 1.0).map(f64::round);
     let (x0, y0) = ((b.x0 - left).max(0.0), (b.y0 - top).max(0.0));
     let (x1, y1) = ((b.x1 + right).min(width as f64), (b.y1 + bottom).min(height as f64));
     [x0, y0, x1, y1].map(|c| c as f32)
@@ -200,8 +228,10 @@ mod tests {
             0, 1, 0, 0, 0,
             0, 0, 0, 0, 0,
         ].map(|v| v == 1);
-        assert_eq!(surround(&object, 5, [0; 4]), [1.0, 1.0, 2.0, 2.0]);
-        assert_eq!(surround(&object, 5, [1, 0, 2, 1]), [0.0, 1.0, 4.0, 3.0]);
-        assert_eq!(surround(&object, 5, [5; 4]), [0.0, 0.0, 5.0, 4.0]);
+        let by = |outwards: [f64; 4]| surround(&object, 5, |_| outwards);
+        assert_eq!(by([0.0; 4]), [1.0, 1.0, 2.0, 2.0]);
+        assert_eq!(by([1.0, 0.4, 1.6, 1.0]), [0.0, 1.0, 4.0, 3.0]);
+        assert_eq!(by([5.0; 4]), [0.0, 0.0, 5.0, 4.0]);
+        assert_eq!(surround(&object, 5, |side| [side; 4]), [0.0, 0.0, 4.0, 4.0]);
     }
 }

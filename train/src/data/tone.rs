@@ -1,7 +1,7 @@
 //! Other exposures of a picture.
 
-use rand::rngs::ChaCha8Rng;
 use rand::RngExt;
+use rand::rngs::ChaCha8Rng;
 
 use super::case::Picture;
 

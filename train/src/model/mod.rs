@@ -11,8 +11,8 @@ use mask_decoder::MaskDecoder;
 use prompt_encoder::PromptEncoder;
 use tch::{Tensor, nn};
 use tiny_vit::TinyVit;
-pub(crate) use weights::{published, write};
 pub use weights::{WeightsError, load, save};
+pub(crate) use weights::{published, write};
 
 /// Side of the input images, in pixels.
 pub const IMAGE_SIDE: i64 = 256;

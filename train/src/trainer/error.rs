@@ -3,9 +3,9 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::encoder::EncoderError;
 use crate::config::ConfigError;
 use crate::data::DatasetError;
+use crate::encoder::EncoderError;
 use crate::loss::UncertaintyError;
 use crate::model::WeightsError;
 use crate::optim::StateError;
