@@ -16,7 +16,7 @@ const MIN_SIDE: usize = 32;
 /// A box joins a window if it keeps one part in so many of its longer side free on each side of it.
 const ROOM: usize = 4;
 
-/// A box joins a window if the window's side is at most so many times its own longer side.
+/// A box joins a window if the window's side is at most so many times its own longer side, or no more than [`MIN_SIDE`].
 const MAX_RATIO: usize = 5;
 
 /// When to zoom, and how far.
@@ -88,7 +88,8 @@ pub fn window(pixel_box: &PixelBox, width: usize, height: usize, margin: f64) ->
 /// Boxes that are too large, or whose window is the whole image, stay in a window of the whole image, which comes
 /// first and only if a box needs it. The others are taken from the largest to the smallest. A box joins the smallest
 /// window so far in which it has a quarter of its longer side free on each side (or the window ends where the image
-/// does), if the window's side is at most five times its longer side; otherwise it gets a [`window`] of its own.
+/// does), if the window's side is at most five times its longer side, or the smallest that there is; otherwise it gets a
+/// [`window`] of its own.
 ///
 /// Of more than `max_windows` windows those are kept that gain most, by the number of their boxes times the
 /// magnification; the boxes of the others stay in the whole image. Windows come in the order of their first boxes.
@@ -171,7 +172,7 @@ impl Extent {
             let free = |space: usize| ROOM * space >= side;
             start <= first && last < end && (start == 0 || free(first - start)) && (end == size || free(end - 1 - last))
         };
-        window.side() <= MAX_RATIO * side
+        window.side() <= MIN_SIDE.max(MAX_RATIO * side)
             && room(window.x, window.x + window.width, width, self.x)
             && room(window.y, window.y + window.height, height, self.y)
     }

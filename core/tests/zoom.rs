@@ -46,6 +46,10 @@ fn small_boxes_share_windows_with_neighbours_and_large_ones_stay_in_the_image() 
     ];
     assert_eq!(found, expected);
 
+    // The smallest window suits every box that is small enough for it.
+    let specks = [PixelBox::new(50.0, 50.0, 52.0, 52.0), PixelBox::new(55.0, 57.0, 55.0, 58.0)];
+    assert_eq!(plan(&specks, 1000, 800, &AUTO)[0].boxes, [0, 1]);
+
     // Where the image ends no room is asked for.
     let corner = [PixelBox::new(0.0, 0.0, 59.0, 59.0), PixelBox::new(0.0, 70.0, 39.0, 109.0)];
     assert_eq!(plan(&corner, 1000, 800, &AUTO)[0].boxes, [0, 1]);
