@@ -35,6 +35,33 @@ enum Command {
         #[arg(long)]
         allow_unknown: bool,
     },
+    /// Write what training changed: the tensors in which weights differ from others, in f16.
+    Part {
+        /// The trained weights.
+        weights: PathBuf,
+        /// The weights that training began from.
+        #[arg(long, value_name = "FILE")]
+        base: PathBuf,
+        /// The safetensors file to write.
+        #[arg(short, long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Lay such a part over the weights that training began from.
+    Apply {
+        /// The weights that training began from.
+        base: PathBuf,
+        /// The part.
+        part: PathBuf,
+        /// Licence of the result (SPDX); the base's if left out.
+        #[arg(long)]
+        licence: Option<String>,
+        /// Where the part comes from.
+        #[arg(long)]
+        source: Option<String>,
+        /// The safetensors file to write.
+        #[arg(short, long, value_name = "FILE")]
+        out: PathBuf,
+    },
     /// Build encoder.onnx and decoder.onnx from weights.
     Onnx {
         /// The safetensors file.
@@ -80,6 +107,20 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Checkpoint { input, out, allow_unknown } => {
             let trust = if allow_unknown { Trust::Any } else { Trust::Known };
             println!("{}", checkpoint::import(&ImportOptions::new(input, out).with_trust(trust))?);
+        }
+        Command::Part { weights, base, out } => {
+            let part = Weights::load(&weights)?.changed_from(&Weights::load(&base)?)?;
+            write_atomically(&out, |file| file.write_all(&part)).with_context(|| out.display().to_string())?;
+            println!("{} ({} bytes)", out.display(), part.len());
+        }
+        Command::Apply { base, part, licence, source, out } => {
+            let base = Weights::load(&base)?;
+            let mut provenance = base.provenance().clone();
+            provenance.licence = licence.or(provenance.licence);
+            let sources: Vec<String> = provenance.source.into_iter().chain(source).collect();
+            provenance.source = (!sources.is_empty()).then(|| sources.join("; then "));
+            base.with_part(&part, provenance)?.save(&out)?;
+            println!("{}", out.display());
         }
         Command::Onnx { weights, out, precision, inline } => {
             let graphs = onnx::build(&Weights::load(&weights)?, precision)?;

@@ -18,6 +18,7 @@ mod command;
 mod error;
 pub mod litemedsam;
 mod machine;
+mod part;
 mod pickle;
 mod store;
 mod tensor;

@@ -94,7 +94,6 @@ impl Weights {
 
     fn decode(bytes: &[u8]) -> Result<Self, ErrorKind> {
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(ErrorKind::Safetensors)?;
-        let file = SafeTensors::deserialize(bytes).map_err(ErrorKind::Safetensors)?;
         let entry = |key: &str| header.metadata().as_ref()?.get(key).cloned();
         // A training program need not write metadata; what it writes must not contradict.
         if let Some(found) = entry("architecture").filter(|a| a != ARCHITECTURE) {
@@ -102,20 +101,7 @@ impl Weights {
         }
         let provenance =
             Provenance { sha256: entry("source_sha256"), source: entry("source"), licence: entry("licence") };
-        let tensors = file.iter().map(|(name, view)| {
-            let data = match view.dtype() {
-                Dtype::F32 => TensorData::F32(decode(view.data(), f32::from_le_bytes)),
-                Dtype::F16 => TensorData::F32(decode(view.data(), |b| half::f16::from_le_bytes(b).to_f32())),
-                Dtype::BF16 => TensorData::F32(decode(view.data(), |b| half::bf16::from_le_bytes(b).to_f32())),
-                Dtype::I64 => TensorData::I64(decode(view.data(), i64::from_le_bytes)),
-                other => {
-                    return Err(ErrorKind::UnsupportedType { tensor: name.to_owned(), dtype: other.to_string() });
-                }
-            };
-            let tensor = Tensor::checked(view.shape().to_vec(), data)?;
-            Ok((name.to_owned(), tensor))
-        });
-        Self::checked(tensors.collect::<Result<_, _>>()?, provenance)
+        Self::checked(decode_tensors(bytes)?, provenance)
     }
 
     /// Writes a safetensors file: to a temporary file beside `path` first, so that `path` never holds half of it. The
@@ -185,6 +171,25 @@ impl Weights {
         }
         hex(&hash.finalize())
     }
+}
+
+/// The tensors of a safetensors file; floats of 16 bits become f32.
+pub(super) fn decode_tensors(bytes: &[u8]) -> Result<BTreeMap<String, Tensor>, ErrorKind> {
+    let file = SafeTensors::deserialize(bytes).map_err(ErrorKind::Safetensors)?;
+    file.iter().map(|(name, view)| {
+        let data = match view.dtype() {
+            Dtype::F32 => TensorData::F32(decode(view.data(), f32::from_le_bytes)),
+            Dtype::F16 => TensorData::F32(decode(view.data(), |b| half::f16::from_le_bytes(b).to_f32())),
+            Dtype::BF16 => TensorData::F32(decode(view.data(), |b| half::bf16::from_le_bytes(b).to_f32())),
+            Dtype::I64 => TensorData::I64(decode(view.data(), i64::from_le_bytes)),
+            other => {
+                return Err(ErrorKind::UnsupportedType { tensor: name.to_owned(), dtype: other.to_string() });
+            }
+        };
+        let tensor = Tensor::checked(view.shape().to_vec(), data)?;
+        Ok((name.to_owned(), tensor))
+    })
+    .collect()
 }
 
 fn decode<const N: usize, T>(bytes: &[u8], decode: impl Fn([u8; N]) -> T) -> Vec<T> {
