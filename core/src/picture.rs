@@ -4,7 +4,7 @@ use std::prelude::v1::*;
 use std::time::{Duration, Instant};
 
 use crate::zoom::{Window, plan};
-use crate::{Error, ImageView, ModelBox, PixelBox, Region, Session, ZoomOptions};
+use crate::{Error, ImageView, MODEL_SIDE, ModelBox, PixelBox, Region, Session, ZoomOptions};
 
 /// Labels of an image and how sure the network is of each object.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,7 +45,8 @@ impl Session {
         for Window { region, boxes: seen } in &windows {
             let part = image.crop(region.x, region.y, region.width, region.height)?;
             let (x, y) = (region.x as f64, region.y as f64);
-            let within = |b: &PixelBox| PixelBox::new(b.x0 - x, b.y0 - y, b.x1 - x, b.y1 - y);
+            let far = if (part.width(), part.height()) == (width, height) { 0.0 } else { far_edge(region) };
+            let within = |b: &PixelBox| PixelBox::new(b.x0 - x, b.y0 - y, b.x1 - x + far, b.y1 - y + far);
             let prompts: Vec<ModelBox> =
                 seen.iter().map(|&i| part.frame().to_model(&within(&boxes[i]), i)).collect::<Result<_, _>>()?;
             self.encode_into(&part, &mut embedding)?;
@@ -65,4 +66,13 @@ impl Session {
         }
         Ok(ImageSegmentation { labels, predicted_iou })
     }
+}
+
+/// How far beyond its coordinate a box's last pixel reaches, up to the last pixel of the grid that shows it.
+///
+/// A box names its last pixel. Magnified, that pixel is many of the grid, and the box ends at the first of them unless
+/// this is added. The whole image is mapped as upstream maps it, which cuts even small images short.
+fn far_edge(region: &Region) -> f64 {
+    let scale = MODEL_SIDE as f64 / region.width.max(region.height) as f64;
+    (1.0 - 1.0 / scale).max(0.0)
 }

@@ -225,3 +225,24 @@ fn bundle() -> String {
     let path: PathBuf = data("../core/assets/lite-medsam-f16.umedsam").into();
     path.display().to_string()
 }
+
+#[test]
+fn reports_are_compared() {
+    let folder = tempfile::tempdir().unwrap();
+    let report = |name: &str, scores: [f64; 2]| {
+        let case = |(i, dsc): (usize, f64)| serde_json::json!({ "case": format!("2DBox_US_{i}.npz"), "labels": 1, "dsc": dsc, "nsd_upstream": 1, "nsd": 0.5 });
+        let cases: Vec<_> = scores.into_iter().enumerate().map(case).collect();
+        let text = serde_json::json!({ "rows": [], "cases": cases }).to_string();
+        std::fs::write(folder.path().join(name), text).unwrap();
+    };
+    report("base.json", [0.5, 0.7]);
+    report("one.json", [0.6, 0.8]);
+    report("two.json", [0.8, 1.0]);
+    let compare = ["compare", "--base", "base.json", "--other", "one.json", "two.json"];
+    let text = out(&umedsam(folder.path(), &compare));
+    // Two runs of +10 and +30 points.
+    assert!(text.contains("+20.00 [+20.00, +20.00] ") && text.contains(" +0.00 [+0.00, +0.00]"), "{text}");
+    std::fs::write(folder.path().join("two.json"), "[]").unwrap();
+    assert!(failure(&umedsam(folder.path(), &compare)).contains("two.json"));
+    assert!(failure(&umedsam(folder.path(), &["compare", "--base", "base.json"])).contains("--other"));
+}

@@ -59,6 +59,26 @@ fn trains_goes_on_and_scores() {
     let dsc = report["rows"][0]["dsc"].as_f64().unwrap();
     assert!((0.0..=1.0).contains(&dsc) && report["rows"][0]["modality"] == "CT", "{scored}");
     assert_eq!(std::fs::read_to_string(bench.path("scores.csv")).unwrap().lines().count(), 2);
+    // Loose boxes are other boxes; half of a run and half of what it began from are other weights.
+    let loose = succeed(&["evaluate", &weights, &at("scored"), "--loose", "3", "--device", "cpu"]);
+    assert!(loose.contains("predicted IoU of 1 objects"), "{loose}");
+    let (begun, mean) = (at("weights.safetensors"), at("mean.safetensors"));
+    succeed(&["average", &begun, &weights, "--shares", "0.25,0.75", "--out", &mean]);
+    let name = "mask_decoder.iou_prediction_head.layers.2.bias";
+    let first = |path: &str| {
+        let tensors = Tensor::read_safetensors(path).unwrap();
+        tensors.into_iter().find(|(n, _)| n == name).unwrap().1.double_value(&[0])
+    };
+    let expected = 0.25 * first(&begun) + 0.75 * first(&weights);
+    assert!(first(&begun) != first(&weights) && (first(&mean) - expected).abs() < 1e-6);
+    fail(&["average", &begun, &weights, "--shares", "0.5,0.6", "--out", &mean], "add up to 1.1");
+    // One object: the nearest line is flat, at its true IoU.
+    let calibrated = at("calibrated.safetensors");
+    succeed(&["calibrate", &weights, &at("scored"), "--out", &calibrated, "--device", "cpu"]);
+    let found = succeed(&["evaluate", &calibrated, &at("scored"), "--json", "--device", "cpu"]);
+    let found: serde_json::Value = serde_json::from_str(&found).unwrap();
+    assert!(found["calibration"]["ece"].as_f64().unwrap() < 1e-5, "{found}");
+    assert_eq!(found["cases"][0]["dsc"], report["cases"][0]["dsc"]);
     // Cases without boxes can be trained on, not scored.
     fail(&["evaluate", &weights, &cases, "--device", "cpu"], "boxes");
 }

@@ -122,6 +122,72 @@ proptest! {
 }
 
 #[test]
+fn a_box_is_carried_on_from_the_slice_beside() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut volume = vec![0u8; 3 * 64 * 64];
+    // A bar that is 4 columns further right in each slice.
+    for (z, slice) in volume.chunks_exact_mut(64 * 64).enumerate() {
+        for row in slice.chunks_exact_mut(64).skip(10).take(20) {
+            row[10 + 4 * z..30 + 4 * z].fill(1);
+        }
+    }
+    write_case(&folder.path().join("3DBox_MR_c.npz"), &volume, &[3, 64, 64]);
+    let config = DataConfig { carried: 1.0, component: 1.0, flip: 0.0, ..DataConfig::default() };
+    let dataset = dataset(&folder, &config);
+    let mut seen = [false; 3];
+    for position in 0..40 {
+        let drawing = Drawing::random(&dataset, 0, &config, 5, 0, position);
+        let from = drawing.carried_from.unwrap();
+        assert!(from.abs_diff(drawing.z) == 1 && drawing.component.is_none());
+        let sample = Sample::new(&dataset, &drawing, 3).unwrap();
+        // Four pixels of the grid to one; inference moves the box out by three.
+        let left = (4 * (10 + 4 * from)) as f32;
+        assert_eq!(sample.model_box, [left - 3.0, 40.0 - 3.0, left + 79.0 + 3.0, 119.0 + 3.0]);
+        assert_eq!(sample.mask.iter().position(|&m| m), Some(40 * 256 + 4 * (10 + 4 * drawing.z)));
+        seen[drawing.z] = true;
+    }
+    assert_eq!(seen, [true; 3]);
+}
+
+#[test]
+fn a_crop_shows_the_object_larger() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut labels = vec![0u8; 400 * 600];
+    for row in labels.chunks_exact_mut(600).skip(100).take(40) {
+        row[300..340].fill(1);
+        // Another piece, out of the crop.
+        row[10..20].fill(1);
+    }
+    write_case(&folder.path().join("2DBox_US_d.npz"), &labels, &[400, 600]);
+    let config = DataConfig {
+        zoom: 1.0,
+        zoom_margins: vec![1.09],
+        component: 1.0,
+        flip: 0.0,
+        jitter: 0,
+        ..DataConfig::default()
+    };
+    let dataset = dataset(&folder, &config);
+    let mut large = 0;
+    for position in 0..20 {
+        let drawing = Drawing::random(&dataset, 0, &config, 1, 0, position);
+        assert_eq!(drawing.zoom, Some(1.09));
+        let sample = Sample::new(&dataset, &drawing, 3).unwrap();
+        assert_eq!((sample.picture.width, sample.picture.height), (256, 256));
+        let area = sample.mask.iter().filter(|&&m| m).count();
+        // 40 of the window's 40 + 2 x 44 columns.
+        if area == 80 * 80 {
+            assert_eq!(sample.model_box, [88.0, 88.0, 167.0, 167.0]);
+            large += 1;
+        }
+    }
+    assert!((1..20).contains(&large), "{large} of 20");
+    // The whole label is as wide as half of the image, and its crop is shorter than the image still.
+    let whole = Drawing { component: None, ..Drawing::random(&dataset, 0, &config, 1, 0, 0) };
+    assert!(Sample::new(&dataset, &whole, 3).unwrap().mask.iter().filter(|&&m| m).count() < 80 * 80);
+}
+
+#[test]
 fn threads_keep_the_order_and_shapes_are_wanted_or_not() {
     let folder = folder();
     let config = DataConfig::default();

@@ -187,7 +187,7 @@ mod weights {
             scores.push(score);
         }
         let cases = [plane, volume];
-        let mut encoder = super::encoder(&vs);
+        let mut encoder = encoder(&vs);
         let found = evaluate(&model, &mut encoder, &cases, &options, |_, _| {}).unwrap();
         assert!(found.failures.is_empty());
         // Core's encoder there, libtorch's here: the same masks but for a pixel on the rim.

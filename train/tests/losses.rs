@@ -49,7 +49,8 @@ impl Batch {
 
     fn evaluate(&self, term: Term) -> Tensor {
         let Self { logits, iou, mask, shape } = self;
-        term.evaluate(&Outputs { logits, iou, mask, shape })
+        let teacher = &(logits.detach().flip([3]) / 2.0);
+        term.evaluate(&Outputs { logits, iou, mask, shape, teacher })
     }
 }
 

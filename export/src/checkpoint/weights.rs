@@ -176,20 +176,21 @@ impl Weights {
 /// The tensors of a safetensors file; floats of 16 bits become f32.
 pub(super) fn decode_tensors(bytes: &[u8]) -> Result<BTreeMap<String, Tensor>, ErrorKind> {
     let file = SafeTensors::deserialize(bytes).map_err(ErrorKind::Safetensors)?;
-    file.iter().map(|(name, view)| {
-        let data = match view.dtype() {
-            Dtype::F32 => TensorData::F32(decode(view.data(), f32::from_le_bytes)),
-            Dtype::F16 => TensorData::F32(decode(view.data(), |b| half::f16::from_le_bytes(b).to_f32())),
-            Dtype::BF16 => TensorData::F32(decode(view.data(), |b| half::bf16::from_le_bytes(b).to_f32())),
-            Dtype::I64 => TensorData::I64(decode(view.data(), i64::from_le_bytes)),
-            other => {
-                return Err(ErrorKind::UnsupportedType { tensor: name.to_owned(), dtype: other.to_string() });
-            }
-        };
-        let tensor = Tensor::checked(view.shape().to_vec(), data)?;
-        Ok((name.to_owned(), tensor))
-    })
-    .collect()
+    file.iter()
+        .map(|(name, view)| {
+            let data = match view.dtype() {
+                Dtype::F32 => TensorData::F32(decode(view.data(), f32::from_le_bytes)),
+                Dtype::F16 => TensorData::F32(decode(view.data(), |b| half::f16::from_le_bytes(b).to_f32())),
+                Dtype::BF16 => TensorData::F32(decode(view.data(), |b| half::bf16::from_le_bytes(b).to_f32())),
+                Dtype::I64 => TensorData::I64(decode(view.data(), i64::from_le_bytes)),
+                other => {
+                    return Err(ErrorKind::UnsupportedType { tensor: name.to_owned(), dtype: other.to_string() });
+                }
+            };
+            let tensor = Tensor::checked(view.shape().to_vec(), data)?;
+            Ok((name.to_owned(), tensor))
+        })
+        .collect()
 }
 
 fn decode<const N: usize, T>(bytes: &[u8], decode: impl Fn([u8; N]) -> T) -> Vec<T> {

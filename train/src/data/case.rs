@@ -59,7 +59,7 @@ impl Picture {
     }
 }
 
-/// A slice and its labels on the network's grid: intensities by area, as for inference, labels by nearest neighbour.
+/// A slice and its labels on the network's grid: intensities by area, as for inference, labels by majority.
 #[derive(Clone, Debug)]
 pub(super) struct Slice {
     pub(super) picture: Picture,
@@ -97,15 +97,45 @@ pub(super) fn usable_labels(case: &Labelled, z: usize, min_area: usize) -> Resul
     Ok(largest.into_iter().filter_map(|(label, area)| (area > min_area).then_some(label)).collect())
 }
 
-/// Nearest neighbour as OpenCV's INTER_NEAREST: each pixel takes the one at `floor(index * source / target)`.
+/// Points along each side of a pixel of the grid at which the labels are looked up.
+const POINTS: usize = 4;
+
+/// The label that most of a pixel's area has, by 4x4 points in it; of as many, the one nearest to the middle.
+///
+/// Upstream takes the label at the pixel's upper left corner (OpenCV's INTER_NEAREST), which moves every mask by half of
+/// what a pixel of the grid is longer than one of the image: by a pixel and more in large images.
 pub(super) fn shrink_labels(labels: &[u16], frame: &Frame) -> Vec<u16> {
-    let source = |index: usize, target: usize, size: usize| {
-        ((index as f64 * (size as f64 / target as f64)) as usize).min(size - 1)
+    let points = |target: usize, size: usize| -> Vec<usize> {
+        let scale = size as f64 / (target * POINTS) as f64;
+        (0..target * POINTS).map(|p| (((p as f64 + 0.5) * scale) as usize).min(size - 1)).collect()
     };
-    let (width, height) = (frame.scaled_width(), frame.scaled_height());
-    let columns: Vec<usize> = (0..width).map(|x| source(x, width, frame.width())).collect();
-    let rows = (0..height).map(|y| &labels[source(y, height, frame.height()) * frame.width()..]);
-    rows.flat_map(|row| columns.iter().map(|&x| row[x])).collect()
+    let columns = points(frame.scaled_width(), frame.width());
+    let rows = points(frame.scaled_height(), frame.height());
+    let mut shrunk = Vec::with_capacity(columns.len() * rows.len() / (POINTS * POINTS));
+    for rows in rows.chunks_exact(POINTS) {
+        let rows: [&[u16]; POINTS] = std::array::from_fn(|i| &labels[rows[i] * frame.width()..][..frame.width()]);
+        for columns in columns.chunks_exact(POINTS) {
+            shrunk.push(majority(std::array::from_fn(|i| rows[i / POINTS][columns[i % POINTS]])));
+        }
+    }
+    shrunk
+}
+
+/// The most frequent of 4x4 labels; of as many, the one at the middle's lower right, if it is among them, or the first.
+fn majority(labels: [u16; POINTS * POINTS]) -> u16 {
+    let middle = labels[POINTS * POINTS / 2 + POINTS / 2];
+    if labels.iter().all(|&l| l == middle) {
+        return middle;
+    }
+    let count = |label: u16| labels.iter().filter(|&&l| l == label).count();
+    let (mut best, mut most) = (middle, count(middle));
+    for label in labels {
+        let times = count(label);
+        if times > most {
+            (best, most) = (label, times);
+        }
+    }
+    best
 }
 
 /// Pixels that touch each other, by sides or corners, and carry one label.
@@ -164,14 +194,38 @@ mod tests {
     }
 
     #[test]
-    fn labels_shrink_as_opencv_shrinks_them() {
-        // cv2.resize(np.arange(600), (256, 1), interpolation=cv2.INTER_NEAREST)
-        let frame = Frame::new(600, 1).unwrap();
-        let shrunk = shrink_labels(&(0..600).collect::<Vec<u16>>(), &frame);
-        assert_eq!((shrunk.len(), shrunk[1], shrunk[2], shrunk[128], shrunk[255]), (256, 2, 4, 300, 597));
-        // Enlarged: each pixel of 100 more than twice.
-        let frame = Frame::new(100, 100).unwrap();
-        let grown = shrink_labels(&(0..10_000).collect::<Vec<u16>>(), &frame);
-        assert_eq!((grown[0], grown[2], grown[3], grown[255], grown[256 * 255 + 255]), (0, 0, 1, 99, 9999));
+    fn a_pixel_has_the_label_of_most_of_its_area() {
+        // Three columns to one: the one in the middle has a third and two of the four points.
+        let frame = Frame::new(768, 1).unwrap();
+        let row: Vec<u16> = (0..768).map(|x| if x % 3 == 1 { 7 } else { x / 384 }).collect();
+        let shrunk = shrink_labels(&row, &frame);
+        assert_eq!((shrunk.len(), shrunk[0], shrunk[200]), (256, 7, 7));
+        // Halves: what begins in the middle of a pixel keeps its pixels on both sides.
+        let frame = Frame::new(512, 512).unwrap();
+        let square: Vec<u16> =
+            (0..512 * 512).map(|i| u16::from((100..300).contains(&(i % 512)) && (i / 512) >= 256)).collect();
+        let shrunk = shrink_labels(&square, &frame);
+        assert_eq!((shrunk[200 * 256 + 49], shrunk[200 * 256 + 50], shrunk[200 * 256 + 149]), (0, 1, 1));
+        assert_eq!((shrunk[200 * 256 + 150], shrunk[127 * 256 + 60], shrunk[128 * 256 + 60]), (0, 0, 1));
+        // Enlarged: each pixel of 64 four times.
+        let frame = Frame::new(64, 64).unwrap();
+        let grown = shrink_labels(&(0..4096).collect::<Vec<u16>>(), &frame);
+        assert_eq!((grown[0], grown[3], grown[4], grown[256 * 4], grown[65535]), (0, 0, 1, 64, 4095));
+    }
+
+    proptest::proptest! {
+        /// A mask and its mirror image shrink to mirror images, but for ties.
+        #[test]
+        fn masks_do_not_move(width in 300_usize..900, left in 0_usize..150, length in 20_usize..150) {
+            let frame = Frame::new(width, 1).unwrap();
+            let row: Vec<u16> = (0..width).map(|x| u16::from((left..left + length).contains(&x))).collect();
+            let mirrored: Vec<u16> = row.iter().rev().copied().collect();
+            let centre = |row: &[u16]| {
+                let inside = || row.iter().enumerate().filter(|(_, l)| **l > 0).map(|(x, _)| x as f64 + 0.5);
+                inside().sum::<f64>() / inside().count() as f64
+            };
+            let (here, there) = (shrink_labels(&row, &frame), shrink_labels(&mirrored, &frame));
+            proptest::prop_assert!((centre(&here) + centre(&there) - 256.0).abs() <= 1.0);
+        }
     }
 }

@@ -10,7 +10,7 @@ pub(super) fn iou(logits: &Tensor, iou: &Tensor, mask: &Tensor) -> Tensor {
 }
 
 /// IoU (N,1) of the thresholded predictions. Two empty masks agree: 1, where the paper's code divides 0 by 0.
-fn hard_iou(logits: &Tensor, mask: &Tensor) -> Tensor {
+pub(super) fn hard_iou(logits: &Tensor, mask: &Tensor) -> Tensor {
     let (predicted, expected) = (logits.sigmoid().gt(0.5), mask.gt(0.5));
     let intersection = sum_pixels(&predicted.logical_and(&expected).to_kind(Kind::Float));
     let union = sum_pixels(&predicted.logical_or(&expected).to_kind(Kind::Float));

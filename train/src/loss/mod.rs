@@ -10,13 +10,15 @@
 //! | [`Term::Iou`] | `(predicted IoU - IoU of p > 0.5 with g)^2` |
 //! | [`Term::ShapeDistance`] | `sum abs(D - p) / sum p`, D by [`shape_target`] |
 //! | [`Term::Focal`] | `0.8 (1 - exp(-BCE))^2 BCE` |
+//! | [`Term::Distillation`] | `IoU of the teacher with g * KL(sigmoid(teacher), p)` of the pixels |
 //!
-//! The formulas are the paper's and its code's; what they leave undefined (an object of no pixel, of all pixels, a
+//! The formulas are the paper's and its code's, but for the last, which is ours; what they leave undefined (an object of no pixel, of all pixels, a
 //! prediction of nothing) is settled here, and said where. Everything is computed in f32, whatever kind the logits have,
 //! and values and gradients are finite for every mask and for logits up to 1e4 and beyond. Nothing waits for the device.
 
 mod bce;
 mod dice;
+mod distillation;
 mod focal;
 mod iou;
 mod mse;
@@ -40,6 +42,8 @@ pub struct Outputs<'a> {
     pub mask: &'a Tensor,
     /// [`shape_target`] of the true masks, (N,1,H,W), f32. Only [`Term::ShapeDistance`] reads it.
     pub shape: &'a Tensor,
+    /// Logits (N,1,H,W) of the network that the training began from. Only [`Term::Distillation`] reads them.
+    pub teacher: &'a Tensor,
 }
 
 /// One loss.
@@ -58,11 +62,14 @@ pub enum Term {
     ShapeDistance,
     /// Binary cross entropy that counts less the smaller it is.
     Focal,
+    /// Divergence from the network that the training began from, where that was right.
+    Distillation,
 }
 
 impl Term {
     /// Every term.
-    pub const ALL: [Self; 6] = [Self::Dice, Self::Bce, Self::Mse, Self::Iou, Self::ShapeDistance, Self::Focal];
+    pub const ALL: [Self; 7] =
+        [Self::Dice, Self::Bce, Self::Mse, Self::Iou, Self::ShapeDistance, Self::Focal, Self::Distillation];
 
     /// The name in configurations, checkpoints and logs.
     pub fn name(self) -> &'static str {
@@ -73,6 +80,7 @@ impl Term {
             Self::Iou => "iou",
             Self::ShapeDistance => "shape-distance",
             Self::Focal => "focal",
+            Self::Distillation => "distillation",
         }
     }
 
@@ -91,6 +99,7 @@ impl Term {
             Self::Iou => iou::iou(&logits, &outputs.iou.to_kind(Kind::Float), &mask),
             Self::ShapeDistance => shape_distance::shape_distance(&logits, &outputs.shape.to_kind(Kind::Float)),
             Self::Focal => focal::focal(&logits, &mask),
+            Self::Distillation => distillation::distillation(&logits, &outputs.teacher.to_kind(Kind::Float), &mask),
         }
     }
 }

@@ -44,6 +44,11 @@ impl<'a> Trainer<'a> {
         let (variables, network) = blank(device);
         model::load(&variables, weights)?;
         let mut network = Network::new(variables, network, &config.model, &config.cache)?;
+        if config.loss.terms.contains(&Term::Distillation) {
+            let teacher = blank(device);
+            model::load(&teacher.0, weights)?;
+            network.learn_from(teacher);
+        }
         let cases = read(config, &folders.data, observer)?;
         let plateau = plateau(config);
         let state = State::new(config, folders, cases.digest(), ranks.size(), plateau);
@@ -84,6 +89,11 @@ impl<'a> Trainer<'a> {
         let (variables, network) = blank(device);
         state::fill(&variables, "model.", &tensors, folder)?;
         let mut network = Network::new(variables, network, &config.model, &config.cache)?;
+        if config.loss.terms.contains(&Term::Distillation) {
+            let teacher = blank(device);
+            state::fill(&teacher.0, "teacher.", &tensors, folder)?;
+            network.learn_from(teacher);
+        }
         let cases = read(&config, &state.folders.data, observer)?;
         if cases.digest() != state.data {
             return Err(fits(format!("the cases in {} are not those it began with", state.folders.data.display())));

@@ -28,6 +28,7 @@ impl Trainer<'_> {
                 ("model.", all(&self.network.variables)),
                 ("uncertainty.", all(&self.objective.uncertainties)),
                 ("optimizer.", self.objective.optimizer.state()),
+                ("teacher.", self.network.teacher().map(all).unwrap_or_default()),
                 ("average.", self.average.as_ref().map(Average::state).unwrap_or_default()),
             ],
         )

@@ -18,6 +18,8 @@ pub(super) struct Network {
     pub(super) variables: nn::VarStore,
     pub(super) model: LiteMedSam,
     frozen: Option<FrozenEncoder>,
+    /// The network that the training began from, where it is asked.
+    teacher: Option<(nn::VarStore, LiteMedSam)>,
     config: ModelConfig,
     encoder: Encoder,
     /// Images that went through an encoder that isn't frozen.
@@ -39,6 +41,8 @@ enum Encoder {
 #[derive(Debug)]
 pub(super) struct Prepared {
     pub(super) batch: Batch,
+    /// Logits of the teacher.
+    pub(super) teacher: Option<Tensor>,
     input: Input,
 }
 
@@ -91,7 +95,17 @@ impl Network {
             Encoder::Frozen => Some(FrozenEncoder::new(&variables, config.arithmetic, cache)?),
             Encoder::Drifting | Encoder::Trained => None,
         };
-        Ok(Self { variables, model, frozen, config: config.clone(), encoder, encoded: 0 })
+        Ok(Self { variables, model, frozen, teacher: None, config: config.clone(), encoder, encoded: 0 })
+    }
+
+    /// Asks `teacher` in every batch from now on.
+    pub(super) fn learn_from(&mut self, teacher: (nn::VarStore, LiteMedSam)) {
+        self.teacher = Some(teacher);
+    }
+
+    /// The teacher's variables, to be saved.
+    pub(super) fn teacher(&self) -> Option<&nn::VarStore> {
+        self.teacher.as_ref().map(|(variables, _)| variables)
     }
 
     pub(super) fn device(&self) -> Device {
@@ -139,7 +153,16 @@ impl Network {
             let pictures: Vec<&Picture> = samples.iter().map(|s| &s.picture).collect();
             Input::Images(images(&pictures, self.device())?)
         };
-        Ok(Prepared { batch, input })
+        let teacher = self.teacher.as_ref().map(|(_, teacher)| {
+            tch::no_grad(|| {
+                let _autocast = self.autocast();
+                match &input {
+                    Input::Embeddings(embeddings) => teacher.decode(embeddings, &batch.boxes).0,
+                    Input::Images(images) => teacher.decode(&teacher.encode(images, false), &batch.boxes).0,
+                }
+            })
+        });
+        Ok(Prepared { batch, teacher, input })
     }
 
     /// Embeddings (N,256,64,64) as the encoder is now, without gradients and with BatchNorm's running statistics.

@@ -138,6 +138,7 @@ impl Objective {
                 iou: &iou,
                 mask: &batch.masks,
                 shape: batch.shapes.as_ref().unwrap_or(&batch.masks),
+                teacher: prepared.teacher.as_ref().unwrap_or(&logits),
             };
             let mut losses: Vec<Tensor> = self.uncertainty.terms().iter().map(|t| t.evaluate(&outputs)).collect();
             let total = self.uncertainty.total(&losses);
