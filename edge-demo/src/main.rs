@@ -93,6 +93,9 @@ struct ZoomArguments {
     #[arg(long, value_name = "S", default_value_t = ZoomOptions::new().max_share,
         value_parser = |text: &str| input::parse_within(text, 0.0..=1.0), allow_hyphen_values = true)]
     zoom_share: f64,
+    /// Most crops of an image, each of which takes as long as the whole of it; the others stay in the whole image.
+    #[arg(long, value_name = "N", default_value_t = ZoomOptions::new().max_windows)]
+    zoom_crops: usize,
 }
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
@@ -115,8 +118,8 @@ impl std::fmt::Display for Zoom {
 
 impl Default for ZoomArguments {
     fn default() -> Self {
-        let ZoomOptions { margin, max_share, .. } = ZoomOptions::new();
-        Self { zoom: Zoom::default(), zoom_margin: margin, zoom_share: max_share }
+        let ZoomOptions { margin, max_share, max_windows, .. } = ZoomOptions::new();
+        Self { zoom: Zoom::default(), zoom_margin: margin, zoom_share: max_share, zoom_crops: max_windows }
     }
 }
 
@@ -124,7 +127,12 @@ impl ZoomArguments {
     /// How to zoom, or nothing.
     fn options(&self) -> Option<ZoomOptions> {
         match self.zoom {
-            Zoom::Auto => Some(ZoomOptions::new().with_margin(self.zoom_margin).with_max_share(self.zoom_share)),
+            Zoom::Auto => Some(
+                ZoomOptions::new()
+                    .with_margin(self.zoom_margin)
+                    .with_max_share(self.zoom_share)
+                    .with_max_windows(self.zoom_crops),
+            ),
             Zoom::Off => None,
         }
     }

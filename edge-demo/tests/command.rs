@@ -215,14 +215,19 @@ fn one_failing_input_does_not_stop_the_others() {
 fn info_describes_the_model() {
     let folder = tempfile::tempdir().unwrap();
     let text = out(&umedsam(folder.path(), &["info"]));
-    assert!(text.contains("LiteMedSAM") && text.contains("Apache-2.0") && text.contains("no accuracy gate"), "{text}");
+    assert!(
+        text.contains("U-MedSAM edge")
+            && text.contains("LicenseRef-U-MedSAM-research")
+            && text.contains("no accuracy gate"),
+        "{text}"
+    );
     let json: serde_json::Value =
         serde_json::from_str(&out(&umedsam(folder.path(), &["info", "--json", &bundle()]))).unwrap();
     assert_eq!(json["precision"], "f16");
 }
 
 fn bundle() -> String {
-    let path: PathBuf = data("../core/assets/lite-medsam-f16.umedsam").into();
+    let path: PathBuf = data("../core/assets/u-medsam-f16.umedsam").into();
     path.display().to_string()
 }
 

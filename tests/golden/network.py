@@ -3,7 +3,8 @@
 network.py WHEEL OUT        (needs torch, timm, numpy, opencv-python-headless, pillow, safetensors)
 
 Writes OUT/network.safetensors: samples of the embedding, of every block's output and of the logits for a synthetic
-picture (made by the integer formula that the tests repeat), and the masks of the sample image cell.png.
+picture (made by the integer formula that the tests repeat); and, with the trained decoder of core/assets in their place,
+the masks of the sample image cell.png, by what core carries.
 """
 import sys
 import tempfile
@@ -16,6 +17,7 @@ import numpy as np
 import torch
 from PIL import Image
 from safetensors.numpy import save_file
+from safetensors.torch import load_file
 
 warnings.filterwarnings("ignore")
 wheel, out = Path(sys.argv[1]), Path(sys.argv[2])
@@ -88,6 +90,8 @@ golden["boxes"] = np.array(boxes, np.float32)
 golden["logits"] = np.stack([sample(z, 1000) for z in logits])
 golden["iou"] = np.ascontiguousarray(iou[:, 0].numpy())
 
+trained = load_file(Path(__file__).parents[2] / "core/assets/u-medsam-decoder.safetensors")
+assert not net.load_state_dict({name: value.float() for name, value in trained.items()}, strict=False).unexpected_keys
 cell = np.asarray(Image.open(Path(__file__).parents[2] / "edge-demo/assets/cell.png"))
 x, (nh, nw), k = prepare(np.repeat(cell[..., None], 3, -1))
 with torch.no_grad():

@@ -102,14 +102,15 @@ fn a_slice_of_another_size_is_an_error() {
 }
 
 fn bytes() -> Vec<u8> {
-    std::fs::read(umedsam_tests::root().join("core/assets/lite-medsam-f16.umedsam")).unwrap()
+    std::fs::read(umedsam_tests::root().join("core/assets/u-medsam-f16.umedsam")).unwrap()
 }
 
 #[test]
 fn the_manifest_says_what_the_model_is() {
     let model = Model::bundled().unwrap();
     let m = model.manifest();
-    assert_eq!((m.name.as_str(), m.precision, m.licence.as_str()), ("LiteMedSAM", Precision::F16, "Apache-2.0"));
+    assert_eq!((m.name.as_str(), m.precision), ("U-MedSAM edge", Precision::F16));
+    assert_eq!(m.licence, "LicenseRef-U-MedSAM-research");
     assert!(m.sources.iter().any(|s| s.contains("79d8c9dca6db4d69d3f905579e5250af05e859fff9c1f543e89a513c3028ce76")));
     assert!(model.size_bytes() < 20_000_000);
     assert_eq!(m.validation, None);

@@ -90,7 +90,7 @@ fn what_is_wrong_is_named() {
     std::fs::write(Path::new(&at("weights.safetensors")), b"no tensors").unwrap();
     let (weights, out, data) = (at("weights.safetensors"), at("run"), at("data"));
     let train = ["train", "--device", "cpu", "--data", &data, "--weights", &weights, "--out", &out];
-    fail(&train, "watch the training");
+    fail(&[&train[..], &["--set", "schedule.watch=validation"]].concat(), "watch the training");
     let train = [&train[..], &["--preset", "u-medsam"]].concat();
     fail(&train, "weights.safetensors");
     fail(&[&train[..], &["--set", "training.batch=0"]].concat(), "training.batch");

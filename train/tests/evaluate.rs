@@ -109,7 +109,7 @@ mod weights {
 
     use super::*;
 
-    fn loaded() -> (tch::nn::VarStore, LiteMedSam) {
+    fn loaded() -> (nn::VarStore, LiteMedSam) {
         let (vs, model) = network();
         let path = std::env::var_os("UMEDSAM_WEIGHTS").expect("UMEDSAM_WEIGHTS names the weights");
         load(&vs, path.as_ref()).unwrap();
