@@ -34,7 +34,8 @@ pub enum SoupError {
 /// [`SoupError`]; a file that was at `out` is then untouched.
 pub fn average(files: &[PathBuf], shares: &[f64], out: &Path) -> Result<(), SoupError> {
     let sum: f64 = shares.iter().sum();
-    if files.is_empty() || shares.len() != files.len() || !((sum - 1.0).abs() < 1e-6) {
+    let whole = (sum - 1.0).abs() < 1e-6;
+    if files.is_empty() || shares.len() != files.len() || !whole {
         return Err(SoupError::Shares { shares: shares.len(), sum, files: files.len() });
     }
     let read = |path: &PathBuf| {
