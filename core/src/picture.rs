@@ -76,3 +76,20 @@ fn far_edge(region: &Region) -> f64 {
     let scale = MODEL_SIDE as f64 / region.width.max(region.height) as f64;
     (1.0 - 1.0 / scale).max(0.0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Frame;
+
+    #[test]
+    fn a_box_in_a_crop_ends_with_its_last_pixel() {
+        // Four and about 4.3 pixels of the grid to one: columns 10 to 19 end with the grid's 79th and 84th.
+        for (side, end) in [(64, 79.0), (60, 84.0), (256, 19.0), (512, 9.0)] {
+            let region = Region { x: 0, y: 0, width: side, height: side };
+            let far = 19.0 + far_edge(&region);
+            let prompt = Frame::new(side, side).unwrap().to_model(&PixelBox::new(10.0, 10.0, far, far), 0).unwrap();
+            assert_eq!((prompt.x1, prompt.y1), (end, end), "{side}");
+        }
+    }
+}

@@ -74,8 +74,8 @@ pub struct Window {
 /// The window of one box in an image of `width` x `height` pixels: a square around it, with `margin` times the box's
 /// longer side on each side.
 ///
-/// The margin is rounded up to pixels, the side at least 32 pixels. At the image's edge it is shifted inwards; only where the image
-/// is smaller than the square is it cut to the image. The box, as far as it is within the image
+/// The margin is rounded up to pixels, the side at least 32 pixels. At the image's edge it is shifted inwards; only where
+/// the image is smaller than the square is it cut to the image. The box, as far as it is within the image
 /// ([`Frame::clamp`](crate::Frame::clamp)), lies within it.
 pub fn window(pixel_box: &PixelBox, width: usize, height: usize, margin: f64) -> Region {
     Extent::new(pixel_box, width, height).window(width, height, margin)

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use serde::Deserialize;
 use umedsam::metrics::{CaseScore, Comparison};
 
@@ -17,6 +17,9 @@ struct Report {
 /// Prints paired differences of two models, or of several runs of each.
 pub(crate) fn run(arguments: &CompareArguments) -> anyhow::Result<()> {
     let found = Comparison::new(&read(&arguments.base)?, &read(&arguments.other)?, arguments.seed);
+    if found.rows.last().is_none_or(|all| all.cases == 0) {
+        bail!("the reports have no case in common");
+    }
     if arguments.json {
         println!("{}", serde_json::json!(found));
     } else {

@@ -247,6 +247,10 @@ fn reports_are_compared() {
     let text = out(&umedsam(folder.path(), &compare));
     // Two runs of +10 and +30 points.
     assert!(text.contains("+20.00 [+20.00, +20.00] ") && text.contains(" +0.00 [+0.00, +0.00]"), "{text}");
+    let strangers = serde_json::json!({ "cases": [] }).to_string();
+    std::fs::write(folder.path().join("none.json"), strangers).unwrap();
+    let message = failure(&umedsam(folder.path(), &["compare", "--base", "base.json", "--other", "none.json"]));
+    assert!(message.contains("no case in common"), "{message}");
     std::fs::write(folder.path().join("two.json"), "[]").unwrap();
     assert!(failure(&umedsam(folder.path(), &compare)).contains("two.json"));
     assert!(failure(&umedsam(folder.path(), &["compare", "--base", "base.json"])).contains("--other"));

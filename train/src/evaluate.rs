@@ -154,8 +154,8 @@ pub struct Confidence {
 
 /// Segments every case and scores it against its `gts`; tells `progress` of the cases segmented and the cases in all.
 ///
-/// `encoder` is made of the network's variables. The network runs on the calling thread, BatchNorm by its running statistics, without
-/// gradients; scores are computed beside it on all cores.
+/// `encoder` is made of the network's variables. The network runs on the calling thread, BatchNorm by its running
+/// statistics, without gradients; scores are computed beside it on all cores.
 pub fn evaluate(
     model: &LiteMedSam,
     encoder: &mut FrozenEncoder,

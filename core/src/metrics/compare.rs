@@ -69,10 +69,15 @@ impl Comparison {
         let mut random = SplitMix(seed);
         let mut rows = Vec::with_capacity(groups.len() + 1);
         let mut sums = [vec![0.0; RESAMPLES], vec![0.0; RESAMPLES]];
+        let mut counts = [0usize; 2];
         for ((modality, dimensions), changes) in &groups {
             let mut differences = [None; 2];
             for (measure, difference) in differences.iter_mut().enumerate() {
                 let values: Vec<f64> = changes.iter().filter_map(|c| c[measure]).collect();
+                if values.is_empty() {
+                    continue;
+                }
+                counts[measure] += 1;
                 let mut means = resample(&values, &mut random);
                 sums[measure].iter_mut().zip(&means).for_each(|(sum, m)| *sum += m);
                 *difference = interval(mean(values.iter().copied().map(Some)), &mut means);
@@ -82,11 +87,10 @@ impl Comparison {
             rows.push(RowDifference { modality, dimensions, cases: changes.len(), dsc, nsd });
         }
         let cases = rows.iter().map(|r| r.cases).sum();
-        let count = rows.len().max(1) as f64;
-        let [dsc, nsd] = sums.map(|mut sums| {
-            sums.iter_mut().for_each(|s| *s /= count);
-            sums
-        });
+        for (sums, count) in sums.iter_mut().zip(counts) {
+            sums.iter_mut().for_each(|s| *s /= count.max(1) as f64);
+        }
+        let [dsc, nsd] = sums;
         let total = |of: fn(&RowDifference) -> Option<Difference>, mut means: Vec<f64>| {
             interval(mean(rows.iter().map(|r| Some(of(r)?.mean))), &mut means)
         };
@@ -123,11 +127,11 @@ fn by_case(scores: &[CaseScore]) -> BTreeMap<&str, [Option<f64>; 2]> {
     all.into_iter().map(|(case, scores)| (case, means(scores))).collect()
 }
 
-/// Means of [`RESAMPLES`] draws with replacement; 0 where there is nothing to draw.
+/// Means of [`RESAMPLES`] draws with replacement from values, of which there is one at least.
 fn resample(values: &[f64], random: &mut SplitMix) -> Vec<f64> {
     let count = values.len();
     let draw = |random: &mut SplitMix| values[random.below(count)];
-    (0..RESAMPLES).map(|_| (0..count).map(|_| draw(random)).sum::<f64>() / count.max(1) as f64).collect()
+    (0..RESAMPLES).map(|_| (0..count).map(|_| draw(random)).sum::<f64>() / count as f64).collect()
 }
 
 fn interval(mean: Option<f64>, means: &mut [f64]) -> Option<Difference> {
@@ -181,6 +185,12 @@ mod tests {
         let (worst, change) = found.worst.clone().unwrap();
         assert!(worst == "3DBox_CT_1" && (change + 0.3).abs() < 1e-12);
         assert_eq!(found, Comparison::new(&base, &other, 1));
+
+        // A row without a score counts neither in the mean nor in its interval.
+        base.push(CaseScore { dsc: None, ..score("2DBox_PET_1", 0.0) });
+        other.push(score("2DBox_PET_1", 0.9));
+        let dsc = Comparison::new(&base, &other, 1).rows.last().unwrap().dsc.unwrap();
+        assert!((dsc.mean + 0.125).abs() < 1e-12 && (dsc.low + 0.125).abs() < 1e-12, "{dsc:?}");
     }
 
     /// Of a mean of n values, +-1 with equal chance, the standard error is 1 / sqrt(n).
