@@ -85,10 +85,12 @@ pub enum Arithmetic {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct DataConfig {
+    /// What counts alike in an epoch.
+    pub balance: Balance,
     /// Samples of an epoch, over all modalities; as many as caps and cases give if left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub samples_per_epoch: Option<usize>,
-    /// Most samples an epoch of a modality that has no entry in `caps`.
+    /// Most samples an epoch of a modality, or a row, that has no entry in `caps`.
     pub default_cap: usize,
     /// Most samples an epoch, by modality. Names count without case and hyphens.
     pub caps: BTreeMap<String, usize>,
@@ -139,6 +141,7 @@ impl Default for DataConfig {
             ("Dermoscopy", 2000),
         ];
         Self {
+            balance: Balance::Modality,
             samples_per_epoch: None,
             default_cap: 2000,
             caps: caps.map(|(name, cap)| (name.into(), cap)).into(),
@@ -156,6 +159,17 @@ impl Default for DataConfig {
             memory_gib: 4.0,
         }
     }
+}
+
+/// What counts alike in an epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Balance {
+    /// Each modality.
+    Modality,
+    /// Each row of the tables: images and volumes of a modality apart, so that the few volumes of a modality with many
+    /// images are seen as often as these.
+    Row,
 }
 
 /// What becomes of a case that cannot be used.

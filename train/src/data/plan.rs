@@ -6,29 +6,31 @@ use rand::seq::SliceRandom;
 
 use super::dataset::Entry;
 use super::modality::Modality;
-use crate::config::DataConfig;
+use crate::config::{Balance, DataConfig};
 
-/// Positions of the cases that this epoch draws, in order: every modality gets the same number, but for its cap.
+/// Positions of the cases that this epoch draws, in order: every modality, or row of the tables by
+/// [`DataConfig::balance`], gets the same number, but for its cap.
 ///
 /// Without `samples-per-epoch` a modality gives as many samples as it has cases, its cap at most: the authors' loader
 /// cuts the list of a modality's files at its cap. With it, the samples are shared evenly among the modalities, and what
 /// one has to leave at its cap goes to the others. Within a modality every case is drawn once before one is drawn again.
 pub fn plan(entries: &[Entry], config: &DataConfig, seed: u64, epoch: u64) -> Vec<usize> {
-    let mut modalities: BTreeMap<Modality, Vec<usize>> = BTreeMap::new();
+    let mut groups: BTreeMap<(Modality, String), Vec<usize>> = BTreeMap::new();
     for (index, entry) in entries.iter().enumerate() {
-        modalities.entry(entry.modality()).or_default().push(index);
+        let row = if config.balance == Balance::Row { entry.group() } else { String::new() };
+        groups.entry((entry.modality(), row)).or_default().push(index);
     }
-    let cap = |modality: &Modality| {
+    let cap = |(modality, _): &(Modality, String)| {
         let own = config.caps.iter().find(|(name, _)| Modality::new(name) == *modality);
         own.map_or(config.default_cap, |(_, &cap)| cap)
     };
-    let caps: Vec<usize> = modalities.keys().map(cap).collect();
+    let caps: Vec<usize> = groups.keys().map(cap).collect();
     let quotas = match config.samples_per_epoch {
-        None => modalities.values().zip(&caps).map(|(cases, &cap)| cases.len().min(cap)).collect(),
+        None => groups.values().zip(&caps).map(|(cases, &cap)| cases.len().min(cap)).collect(),
         Some(total) => share(total, &caps),
     };
     let mut drawn = Vec::with_capacity(quotas.iter().sum());
-    for ((cases, quota), number) in modalities.values().zip(quotas).zip(0..) {
+    for ((cases, quota), number) in groups.values().zip(quotas).zip(0..) {
         let mut left = quota;
         for round in 0.. {
             if left == 0 {
@@ -108,6 +110,22 @@ mod tests {
                 start += count;
             }
         }
+    }
+
+    #[test]
+    fn rows_count_alike_where_they_are_what_is_balanced() {
+        let mut entries = entries(&[8, 4]);
+        entries.push(Entry { path: "3DBox_CT_1.npz".into(), slices: Vec::new() });
+        let of = |balance| {
+            let config = DataConfig { samples_per_epoch: Some(30), balance, ..DataConfig::default() };
+            let drawn = plan(&entries, &config, 1, 0);
+            [0..8, 8..12, 12..13].map(|range| drawn.iter().filter(|d| range.contains(d)).count())
+        };
+        assert_eq!(of(Balance::Row), [10, 10, 10]);
+        // One of CT's nine cases is the volume.
+        let [ct, mr, volume] = of(Balance::Modality);
+        assert_eq!((ct + volume, mr), (15, 15));
+        assert!((1..=2).contains(&volume));
     }
 
     #[test]

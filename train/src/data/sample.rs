@@ -34,7 +34,7 @@ pub struct Drawing {
     pub tone: Option<Tone>,
     /// The slice whose label the box is around, as when a mask is carried on from there; the own one if left out.
     pub carried_from: Option<usize>,
-    /// How far the left, upper, right and lower side of the box are moved outwards: pixels of the 256x256 grid, and
+    /// How far the left, upper, right and lower side of the box are moved outwards: whole pixels of the 256x256 grid, and
     /// shares of the box's longer side; the larger of the two counts.
     pub jitter: [(f64, f64); 4],
 }
@@ -71,7 +71,7 @@ impl Drawing {
         let neighbours: Vec<usize> = slices.iter().filter(beside).map(|(z, _)| *z).collect();
         let carried_from = neighbours.choose(rng).copied().filter(|_| rng.random_bool(config.carried));
         let component = rng.random_bool(config.component).then(|| rng.next_u64());
-        let jitter = [(); 4].map(|()| rng.random_range(0.0..=1.0));
+        let jitter = [(); 4].map(|()| (rng.random_range(0..=config.jitter), rng.random_range(0.0..=1.0)));
         Self {
             entry,
             z: *z,
@@ -81,7 +81,7 @@ impl Drawing {
             carried_from,
             flips: [(); 2].map(|()| look.random_bool(config.flip)),
             tone: (config.tone > 0.0).then(|| Tone::random(look, config.tone)),
-            jitter: jitter.map(|most| (most * f64::from(config.jitter), most * config.jitter_share)),
+            jitter: jitter.map(|(pixels, most)| (f64::from(pixels), most * config.jitter_share)),
             zoom: config.zoom_margins.choose(rng).copied().filter(|_| rng.random_bool(config.zoom)),
         }
     }
