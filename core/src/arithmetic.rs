@@ -4,6 +4,8 @@ use std::prelude::v1::*;
 
 /// How the network's matrix products are computed; everything between them is in f32 always.
 ///
+/// A model may name blocks that are in f32 in each of them, those that lower precision would break.
+///
 /// Every arithmetic runs on every CPU and gives the same results up to rounding; which is faster depends on the CPU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]

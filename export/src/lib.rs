@@ -8,3 +8,7 @@
 pub mod bundle;
 pub mod checkpoint;
 pub mod onnx;
+mod plan;
+pub mod quantize;
+
+pub use plan::{Floats, Plan};

@@ -199,6 +199,9 @@ pub enum ErrorKind {
         /// What there is under this name.
         found: String,
     },
+    /// The plan in the file's metadata is none.
+    #[error("the metadata entry \"plan\" is malformed")]
+    Plan(#[source] serde_json::Error),
     /// The safetensors file is malformed.
     #[error("malformed safetensors file")]
     Safetensors(#[source] safetensors::SafeTensorError),

@@ -10,6 +10,10 @@ use super::error::{Error, ErrorKind};
 use super::litemedsam::{self, ARCHITECTURE};
 use super::tensor::{DType, Tensor, TensorData};
 use super::{Limits, store};
+use crate::plan::Plan;
+
+/// Key of the plan in a file's metadata.
+const PLAN: &str = "plan";
 
 /// Where weights come from. What is not known is `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,6 +52,7 @@ impl Provenance {
 pub struct Weights {
     tensors: BTreeMap<String, Tensor>,
     provenance: Provenance,
+    plan: Plan,
 }
 
 impl Weights {
@@ -68,13 +73,13 @@ impl Weights {
                 return Err(ErrorKind::NonFinite { tensor: name.clone(), index, value: values[index] });
             }
         }
-        Ok(Self { tensors, provenance })
+        Ok(Self { tensors, provenance, plan: Plan::default() })
     }
 
     /// Reproducible pseudo-random weights for tests and benchmarks; see [`litemedsam::synthetic`].
     pub fn synthetic(seed: u64) -> Self {
         let provenance = Provenance::default().with_source(format!("synthetic weights, seed {seed}"));
-        Self { tensors: litemedsam::synthetic(seed), provenance }
+        Self { tensors: litemedsam::synthetic(seed), provenance, plan: Plan::default() }
     }
 
     /// Reads a safetensors file, written by [`save`](Self::save) or by a training program.
@@ -101,7 +106,8 @@ impl Weights {
         }
         let provenance =
             Provenance { sha256: entry("source_sha256"), source: entry("source"), licence: entry("licence") };
-        Self::checked(decode_tensors(bytes)?, provenance)
+        let plan = entry(PLAN).map(|json| serde_json::from_str(&json).map_err(ErrorKind::Plan)).transpose()?;
+        Ok(Self { plan: plan.unwrap_or_default(), ..Self::checked(decode_tensors(bytes)?, provenance)? })
     }
 
     /// Writes a safetensors file: to a temporary file beside `path` first, so that `path` never holds half of it. The
@@ -115,6 +121,10 @@ impl Weights {
         let Provenance { sha256, source, licence } = &self.provenance;
         for (key, value) in [("source_sha256", sha256), ("source", source), ("licence", licence)] {
             metadata.extend(value.as_deref().map(|value| (key, value)));
+        }
+        let plan = serde_json::to_string(&self.plan).expect("names and words");
+        if !self.plan.is_empty() {
+            metadata.insert(PLAN, &plan);
         }
         store::write(path, &self.tensors, &metadata).map_err(|e| Error::at(path, ErrorKind::Io(e)))
     }
@@ -148,6 +158,17 @@ impl Weights {
     /// Number of elements of all tensors together.
     pub fn elements(&self) -> usize {
         self.tensors.values().map(Tensor::len).sum()
+    }
+
+    /// Which blocks are kept in more precision than the rest.
+    pub const fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// With another plan.
+    #[must_use]
+    pub fn with_plan(self, plan: Plan) -> Self {
+        Self { plan, ..self }
     }
 
     /// Where the weights come from.

@@ -9,6 +9,9 @@ use super::proto;
 pub const DOMAIN: &str = "umedsam";
 /// Version of our functions: a runtime that fuses them must know it.
 pub const DOMAIN_VERSION: i64 = 1;
+/// Attribute of every function: 1 asks a runtime that knows the function to compute it in f32, whatever else it
+/// computes in.
+pub(super) const EXACT: &str = "exact";
 /// Operator set of the bodies: the first with LayerNormalization.
 pub const OPSET: i64 = 17;
 
@@ -248,7 +251,7 @@ impl Body {
             doc_string: Some(doc.into()),
             input: inputs.iter().map(|s| s.as_ref().into()).collect(),
             output: vec!["y".into()],
-            attribute: attributes.iter().map(|&s| s.into()).collect(),
+            attribute: attributes.iter().chain(&[EXACT]).map(|&s| s.into()).collect(),
             node: self.nodes,
             opset_import: vec![opset("", OPSET)],
         }

@@ -3,8 +3,9 @@
 use umedsam::Precision;
 
 use super::OnnxError;
+use super::body::Form;
 use super::decoder_functions as functions;
-use super::graph::GraphBuilder;
+use super::graph::{Built, GraphBuilder};
 use super::layout::{scaled, transposed};
 use super::proto::{Size, ints, value_info};
 use crate::checkpoint::Weights;
@@ -12,17 +13,19 @@ use crate::checkpoint::Weights;
 const DIM: usize = 256;
 const HEADS: usize = 8;
 const GRID: usize = 64;
+/// Name of the block whose output is the masks.
+const MASK_HEAD: &str = "logits";
 const TRANSFORMER: &str = "mask_decoder.transformer";
 
 /// `embedding` (1,256,64,64) and `boxes` (N,4) in pixels of the 256x256 input to `logits` (N,256,256) and `iou` (N).
-pub(super) fn decoder(weights: &Weights, precision: Precision) -> Result<Vec<u8>, OnnxError> {
+pub(super) fn decoder(weights: &Weights, precision: Precision) -> Result<Built, OnnxError> {
     let (one, n) = (Size::Fixed(1), Size::Symbol("N"));
     let grid = Size::Fixed(GRID as i64);
     let inputs = vec![
         value_info("embedding", &[one, Size::Fixed(DIM as i64), grid, grid]),
         value_info("boxes", &[n, Size::Fixed(4)]),
     ];
-    let mut d = Decoder { weights, graph: GraphBuilder::new("decoder", precision, inputs) };
+    let mut d = Decoder { weights, graph: GraphBuilder::new("decoder", precision, weights.plan(), inputs) };
 
     let gaussian = d.raw("prompt_encoder.pe_layer.positional_encoding_gaussian_matrix", &[2, DIM / 2])?;
     let points = d.graph.constant("grid", &[1, GRID * GRID, 2], &grid_points());
@@ -44,7 +47,6 @@ pub(super) fn decoder(weights: &Weights, precision: Precision) -> Result<Vec<u8>
 
     let side = Size::Fixed(256);
     let outputs = vec![value_info("logits", &[n, side, side]), value_info("iou", &[n])];
-    let form = d.graph.form();
     let all = vec![
         functions::position_encoding(),
         functions::image_tokens(),
@@ -54,7 +56,8 @@ pub(super) fn decoder(weights: &Weights, precision: Precision) -> Result<Vec<u8>
         functions::token_to_image(),
         functions::token_mlp(),
         functions::image_to_token(),
-        functions::mask_head(form),
+        functions::mask_head(Form::Float),
+        functions::mask_head(Form::Int8),
         functions::iou_head(),
     ];
     Ok(d.graph.finish(outputs, all))
@@ -68,7 +71,7 @@ fn grid_points() -> Vec<f32> {
 
 struct Decoder<'a> {
     weights: &'a Weights,
-    graph: GraphBuilder,
+    graph: GraphBuilder<'a>,
 }
 
 impl Decoder<'_> {
@@ -98,11 +101,18 @@ impl Decoder<'_> {
         Ok([self.vector(&format!("{name}.weight"), length)?, self.vector(&format!("{name}.bias"), length)?])
     }
 
-    fn linear(&mut self, name: &str, inputs: usize, outputs: usize, scale: f64) -> Result<[String; 2], OnnxError> {
+    fn linear(
+        &mut self,
+        block: &str,
+        name: &str,
+        [inputs, outputs]: [usize; 2],
+        scale: f64,
+    ) -> Result<[String; 2], OnnxError> {
         let (weight_name, bias_name) = (format!("{name}.weight"), format!("{name}.bias"));
         let weight = scaled(self.weights.f32(&weight_name, &[outputs, inputs])?, scale);
         let bias = scaled(self.weights.f32(&bias_name, &[outputs])?, scale);
-        let weight = self.graph.weight(&weight_name, &[inputs, outputs], &transposed(&weight, outputs, inputs))?;
+        let weight = transposed(&weight, outputs, inputs);
+        let weight = self.graph.float_matrix(block, &weight_name, [inputs, outputs], &weight)?;
         Ok([weight, self.graph.weight(&bias_name, &[outputs], &bias)?])
     }
 
@@ -142,10 +152,10 @@ impl Decoder<'_> {
         let head = inner / HEADS;
         let scale = (head as f64).powf(-0.5);
         let projections = [
-            self.linear(&format!("{name}.q_proj"), DIM, inner, scale)?,
-            self.linear(&format!("{name}.k_proj"), DIM, inner, 1.0)?,
-            self.linear(&format!("{name}.v_proj"), DIM, inner, 1.0)?,
-            self.linear(&format!("{name}.out_proj"), inner, DIM, 1.0)?,
+            self.linear(name, &format!("{name}.q_proj"), [DIM, inner], scale)?,
+            self.linear(name, &format!("{name}.k_proj"), [DIM, inner], 1.0)?,
+            self.linear(name, &format!("{name}.v_proj"), [DIM, inner], 1.0)?,
+            self.linear(name, &format!("{name}.out_proj"), [inner, DIM], 1.0)?,
             self.norm(norm, DIM)?,
         ];
         let inputs: Vec<&str> =
@@ -156,20 +166,21 @@ impl Decoder<'_> {
     }
 
     fn token_mlp(&mut self, name: &str, norm: &str, tokens: &str) -> Result<String, OnnxError> {
-        let [w1, b1] = self.linear(&format!("{name}.lin1"), DIM, 2048, 1.0)?;
-        let [w2, b2] = self.linear(&format!("{name}.lin2"), 2048, DIM, 1.0)?;
+        let [w1, b1] = self.linear(name, &format!("{name}.lin1"), [DIM, 2048], 1.0)?;
+        let [w2, b2] = self.linear(name, &format!("{name}.lin2"), [2048, DIM], 1.0)?;
         let [norm_w, norm_b] = self.norm(norm, DIM)?;
         Ok(self.graph.call("TokenMlp", name, &[tokens, &w1, &b1, &w2, &b2, &norm_w, &norm_b], vec![]))
     }
 
     /// Three linear layers; the last keeps its first `outputs` of `all` rows.
-    fn head_layers(&mut self, name: &str, outputs: usize, all: usize) -> Result<[String; 6], OnnxError> {
-        let [w1, b1] = self.linear(&format!("{name}.layers.0"), DIM, DIM, 1.0)?;
-        let [w2, b2] = self.linear(&format!("{name}.layers.1"), DIM, DIM, 1.0)?;
+    fn head_layers(&mut self, block: &str, name: &str, outputs: usize, all: usize) -> Result<[String; 6], OnnxError> {
+        let [w1, b1] = self.linear(block, &format!("{name}.layers.0"), [DIM, DIM], 1.0)?;
+        let [w2, b2] = self.linear(block, &format!("{name}.layers.1"), [DIM, DIM], 1.0)?;
         let (weight_name, bias_name) = (format!("{name}.layers.2.weight"), format!("{name}.layers.2.bias"));
         let weight = &self.weights.f32(&weight_name, &[all, DIM])?[..outputs * DIM];
         let bias = &self.weights.f32(&bias_name, &[all])?[..outputs];
-        let w3 = self.graph.weight(&weight_name, &[DIM, outputs], &transposed(weight, outputs, DIM))?;
+        let weight = transposed(weight, outputs, DIM);
+        let w3 = self.graph.float_matrix(block, &weight_name, [DIM, outputs], &weight)?;
         let b3 = self.graph.weight(&bias_name, &[outputs], bias)?;
         Ok([w1, b1, w2, b2, w3, b3])
     }
@@ -180,9 +191,9 @@ impl Decoder<'_> {
         inputs.extend(self.sub_pixels(&format!("{up}.0"), DIM, 64)?);
         inputs.extend(self.norm(&format!("{up}.1"), 64)?);
         inputs.extend(self.sub_pixels(&format!("{up}.3"), 64, 32)?);
-        inputs.extend(self.head_layers("mask_decoder.output_hypernetworks_mlps.0", 32, 32)?);
+        inputs.extend(self.head_layers(MASK_HEAD, "mask_decoder.output_hypernetworks_mlps.0", 32, 32)?);
         let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
-        Ok(self.graph.call_form("MaskHead", "logits", &inputs, vec![]))
+        Ok(self.graph.call_form("MaskHead", MASK_HEAD, &inputs, vec![]))
     }
 
     /// A transposed convolution (in, out, 2, 2) of stride 2 as a linear layer to the four sub-pixels: (in, dy dx out).
@@ -193,13 +204,13 @@ impl Decoder<'_> {
             weight.chunks_exact(outputs * 4).flat_map(|block| transposed(block, outputs, 4)).collect();
         let bias = self.weights.f32(&bias_name, &[outputs])?.repeat(4);
         let n = 4 * outputs;
-        let mut names = self.graph.matrix(&weight_name, &[inputs, n], &matrix, n, |i| i % n)?;
+        let mut names = self.graph.matrix(MASK_HEAD, &weight_name, &[inputs, n], &matrix, n, |i| i % n)?;
         names.push(self.graph.weight(&bias_name, &[n], &bias)?);
         Ok(names)
     }
 
     fn iou_head(&mut self, tokens: &str) -> Result<String, OnnxError> {
-        let layers = self.head_layers("mask_decoder.iou_prediction_head", 1, 4)?;
+        let layers = self.head_layers("iou", "mask_decoder.iou_prediction_head", 1, 4)?;
         let inputs: Vec<&str> = [tokens].into_iter().chain(layers.iter().map(String::as_str)).collect();
         Ok(self.graph.call("IouHead", "iou", &inputs, vec![]))
     }

@@ -4,13 +4,17 @@ use tract_onnx::pb::ValueInfoProto;
 use umedsam::Precision;
 
 use super::OnnxError;
+use super::body::Form;
 use super::encoder_functions as functions;
-use super::graph::GraphBuilder;
+use super::graph::{Built, GraphBuilder};
 use super::layout::{folded_conv, rows, scaled, transposed};
 use super::proto::{Size, int, ints, value_info};
 use crate::checkpoint::Weights;
 
 const PREFIX: &str = "image_encoder";
+
+/// Name of the last block, whose output is the graph's.
+const NECK: &str = "embedding";
 
 /// One stage of windowed attention.
 struct Stage {
@@ -32,11 +36,11 @@ const STAGES: [Stage; 3] = [
 ];
 
 /// `image` (B,3,256,256), 0 to 1, to `embedding` (B,256,64,64).
-pub(super) fn encoder(weights: &Weights, precision: Precision) -> Result<Vec<u8>, OnnxError> {
+pub(super) fn encoder(weights: &Weights, precision: Precision) -> Result<Built, OnnxError> {
     let batch = Size::Symbol("B");
     let shape = |c, s| [batch, Size::Fixed(c), Size::Fixed(s), Size::Fixed(s)];
     let image: ValueInfoProto = value_info("image", &shape(3, 256));
-    let mut e = Encoder { weights, graph: GraphBuilder::new("encoder", precision, vec![image]) };
+    let mut e = Encoder { weights, graph: GraphBuilder::new("encoder", precision, weights.plan(), vec![image]) };
 
     let patch = [e.conv("patch_embed.seq.0", [32, 3, 1, 1])?, e.conv("patch_embed.seq.2", [64, 32, 1, 1])?];
     let [[w1, b1], [w2, b2]] = &patch;
@@ -58,22 +62,24 @@ pub(super) fn encoder(weights: &Weights, precision: Precision) -> Result<Vec<u8>
     }
     e.neck(&x)?;
     let output = value_info("embedding", &shape(256, 64));
-    let form = e.graph.form();
     let all = vec![
         functions::patch_embed(),
         functions::mb_conv(),
         functions::patch_merging(),
-        functions::window_attention(form),
+        functions::window_attention(Form::Float),
+        functions::window_attention(Form::Int8),
         functions::local_conv(),
-        functions::mlp(form),
-        functions::neck(form),
+        functions::mlp(Form::Float),
+        functions::mlp(Form::Int8),
+        functions::neck(Form::Float),
+        functions::neck(Form::Int8),
     ];
     Ok(e.graph.finish(vec![output], all))
 }
 
 struct Encoder<'a> {
     weights: &'a Weights,
-    graph: GraphBuilder,
+    graph: GraphBuilder<'a>,
 }
 
 impl Encoder<'_> {
@@ -95,16 +101,17 @@ impl Encoder<'_> {
     }
 
     /// The inputs of a linear layer: weights in the form of the model, then bias.
-    fn linear(&mut self, name: &str, inputs: usize, outputs: usize) -> Result<Vec<String>, OnnxError> {
+    fn linear(&mut self, block: &str, name: &str, inputs: usize, outputs: usize) -> Result<Vec<String>, OnnxError> {
         let weight = self.weights.f32(&format!("{PREFIX}.{name}.weight"), &[outputs, inputs])?;
         let bias = self.weights.f32(&format!("{PREFIX}.{name}.bias"), &[outputs])?;
-        self.layer(name, &transposed(weight, outputs, inputs), bias)
+        self.layer(block, name, &transposed(weight, outputs, inputs), bias)
     }
 
     /// The inputs of a layer of these weights (k, n) and bias (n).
-    fn layer(&mut self, name: &str, weight: &[f32], bias: &[f32]) -> Result<Vec<String>, OnnxError> {
+    fn layer(&mut self, block: &str, name: &str, weight: &[f32], bias: &[f32]) -> Result<Vec<String>, OnnxError> {
         let n = bias.len();
-        let mut inputs = self.graph.matrix(&format!("{name}.weight"), &[weight.len() / n, n], weight, n, |i| i % n)?;
+        let shape = [weight.len() / n, n];
+        let mut inputs = self.graph.matrix(block, &format!("{name}.weight"), &shape, weight, n, |i| i % n)?;
         inputs.push(self.graph.weight(&format!("{name}.bias"), &[n], bias)?);
         Ok(inputs)
     }
@@ -149,13 +156,13 @@ impl Encoder<'_> {
 
         let mut inputs = vec![x.into()];
         inputs.extend(self.norm(&format!("{attn}.norm"), c)?);
-        inputs.extend(self.qkv(&format!("{attn}.qkv"), c, heads)?);
+        inputs.extend(self.qkv(&attn, c, heads)?);
         let table_name = format!("{attn}.attention_biases");
         let table = self.weights.f32(&format!("{PREFIX}.{table_name}"), &[heads, tokens])?;
         let table = self.graph.weight(&table_name, &[heads, tokens], table)?;
         // Expanded when the graph is loaded: for a window of 14 the table is 196 times smaller than what it stands for.
         inputs.push(self.graph.op("Gather", &format!("{attn}.bias"), &[&table, index], vec![int("axis", 1)]));
-        inputs.extend(self.linear(&format!("{attn}.proj"), c, c)?);
+        inputs.extend(self.linear(&attn, &format!("{attn}.proj"), c, c)?);
 
         let windows = side.div_ceil(window);
         let (side, padded, c, w, n) = (side as i64, (windows * window) as i64, c as i64, window as i64, windows as i64);
@@ -180,13 +187,14 @@ impl Encoder<'_> {
         let mlp = format!("{name}.mlp");
         let mut inputs = vec![x];
         inputs.extend(self.norm(&format!("{mlp}.norm"), stage.channels)?);
-        inputs.extend(self.linear(&format!("{mlp}.fc1"), stage.channels, 4 * stage.channels)?);
-        inputs.extend(self.linear(&format!("{mlp}.fc2"), 4 * stage.channels, stage.channels)?);
+        inputs.extend(self.linear(&mlp, &format!("{mlp}.fc1"), stage.channels, 4 * stage.channels)?);
+        inputs.extend(self.linear(&mlp, &format!("{mlp}.fc2"), 4 * stage.channels, stage.channels)?);
         Ok(self.graph.call_form("Mlp", &mlp, &refs(&inputs), vec![]))
     }
 
     /// The checkpoint holds q, k and v head by head; the graph wants all of q, then k, then v, with q scaled.
-    fn qkv(&mut self, name: &str, c: usize, heads: usize) -> Result<Vec<String>, OnnxError> {
+    fn qkv(&mut self, block: &str, c: usize, heads: usize) -> Result<Vec<String>, OnnxError> {
+        let name = &format!("{block}.qkv");
         let weight = self.weights.f32(&format!("{PREFIX}.{name}.weight"), &[3 * c, c])?;
         let bias = self.weights.f32(&format!("{PREFIX}.{name}.bias"), &[3 * c])?;
         let head = c / heads;
@@ -198,19 +206,20 @@ impl Encoder<'_> {
             sorted[..c * width].copy_from_slice(&q);
             sorted
         };
-        self.layer(name, &transposed(&prepare(weight, c), 3 * c, c), &prepare(bias, 1))
+        self.layer(block, name, &transposed(&prepare(weight, c), 3 * c, c), &prepare(bias, 1))
     }
 
     fn neck(&mut self, x: &str) -> Result<String, OnnxError> {
         let mut inputs = vec![x.into()];
         let first = self.weights.f32(&format!("{PREFIX}.neck.0.weight"), &[256, 320, 1, 1])?;
-        inputs.extend(self.graph.matrix("neck.0.weight", &[320, 256], &transposed(first, 256, 320), 256, |i| i % 256)?);
+        let first = transposed(first, 256, 320);
+        inputs.extend(self.graph.matrix(NECK, "neck.0.weight", &[320, 256], &first, 256, |i| i % 256)?);
         inputs.extend(self.norm("neck.1", 256)?);
         let shape = [256, 256, 3, 3];
         let second = self.weights.f32(&format!("{PREFIX}.neck.2.weight"), &shape)?;
-        inputs.extend(self.graph.matrix("neck.2.weight", &shape, second, 256, |i| i / (9 * 256))?);
+        inputs.extend(self.graph.matrix(NECK, "neck.2.weight", &shape, second, 256, |i| i / (9 * 256))?);
         inputs.extend(self.norm("neck.3", 256)?);
-        Ok(self.graph.call_form("Neck", "embedding", &refs(&inputs), vec![]))
+        Ok(self.graph.call_form("Neck", NECK, &refs(&inputs), vec![]))
     }
 }
 

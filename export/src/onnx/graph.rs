@@ -9,24 +9,33 @@ use tract_onnx::pb::{AttributeProto, FunctionProto, GraphProto, ModelProto, Node
 use umedsam::Precision;
 use umedsam::runtime::quantize_weights;
 
-use super::body::{DOMAIN, DOMAIN_VERSION, Form, OPSET, opset};
-use super::{OnnxError, proto};
+use super::body::{DOMAIN, DOMAIN_VERSION, EXACT, Form, OPSET, opset};
+use super::{Block, OnnxError, proto};
+use crate::plan::{Floats, Plan};
 
 /// Weights of fewer values stay in f32: biases, norms and position frequencies cost nothing and decide much.
 const SMALLEST_F16: usize = 1024;
 
 /// A graph under construction.
 #[derive(Debug)]
-pub(super) struct GraphBuilder {
+pub(super) struct GraphBuilder<'a> {
     graph: GraphProto,
-    used: BTreeSet<String>,
+    blocks: Vec<Block>,
     precision: Precision,
+    plan: &'a Plan,
 }
 
-impl GraphBuilder {
-    pub(super) fn new(name: &str, precision: Precision, inputs: Vec<ValueInfoProto>) -> Self {
+/// A finished graph.
+#[derive(Debug)]
+pub(super) struct Built {
+    pub(super) onnx: Vec<u8>,
+    pub(super) blocks: Vec<Block>,
+}
+
+impl<'a> GraphBuilder<'a> {
+    pub(super) fn new(name: &str, precision: Precision, plan: &'a Plan, inputs: Vec<ValueInfoProto>) -> Self {
         let graph = GraphProto { name: name.into(), input: inputs, ..Default::default() };
-        Self { graph, used: BTreeSet::new(), precision }
+        Self { graph, blocks: Vec::new(), precision, plan }
     }
 
     /// Adds weights and names the f32 value that holds them. In f16 they are stored in half the bytes and cast once,
@@ -36,10 +45,6 @@ impl GraphBuilder {
         if self.precision == Precision::F32 || values.len() < SMALLEST_F16 {
             self.graph.initializer.push(proto::tensor_f32(name, shape, values));
             return Ok(name.into());
-        }
-        if let (Precision::Int8, [_, n]) = (self.precision, shape) {
-            let [integers, scale] = self.integers(name, shape, values, *n, |i| i % n);
-            return Ok(self.node("DequantizeLinear", "", name, &[&integers, &scale], vec![proto::int("axis", 1)]));
         }
         let halves: Vec<f16> = values.iter().map(|&v| f16::from_f32(v)).collect();
         if let Some(i) = halves.iter().position(|h| !h.is_finite()) {
@@ -51,17 +56,33 @@ impl GraphBuilder {
         Ok(self.node("Cast", "", name, &[&stored], to))
     }
 
-    /// Adds the weights of a product with activations and names the inputs that they are to a function: one of f32, or
-    /// integers and scales if the function has a form in 8 bits and the model is in it.
+    /// Adds the matrix (k, n) of a block that computes in floats; its weights, too, are in 8 bits if the model is.
+    pub(super) fn float_matrix(
+        &mut self,
+        block: &str,
+        name: &str,
+        [k, n]: [usize; 2],
+        values: &[f32],
+    ) -> Result<String, OnnxError> {
+        if self.form(block) == Form::Float || values.len() < SMALLEST_F16 {
+            return self.weight(name, &[k, n], values);
+        }
+        let [integers, scale] = self.integers(name, &[k, n], values, n, |i| i % n);
+        Ok(self.node("DequantizeLinear", "", name, &[&integers, &scale], vec![proto::int("axis", 1)]))
+    }
+
+    /// Adds the weights of a product with activations and names the inputs that they are to a block that has a form in 8
+    /// bits: integers and scales if it is written in that, else one of f32.
     pub(super) fn matrix(
         &mut self,
+        block: &str,
         name: &str,
         shape: &[usize],
         values: &[f32],
         channels: usize,
         channel: impl Fn(usize) -> usize,
     ) -> Result<Vec<String>, OnnxError> {
-        if self.precision == Precision::Int8 {
+        if self.form(block) == Form::Int8 {
             return Ok(self.integers(name, shape, values, channels, channel).into());
         }
         Ok(vec![self.weight(name, shape, values)?])
@@ -83,9 +104,9 @@ impl GraphBuilder {
         names
     }
 
-    /// The form of functions that the model is written in.
-    pub(super) fn form(&self) -> Form {
-        if self.precision == Precision::Int8 { Form::Int8 } else { Form::Float }
+    /// The form of a block, or of its weights if its function has but one.
+    fn form(&self, block: &str) -> Form {
+        if self.precision == Precision::Int8 && self.plan.get(block).is_none() { Form::Int8 } else { Form::Float }
     }
 
     /// Adds a constant that keeps its precision.
@@ -110,21 +131,38 @@ impl GraphBuilder {
         self.node(op_type, "", name, inputs, attributes)
     }
 
-    /// Calls one of our functions that has a form in 8 bits.
+    /// Calls one of our functions that has a form in 8 bits, in the form of the block.
     pub(super) fn call_form(
         &mut self,
         function: &str,
-        name: &str,
+        block: &str,
         inputs: &[&str],
         attr: Vec<AttributeProto>,
     ) -> String {
-        self.call(&self.form().name(function), name, inputs, attr)
+        let form = self.form(block);
+        self.block(function, form, true, block, inputs, attr)
     }
 
     /// Calls one of our functions.
-    pub(super) fn call(&mut self, function: &str, name: &str, inputs: &[&str], attr: Vec<AttributeProto>) -> String {
-        self.used.insert(function.into());
-        self.node(function, DOMAIN, name, inputs, attr)
+    pub(super) fn call(&mut self, function: &str, block: &str, inputs: &[&str], attr: Vec<AttributeProto>) -> String {
+        self.block(function, Form::Float, false, block, inputs, attr)
+    }
+
+    fn block(
+        &mut self,
+        function: &str,
+        form: Form,
+        has_int8: bool,
+        name: &str,
+        inputs: &[&str],
+        mut attr: Vec<AttributeProto>,
+    ) -> String {
+        if self.plan.get(name) == Some(Floats::F32) {
+            attr.push(proto::int(EXACT, 1));
+        }
+        let function = form.name(function);
+        self.blocks.push(Block { name: name.into(), function: function.clone(), has_int8 });
+        self.node(&function, DOMAIN, name, inputs, attr)
     }
 
     fn node(&mut self, op: &str, domain: &str, name: &str, inputs: &[&str], attribute: Vec<AttributeProto>) -> String {
@@ -141,9 +179,9 @@ impl GraphBuilder {
     }
 
     /// The ONNX file: the graph and those of `functions` that it calls.
-    pub(super) fn finish(mut self, outputs: Vec<ValueInfoProto>, functions: Vec<FunctionProto>) -> Vec<u8> {
+    pub(super) fn finish(mut self, outputs: Vec<ValueInfoProto>, functions: Vec<FunctionProto>) -> Built {
         self.graph.output = outputs;
-        let used = &self.used;
+        let used: BTreeSet<&str> = self.blocks.iter().map(|b| b.function.as_str()).collect();
         let model = ModelProto {
             // The first version with model-local functions.
             ir_version: 8,
@@ -154,6 +192,6 @@ impl GraphBuilder {
             functions: functions.into_iter().filter(|f| used.contains(f.name())).collect(),
             ..Default::default()
         };
-        model.encode_to_vec()
+        Built { onnx: model.encode_to_vec(), blocks: self.blocks }
     }
 }

@@ -17,6 +17,7 @@ pub use body::{DOMAIN, DOMAIN_VERSION, OPSET};
 use umedsam::Precision;
 
 use crate::checkpoint::{Error as CheckpointError, Weights};
+use crate::plan::Floats;
 
 /// Why the graphs could not be built.
 #[derive(Debug, thiserror::Error)]
@@ -33,18 +34,50 @@ pub enum OnnxError {
         /// The value.
         value: f32,
     },
+    /// The plan of the weights names a block that the graphs don't have, or that has no 8 bits to be kept out of.
+    #[error("the weights' plan keeps block '{block}' in {floats:?} floats, which is no block that this holds for")]
+    Plan {
+        /// The block.
+        block: String,
+        /// What is planned for it.
+        floats: Floats,
+    },
+}
+
+/// A call of one of our functions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Block {
+    /// Its name, by which a [`Plan`](crate::Plan) knows it.
+    pub name: String,
+    /// The function, in the form that it is called in.
+    pub function: String,
+    /// Whether it can be computed in 8 bits.
+    pub has_int8: bool,
 }
 
 /// The two ONNX files of a model.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Graphs {
     /// `image` (B,3,256,256), 0 to 1, to `embedding` (B,256,64,64).
     pub encoder: Vec<u8>,
     /// `embedding` (1,256,64,64) and `boxes` (N,4) to `logits` (N,256,256) and `iou` (N).
     pub decoder: Vec<u8>,
+    /// What they call, in order.
+    pub blocks: Vec<Block>,
 }
 
-/// Builds both graphs, with the weights stored in the given precision.
+/// Builds both graphs, with the weights stored in the given precision and what their plan keeps out of it.
 pub fn build(weights: &Weights, precision: Precision) -> Result<Graphs, OnnxError> {
-    Ok(Graphs { encoder: encoder::encoder(weights, precision)?, decoder: decoder::decoder(weights, precision)? })
+    let encoder = encoder::encoder(weights, precision)?;
+    let decoder = decoder::decoder(weights, precision)?;
+    let blocks = [encoder.blocks, decoder.blocks].concat();
+    for (block, floats) in weights.plan().iter() {
+        let known = blocks.iter().any(|b| b.name == block && (b.has_int8 || floats == Floats::F32));
+        if !known {
+            return Err(OnnxError::Plan { block: block.into(), floats });
+        }
+    }
+    Ok(Graphs { encoder: encoder.onnx, decoder: decoder.onnx, blocks })
 }

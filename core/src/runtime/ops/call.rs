@@ -69,6 +69,11 @@ impl Call {
         self.function.strip_suffix(INT8).unwrap_or(&self.function)
     }
 
+    /// Whether the file wants it in f32, whatever the session computes in: what lower precision would break.
+    pub(super) fn exact(&self) -> bool {
+        self.attribute("exact").is_ok_and(|v| v == [1])
+    }
+
     /// Whether it is the 8-bit form, in which a matrix takes two inputs: integers and scales.
     fn int8(&self) -> bool {
         self.function.ends_with(INT8)

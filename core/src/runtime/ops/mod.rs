@@ -72,11 +72,16 @@ impl Settings {
         };
         Self { kernels, linear, float }
     }
+
+    /// As these, with every product in f32.
+    const fn exact(self) -> Self {
+        Self { linear: Format::F32, float: Format::F32, ..self }
+    }
 }
 
 /// Builds the block of a call whose weights are known.
 pub(super) fn build(call: &Call, inputs: &[&TypedFact], settings: Settings) -> TractResult<Box<dyn Block>> {
-    let p = Params::new(call, inputs, settings);
+    let p = Params::new(call, inputs, if call.exact() { settings.exact() } else { settings });
     Ok(match call.kind() {
         "PatchEmbed" => Box::new(patch_embed::PatchEmbed::new(&p)?),
         "MbConv" => Box::new(bottleneck::Bottleneck::new(&p, true)?),

@@ -1,0 +1,142 @@
+//! The matrices that are multiplied in 8 bits, and what can be folded into their neighbours.
+
+/// The encoder's beginning of names in the checkpoint; the graphs leave it out.
+const ENCODER: &str = "image_encoder.";
+
+/// How the tensor of a checkpoint is read as a matrix (k inputs, n outputs).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Layout {
+    /// (n, k), and (n, k, 1, 1) or (n, inputs, 3, 3) with k running over inputs, then taps.
+    Outputs,
+    /// (k, outputs, 2, 2), a transposed convolution without overlap: n runs over outputs, then taps.
+    Inputs,
+}
+
+/// What an input channel's factor is folded into, so that the network stays what it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Fold {
+    /// Weight and bias of the norm before.
+    Norm(String),
+    /// The rows of the values in the projection before: attention only mixes tokens, within a head's channels.
+    Values {
+        /// Name of the query, key and value projection, without `.weight`.
+        qkv: String,
+        /// Channels of a head.
+        head: usize,
+    },
+    /// Nothing: a GELU or the residual stream lies between.
+    Nothing,
+}
+
+/// One matrix of a block that has an 8-bit form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Layer {
+    /// The block's name in the graphs.
+    pub(super) block: String,
+    /// The layer's name in the checkpoint, without `.weight` and `.bias`.
+    pub(super) name: String,
+    /// Name of the weight in the f32 graph.
+    pub(super) value: String,
+    /// Sizes of the matrix.
+    pub(super) k: usize,
+    pub(super) n: usize,
+    /// Shape of the checkpoint's tensor.
+    pub(super) shape: Vec<usize>,
+    pub(super) layout: Layout,
+    /// Outputs that share a value of the bias; 0 if there is none.
+    pub(super) bias: usize,
+    pub(super) fold: Fold,
+    /// Whether activations are rounded in steps of the whole image's range instead of the token's.
+    pub(super) whole_image: bool,
+    /// In the encoder, not in the decoder.
+    pub(super) encoder: bool,
+}
+
+/// Stages of the encoder with attention: index of the layer, channels, blocks, heads.
+const STAGES: [(usize, usize, usize, usize); 3] = [(1, 128, 2, 4), (2, 160, 6, 5), (3, 320, 2, 10)];
+
+/// All of them, in the order in which the network runs.
+pub(super) fn layers() -> Vec<Layer> {
+    let mut all = Vec::new();
+    for (stage, c, blocks, heads) in STAGES {
+        for block in 0..blocks {
+            let name = format!("layers.{stage}.blocks.{block}");
+            let (attn, mlp) = (format!("{name}.attn"), format!("{name}.mlp"));
+            let head = c / heads;
+            let qkv = format!("{ENCODER}{attn}.qkv");
+            all.push(linear(&attn, "qkv", c, 3 * c, Fold::Norm(format!("{ENCODER}{attn}.norm"))));
+            all.push(linear(&attn, "proj", c, c, Fold::Values { qkv, head }));
+            all.push(linear(&mlp, "fc1", c, 4 * c, Fold::Norm(format!("{ENCODER}{mlp}.norm"))));
+            all.push(linear(&mlp, "fc2", 4 * c, c, Fold::Nothing));
+        }
+    }
+    let neck = |index: usize, k: usize, shape: [usize; 4], fold| Layer {
+        block: "embedding".into(),
+        name: format!("{ENCODER}neck.{index}"),
+        value: format!("neck.{index}.weight"),
+        k,
+        n: 256,
+        shape: shape.into(),
+        layout: Layout::Outputs,
+        bias: 0,
+        fold,
+        whole_image: index == 2,
+        encoder: true,
+    };
+    all.push(neck(0, 320, [256, 320, 1, 1], Fold::Nothing));
+    all.push(neck(2, 9 * 256, [256, 256, 3, 3], Fold::Norm(format!("{ENCODER}neck.1"))));
+    let up = |index: usize, k: usize, outputs: usize| {
+        let name = format!("mask_decoder.output_upscaling.{index}");
+        Layer {
+            block: "logits".into(),
+            value: format!("{name}.weight"),
+            name,
+            k,
+            n: 4 * outputs,
+            shape: vec![k, outputs, 2, 2],
+            layout: Layout::Inputs,
+            bias: 4,
+            fold: Fold::Nothing,
+            whole_image: false,
+            encoder: false,
+        }
+    };
+    all.extend([up(0, 256, 64), up(3, 64, 32)]);
+    all
+}
+
+fn linear(block: &str, part: &str, k: usize, n: usize, fold: Fold) -> Layer {
+    Layer {
+        block: block.into(),
+        name: format!("{ENCODER}{block}.{part}"),
+        value: format!("{block}.{part}.weight"),
+        k,
+        n,
+        shape: vec![n, k],
+        layout: Layout::Outputs,
+        bias: 1,
+        fold,
+        whole_image: false,
+        encoder: true,
+    }
+}
+
+impl Layer {
+    /// Place of the weight from input `k` to output `n` in the tensor.
+    pub(super) const fn place(&self, k: usize, n: usize) -> usize {
+        match self.layout {
+            Layout::Outputs => n * self.k + k,
+            Layout::Inputs => k * self.n + n,
+        }
+    }
+
+    /// Name of the weight in the checkpoint.
+    pub(super) fn weight(&self) -> String {
+        format!("{}.weight", self.name)
+    }
+
+    /// Columns of the matrix for each of the channels that can have a factor: taps of a convolution share one.
+    pub(super) fn taps(&self) -> usize {
+        if self.whole_image { 9 } else { 1 }
+    }
+}
