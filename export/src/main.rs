@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+mod commands;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -62,6 +64,7 @@ enum Command {
         #[arg(short, long, value_name = "FILE")]
         out: PathBuf,
     },
+    Quantize(commands::quantize::Quantize),
     /// Build encoder.onnx and decoder.onnx from weights.
     Onnx {
         /// The safetensors file.
@@ -122,6 +125,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             base.with_part(&part, provenance)?.save(&out)?;
             println!("{}", out.display());
         }
+        Command::Quantize(command) => command.run()?,
         Command::Onnx { weights, out, precision, inline } => {
             let graphs = onnx::build(&Weights::load(&weights)?, precision)?;
             fs::create_dir_all(&out).with_context(|| format!("{}: make folder", out.display()))?;

@@ -13,6 +13,9 @@ use crate::checkpoint::Weights;
 const DIM: usize = 256;
 const HEADS: usize = 8;
 const GRID: usize = 64;
+const CELLS: usize = GRID * GRID;
+/// Output tokens and corners of a box.
+const TOKENS: usize = 7;
 /// Name of the block whose output is the masks.
 const MASK_HEAD: &str = "logits";
 const TRANSFORMER: &str = "mask_decoder.transformer";
@@ -29,13 +32,13 @@ pub(super) fn decoder(weights: &Weights, precision: Precision) -> Result<Built, 
 
     let gaussian = d.raw("prompt_encoder.pe_layer.positional_encoding_gaussian_matrix", &[2, DIM / 2])?;
     let points = d.graph.constant("grid", &[1, GRID * GRID, 2], &grid_points());
-    let positions = d.graph.call("PositionEncoding", "image_positions", &[&points, &gaussian], vec![]);
+    let positions = d.graph.call("PositionEncoding", "image_positions", &[&points, &gaussian], vec![], CELLS * DIM);
     let no_mask = d.raw("prompt_encoder.no_mask_embed.weight", &[1, DIM])?;
-    let image = d.graph.call("ImageTokens", "image_tokens", &["embedding", &no_mask], vec![]);
+    let image = d.graph.call("ImageTokens", "image_tokens", &["embedding", &no_mask], vec![], 0);
     let corners =
         d.joined("corners", &["prompt_encoder.point_embeddings.2", "prompt_encoder.point_embeddings.3"], 1)?;
     let outputs = d.joined("outputs", &["mask_decoder.iou_token", "mask_decoder.mask_tokens"], 4)?;
-    let prompt = d.graph.call("BoxTokens", "box_tokens", &["boxes", &gaussian, &corners, &outputs], vec![]);
+    let prompt = d.graph.call("BoxTokens", "box_tokens", &["boxes", &gaussian, &corners, &outputs], vec![], 2 * DIM);
 
     let (tokens, image) = d.two_way_layer(0, &prompt, &prompt, &image, &positions)?;
     let (tokens, image) = d.two_way_layer(1, &tokens, &prompt, &image, &positions)?;
@@ -162,14 +165,20 @@ impl Decoder<'_> {
             values.iter().copied().chain(projections.iter().flatten().map(String::as_str)).collect();
         let (heads, head, inner) = (HEADS as i64, head as i64, inner as i64);
         let attributes = vec![ints("split", &[0, 0, heads, head]), ints("merge", &[0, 0, inner])];
-        Ok(self.graph.call(function, name, &inputs, attributes))
+        // A fused block projects the tokens, not the image: every cell meets each token once a head, coming and going.
+        let products = match function {
+            "TokenToImage" | "ImageToToken" => 2 * CELLS * DIM * TOKENS * HEADS,
+            _ => 4 * TOKENS * DIM * DIM,
+        };
+        Ok(self.graph.call(function, name, &inputs, attributes, products))
     }
 
     fn token_mlp(&mut self, name: &str, norm: &str, tokens: &str) -> Result<String, OnnxError> {
         let [w1, b1] = self.linear(name, &format!("{name}.lin1"), [DIM, 2048], 1.0)?;
         let [w2, b2] = self.linear(name, &format!("{name}.lin2"), [2048, DIM], 1.0)?;
         let [norm_w, norm_b] = self.norm(norm, DIM)?;
-        Ok(self.graph.call("TokenMlp", name, &[tokens, &w1, &b1, &w2, &b2, &norm_w, &norm_b], vec![]))
+        let products = 2 * TOKENS * DIM * 2048;
+        Ok(self.graph.call("TokenMlp", name, &[tokens, &w1, &b1, &w2, &b2, &norm_w, &norm_b], vec![], products))
     }
 
     /// Three linear layers; the last keeps its first `outputs` of `all` rows.
@@ -193,7 +202,8 @@ impl Decoder<'_> {
         inputs.extend(self.sub_pixels(&format!("{up}.3"), 64, 32)?);
         inputs.extend(self.head_layers(MASK_HEAD, "mask_decoder.output_hypernetworks_mlps.0", 32, 32)?);
         let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
-        Ok(self.graph.call_form("MaskHead", MASK_HEAD, &inputs, vec![]))
+        let products = CELLS * (DIM * 256 + 4 * 64 * 128 + 16 * 32);
+        Ok(self.graph.call_form("MaskHead", MASK_HEAD, &inputs, vec![], products))
     }
 
     /// A transposed convolution (in, out, 2, 2) of stride 2 as a linear layer to the four sub-pixels: (in, dy dx out).
@@ -212,6 +222,6 @@ impl Decoder<'_> {
     fn iou_head(&mut self, tokens: &str) -> Result<String, OnnxError> {
         let layers = self.head_layers("iou", "mask_decoder.iou_prediction_head", 1, 4)?;
         let inputs: Vec<&str> = [tokens].into_iter().chain(layers.iter().map(String::as_str)).collect();
-        Ok(self.graph.call("IouHead", "iou", &inputs, vec![]))
+        Ok(self.graph.call("IouHead", "iou", &inputs, vec![], 2 * DIM * DIM))
     }
 }

@@ -44,12 +44,13 @@ pub(super) fn encoder(weights: &Weights, precision: Precision) -> Result<Built, 
 
     let patch = [e.conv("patch_embed.seq.0", [32, 3, 1, 1])?, e.conv("patch_embed.seq.2", [64, 32, 1, 1])?];
     let [[w1, b1], [w2, b2]] = &patch;
-    let mut x = e.graph.call("PatchEmbed", "patch_embed", &["image", w1, b1, w2, b2], vec![]);
+    let mut x =
+        e.graph.call("PatchEmbed", "patch_embed", &["image", w1, b1, w2, b2], vec![], 256 * 256 * (3 * 32 + 32 * 64));
     for block in 0..2 {
         let name = format!("layers.0.blocks.{block}");
-        x = e.bottleneck("MbConv", &x, &name, [64, 256, 64], None)?;
+        x = e.bottleneck("MbConv", &x, &name, 256, [64, 256, 64], None)?;
     }
-    x = e.bottleneck("PatchMerging", &x, "layers.0.downsample", [64, 128, 128], Some(2))?;
+    x = e.bottleneck("PatchMerging", &x, "layers.0.downsample", 256, [64, 128, 128], Some(2))?;
     for stage in &STAGES {
         let index = e.bias_index(stage.window);
         for block in 0..stage.depth {
@@ -57,7 +58,14 @@ pub(super) fn encoder(weights: &Weights, precision: Precision) -> Result<Built, 
         }
         if let Some((channels, stride)) = stage.merge {
             let name = format!("layers.{}.downsample", stage.layer);
-            x = e.bottleneck("PatchMerging", &x, &name, [stage.channels, channels, channels], Some(stride))?;
+            x = e.bottleneck(
+                "PatchMerging",
+                &x,
+                &name,
+                stage.side,
+                [stage.channels, channels, channels],
+                Some(stride),
+            )?;
         }
     }
     e.neck(&x)?;
@@ -121,6 +129,7 @@ impl Encoder<'_> {
         function: &str,
         x: &str,
         name: &str,
+        side: usize,
         [input, hidden, output]: [usize; 3],
         stride: Option<i64>,
     ) -> Result<String, OnnxError> {
@@ -130,7 +139,9 @@ impl Encoder<'_> {
         inputs.extend(self.conv(&format!("{name}.conv3"), [output, hidden, 1, 1])?);
         let mut attributes = vec![int("group", hidden as i64)];
         attributes.extend(stride.map(|s| ints("strides", &[s, s])));
-        Ok(self.graph.call(function, name, &refs(&inputs), attributes))
+        let out = side.div_ceil(stride.unwrap_or(1) as usize);
+        let products = side * side * input * hidden + out * out * hidden * (9 + output);
+        Ok(self.graph.call(function, name, &refs(&inputs), attributes, products))
     }
 
     /// For each pair of positions in a window, the entry of the bias table: one for each distinct distance (|dy|,|dx|),
@@ -165,6 +176,7 @@ impl Encoder<'_> {
         inputs.extend(self.linear(&attn, &format!("{attn}.proj"), c, c)?);
 
         let windows = side.div_ceil(window);
+        let products = (windows * window).pow(2) * c * (4 * c + 2 * tokens);
         let (side, padded, c, w, n) = (side as i64, (windows * window) as i64, c as i64, window as i64, windows as i64);
         let pad = padded - side;
         let attributes = vec![
@@ -178,18 +190,19 @@ impl Encoder<'_> {
             ints("padded", &[-1, padded, padded, c]),
             ints("size", &[side, side]),
         ];
-        let x = self.graph.call_form("WindowAttention", &attn, &refs(&inputs), attributes);
+        let x = self.graph.call_form("WindowAttention", &attn, &refs(&inputs), attributes, products);
 
+        let pixels = stage.side.pow(2);
         let local = format!("{name}.local_conv");
         let [w, b] = self.conv(&local, [stage.channels, 1, 3, 3])?;
-        let x = self.graph.call("LocalConv", &local, &[&x, &w, &b], vec![int("group", c)]);
+        let x = self.graph.call("LocalConv", &local, &[&x, &w, &b], vec![int("group", c)], 9 * pixels * stage.channels);
 
         let mlp = format!("{name}.mlp");
         let mut inputs = vec![x];
         inputs.extend(self.norm(&format!("{mlp}.norm"), stage.channels)?);
         inputs.extend(self.linear(&mlp, &format!("{mlp}.fc1"), stage.channels, 4 * stage.channels)?);
         inputs.extend(self.linear(&mlp, &format!("{mlp}.fc2"), 4 * stage.channels, stage.channels)?);
-        Ok(self.graph.call_form("Mlp", &mlp, &refs(&inputs), vec![]))
+        Ok(self.graph.call_form("Mlp", &mlp, &refs(&inputs), vec![], 8 * pixels * stage.channels.pow(2)))
     }
 
     /// The checkpoint holds q, k and v head by head; the graph wants all of q, then k, then v, with q scaled.
@@ -219,7 +232,8 @@ impl Encoder<'_> {
         let second = self.weights.f32(&format!("{PREFIX}.neck.2.weight"), &shape)?;
         inputs.extend(self.graph.matrix(NECK, "neck.2.weight", &shape, second, 256, |i| i / (9 * 256))?);
         inputs.extend(self.norm("neck.3", 256)?);
-        Ok(self.graph.call_form("Neck", NECK, &refs(&inputs), vec![]))
+        let products = 64 * 64 * 256 * (320 + 9 * 256);
+        Ok(self.graph.call_form("Neck", NECK, &refs(&inputs), vec![], products))
     }
 }
 

@@ -138,31 +138,33 @@ impl<'a> GraphBuilder<'a> {
         block: &str,
         inputs: &[&str],
         attr: Vec<AttributeProto>,
+        products: usize,
     ) -> String {
-        let form = self.form(block);
-        self.block(function, form, true, block, inputs, attr)
+        let function = self.form(block).name(function);
+        let block = Block { name: block.into(), function, has_int8: true, products: products as u64 };
+        self.block(block, inputs, attr)
     }
 
     /// Calls one of our functions.
-    pub(super) fn call(&mut self, function: &str, block: &str, inputs: &[&str], attr: Vec<AttributeProto>) -> String {
-        self.block(function, Form::Float, false, block, inputs, attr)
-    }
-
-    fn block(
+    pub(super) fn call(
         &mut self,
         function: &str,
-        form: Form,
-        has_int8: bool,
-        name: &str,
+        block: &str,
         inputs: &[&str],
-        mut attr: Vec<AttributeProto>,
+        attr: Vec<AttributeProto>,
+        products: usize,
     ) -> String {
-        if self.plan.get(name) == Some(Floats::F32) {
+        let block = Block { name: block.into(), function: function.into(), has_int8: false, products: products as u64 };
+        self.block(block, inputs, attr)
+    }
+
+    fn block(&mut self, block: Block, inputs: &[&str], mut attr: Vec<AttributeProto>) -> String {
+        if self.plan.get(&block.name) == Some(Floats::F32) {
             attr.push(proto::int(EXACT, 1));
         }
-        let function = form.name(function);
-        self.blocks.push(Block { name: name.into(), function: function.clone(), has_int8 });
-        self.node(&function, DOMAIN, name, inputs, attr)
+        let output = self.node(&block.function, DOMAIN, &block.name, inputs, attr);
+        self.blocks.push(block);
+        output
     }
 
     fn node(&mut self, op: &str, domain: &str, name: &str, inputs: &[&str], attribute: Vec<AttributeProto>) -> String {

@@ -54,6 +54,8 @@ pub struct Block {
     pub function: String,
     /// Whether it can be computed in 8 bits.
     pub has_int8: bool,
+    /// Products of two numbers that it takes, for an image in the encoder and a box in the decoder.
+    pub products: u64,
 }
 
 /// The two ONNX files of a model.

@@ -19,7 +19,11 @@ pub(super) fn smoothing(activations: &[f32], weights: &Array2<f32>, taps: usize,
         .zip(&greatest)
         .map(|(&a, &w)| {
             // A channel that never is anything needs no factor.
-            if a == 0.0 || w == 0.0 { 0.0 } else { alpha * f64::from(a).ln() - (1.0 - alpha) * f64::from(w).max(least).ln() }
+            if a == 0.0 || w == 0.0 {
+                0.0
+            } else {
+                alpha * f64::from(a).ln() - (1.0 - alpha) * f64::from(w).max(least).ln()
+            }
         })
         .collect();
     let mean = logs.iter().sum::<f64>() / logs.len().max(1) as f64;

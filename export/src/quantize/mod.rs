@@ -78,7 +78,6 @@ pub enum QuantizeError {
 
 /// How weights are calibrated.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[non_exhaustive]
 pub struct Options {
     /// How the range of each output channel's weights is found.
     pub observer: Observer,
@@ -160,7 +159,8 @@ pub fn calibrate(
         progress("layers", done, layers.len());
         let exact = tensors.matrix(layer)?;
         let mut rounding = Rounding::new(&exact, &samples);
-        rounding = if options.in_turn { rounding.in_turn(options.observer) } else { rounding.nearest(options.observer) };
+        rounding =
+            if options.in_turn { rounding.in_turn(options.observer) } else { rounding.nearest(options.observer) };
         tensors.set_matrix(layer, &rounding.rounded)?;
         if options.correct_bias && layer.bias > 0 {
             let excess = rounding.excess();

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
 use umedsam::metrics::{dice, group};
 use umedsam::npz::{self, Labelled, Limits};
 use umedsam::preprocess::{INPUT_LEN, Preprocessor};
-use umedsam::{Frame, ModelBox, PixelBox, Session};
+use umedsam::{Embedding, Frame, ModelBox, PixelBox, Session};
 
 use super::QuantizeError;
 
@@ -34,7 +35,7 @@ pub struct Probe {
 pub type Masks = Vec<Vec<Vec<bool>>>;
 
 /// How well masks agree with those of another model.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Agreement {
     /// Mean DSC: over objects, then probes of a row, then rows; 0 to 1.
     pub mean: f64,
@@ -104,16 +105,23 @@ fn boxes_of(labels: &[u16], width: usize) -> Vec<PixelBox> {
     found.into_values().filter(|(pixels, _)| *pixels >= LEAST_PIXELS).map(|(_, b)| b).collect()
 }
 
-/// The masks that a session finds.
+/// What a session's encoder makes of the probes.
 ///
 /// # Errors
 /// Those of the session.
-pub fn masks(session: &mut Session, probes: &[Probe]) -> Result<Masks, umedsam::Error> {
+pub fn encode(session: &mut Session, probes: &[Probe]) -> Result<Vec<Embedding>, umedsam::Error> {
+    probes.iter().map(|probe| session.encode_input(&probe.input, probe.frame)).collect()
+}
+
+/// The masks that a session's decoder finds in them.
+///
+/// # Errors
+/// Those of the session.
+pub fn decode(session: &mut Session, probes: &[Probe], encoded: &[Embedding]) -> Result<Masks, umedsam::Error> {
     let mut all = Vec::with_capacity(probes.len());
-    for probe in probes {
-        let embedding = session.encode_input(&probe.input, probe.frame)?;
+    for (probe, embedding) in probes.iter().zip(encoded) {
         let mut found = Vec::with_capacity(probe.boxes.len());
-        session.decode(&embedding, &probe.boxes, |_, logits, _| {
+        session.decode(embedding, &probe.boxes, |_, logits, _| {
             found.push(logits.values().iter().map(|&v| v > 0.0).collect());
         })?;
         all.push(found);

@@ -32,7 +32,9 @@ impl std::str::FromStr for Observer {
         match (s, s.strip_prefix("percentile:")) {
             ("min-max", _) => Ok(Self::MinMax),
             ("mse", _) => Ok(Self::Mse),
-            (_, Some(number)) => share(number).map(Self::Percentile).ok_or_else(|| format!("'{number}' is not 0.5 to 1")),
+            (_, Some(number)) => {
+                share(number).map(Self::Percentile).ok_or_else(|| format!("'{number}' is not 0.5 to 1"))
+            }
             _ => Err(format!("observer '{s}' is none of min-max, percentile:SHARE, mse")),
         }
     }

@@ -1,13 +1,190 @@
-//! Which blocks stay in floats: what each costs in masks, and what it is worth in time.
+//! Which blocks stay in floats: what each is worth in masks, and what it costs in time and bytes.
 
 use serde::Serialize;
-use umedsam::{Arithmetic, Model, Precision, SessionOptions};
+use umedsam::{Arithmetic, Embedding, Model, Precision, SessionOptions};
 
 use super::QuantizeError;
 use super::probes::{self, Agreement, Masks, Probe};
 use crate::bundle;
 use crate::checkpoint::Weights;
+use crate::onnx::{self, Block};
 use crate::plan::{Floats, Plan};
+
+/// What a model in 8 bits may cost at most with the blocks that it keeps in floats.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Budget {
+    /// Time of an encode and a decode, in that of the model with everything in 8 bits that can be; 1 keeps nothing in
+    /// floats. It is reckoned from the number of products, so that a choice does not depend on the machine's mood.
+    pub time: f64,
+    /// Bytes of the bundle.
+    pub bytes: usize,
+    /// Gains in agreement below this are taken for chance: mean DSC, 0 to 1.
+    pub least_gain: f64,
+}
+
+impl Budget {
+    /// A tenth more time, 10 MB.
+    pub const fn new() -> Self {
+        Self { time: 1.1, bytes: 10_000_000, least_gain: 1e-4 }
+    }
+
+    /// Within this time.
+    #[must_use]
+    pub const fn with_time(self, time: f64) -> Self {
+        Self { time, ..self }
+    }
+
+    /// Within this many bytes.
+    #[must_use]
+    pub const fn with_bytes(self, bytes: usize) -> Self {
+        Self { bytes, ..self }
+    }
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What keeping one block in other floats does to a model in 8 bits.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Sensitivity {
+    /// The block, by its name in the graphs.
+    pub block: String,
+    /// What it is kept in.
+    pub floats: Floats,
+    /// How much the agreement with the f32 network's masks rises: mean DSC, 0 to 1.
+    pub gain: f64,
+    /// Share of the time of an encode and a decode that it adds.
+    pub time: f64,
+    /// Bytes that it adds to the bundle.
+    pub bytes: usize,
+    /// Whether it was chosen.
+    pub chosen: bool,
+}
+
+/// What was found and chosen.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct Choice {
+    /// The blocks to keep in floats.
+    pub plan: Plan,
+    /// Agreement with the f32 network's masks with everything in 8 bits that can be, and bytes of that bundle.
+    pub before: (Agreement, usize),
+    /// The same with the plan.
+    pub after: (Agreement, usize),
+    /// Every block and what it could be kept in.
+    pub blocks: Vec<Sensitivity>,
+}
+
+/// Time of a product in each format, in that of 8 bits: the fused blocks' rates on x86-64 with VNNI and bf16
+/// (benches/RESULTS.md).
+const FAST: f64 = 1.7;
+const F32: f64 = 3.4;
+
+/// Measures every block on `probes` and chooses those that are worth most for their time, as far as the budget goes.
+///
+/// `reference` are the masks to agree with, of the f32 network. `progress` is told of the models tried.
+///
+/// # Errors
+/// [`QuantizeError`] if a graph cannot be built or run.
+pub fn choose(
+    weights: &Weights,
+    reference: &Masks,
+    probes: &[Probe],
+    budget: Budget,
+    mut progress: impl FnMut(&str, usize, usize),
+) -> Result<Choice, QuantizeError> {
+    let weights = weights.clone().with_plan(Plan::default());
+    let blocks = onnx::build(&weights, Precision::Int8)?.blocks;
+    let candidates: Vec<(&Block, Floats)> =
+        blocks.iter().flat_map(|b| kept_in(b).iter().map(move |&f| (b, f))).collect();
+    let total: f64 = blocks.iter().map(|b| time(b, None)).sum();
+    let mut judge = Judge { reference, probes, encoded: None };
+    let before = judge.look(&weights)?;
+    let mut measured = Vec::with_capacity(candidates.len());
+    for (done, (block, floats)) in candidates.iter().enumerate() {
+        progress("blocks", done, candidates.len());
+        let plan = Plan::default().with(&block.name, *floats);
+        let (agreement, bytes) = judge.look(&weights.clone().with_plan(plan))?;
+        measured.push(Sensitivity {
+            block: block.name.clone(),
+            floats: *floats,
+            gain: agreement.mean - before.0.mean,
+            time: (time(block, Some(*floats)) - time(block, None)) / total,
+            bytes: bytes.saturating_sub(before.1),
+            chosen: false,
+        });
+    }
+    progress("blocks", candidates.len(), candidates.len());
+    let plan = pick(&mut measured, before.1, budget);
+    let after = judge.look(&weights.with_plan(plan.clone()))?;
+    Ok(Choice { plan, before, after, blocks: measured })
+}
+
+/// The blocks of the greatest gain for their time first, while the budget lasts. Gains are taken to add up.
+fn pick(measured: &mut [Sensitivity], bytes: usize, budget: Budget) -> Plan {
+    let mut order: Vec<usize> = (0..measured.len()).collect();
+    let worth = |s: &Sensitivity| s.gain / s.time.max(1e-4);
+    order.sort_by(|&a, &b| worth(&measured[b]).total_cmp(&worth(&measured[a])));
+    let mut plan = Plan::default();
+    let (mut time, mut bytes) = (1.0, bytes);
+    for i in order {
+        let s = &mut measured[i];
+        let fits = time + s.time <= budget.time && bytes + s.bytes <= budget.bytes;
+        if s.gain >= budget.least_gain && fits && plan.get(&s.block).is_none() {
+            plan.set(&s.block, Some(s.floats));
+            s.chosen = true;
+            time += s.time;
+            bytes += s.bytes;
+        }
+    }
+    plan
+}
+
+/// What a block could be kept in that it is not computed in anyway; blocks without products to speak of are none.
+fn kept_in(block: &Block) -> &'static [Floats] {
+    match (block.has_int8, block.products) {
+        (_, 0..1_000_000) => &[],
+        (true, _) => &[Floats::Fast, Floats::F32],
+        (false, _) => &[Floats::F32],
+    }
+}
+
+fn time(block: &Block, floats: Option<Floats>) -> f64 {
+    let rate = match (floats, block.has_int8) {
+        (Some(Floats::F32), _) => F32,
+        (None, true) => 1.0,
+        (Some(Floats::Fast), _) | (None, false) => FAST,
+    };
+    block.products as f64 * rate
+}
+
+/// Looks at models in 8 bits. Those that differ in the decoder only share what the encoder makes.
+#[derive(Debug)]
+struct Judge<'a> {
+    reference: &'a Masks,
+    probes: &'a [Probe],
+    encoded: Option<(String, Vec<Embedding>)>,
+}
+
+impl Judge<'_> {
+    /// The agreement of weights in 8 bits, and the bytes of their bundle.
+    fn look(&mut self, weights: &Weights) -> Result<(Agreement, usize), QuantizeError> {
+        let (bytes, manifest) = bundle::build(weights, Precision::Int8, "candidate")?;
+        let size = bytes.len();
+        let mut session = Model::from_bytes(bytes)?.session(&options(Arithmetic::Int8))?;
+        let (_, embeddings) = match self.encoded.take() {
+            Some(encoded) if encoded.0 == manifest.encoder_sha256 => self.encoded.insert(encoded),
+            _ => self.encoded.insert((manifest.encoder_sha256, probes::encode(&mut session, self.probes)?)),
+        };
+        let masks = probes::decode(&mut session, self.probes, embeddings)?;
+        Ok((probes::agreement(self.probes, self.reference, &masks), size))
+    }
+}
 
 /// The masks of weights in a precision and an arithmetic.
 ///
@@ -19,21 +196,37 @@ pub fn masks(
     arithmetic: Arithmetic,
     probes: &[Probe],
 ) -> Result<Masks, QuantizeError> {
-    let (bytes, _) = bundle::build(weights, precision, "probe")?;
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let options = SessionOptions::new().with_threads(threads).with_arithmetic(arithmetic);
-    let mut session = Model::from_bytes(bytes)?.session(&options)?;
-    Ok(probes::masks(&mut session, probes)?)
+    let (bytes, _) = bundle::build(weights, precision, "reference")?;
+    let mut session = Model::from_bytes(bytes)?.session(&options(arithmetic))?;
+    let embeddings = probes::encode(&mut session, probes)?;
+    Ok(probes::decode(&mut session, probes, &embeddings)?)
 }
 
-/// What keeping one block in other floats does to an int8 model's masks.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[non_exhaustive]
-pub struct Sensitivity {
-    /// The block, by its name in the graphs.
-    pub block: String,
-    /// What it is kept in.
-    pub floats: Floats,
-    /// How much the agreement with the f32 network's masks rises: mean DSC, 0 to 1.
-    pub gain: f64,
+fn options(arithmetic: Arithmetic) -> SessionOptions {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    SessionOptions::new().with_threads(threads).with_arithmetic(arithmetic)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block(name: &str, gain: f64, time: f64, bytes: usize) -> Sensitivity {
+        Sensitivity { block: name.into(), floats: Floats::Fast, gain, time, bytes, chosen: false }
+    }
+
+    #[test]
+    fn the_worthiest_blocks_are_kept_within_the_budget() {
+        let mut blocks =
+            [block("dear", 0.004, 0.09, 10), block("cheap", 0.001, 0.01, 10), block("chance", 0.00001, 0.0, 0)];
+        let chosen = |blocks: &mut [Sensitivity], budget| -> Vec<String> {
+            pick(blocks, 100, budget).iter().map(|(name, _)| name.to_owned()).collect()
+        };
+        let budget = Budget::new();
+        assert_eq!(chosen(&mut blocks, budget), ["cheap", "dear"]);
+        assert_eq!(blocks.each_ref().map(|b| b.chosen), [true, true, false]);
+        assert_eq!(chosen(&mut blocks, budget.with_time(1.05)), ["cheap"]);
+        assert_eq!(chosen(&mut blocks, budget.with_bytes(110)), ["cheap"]);
+        assert!(chosen(&mut blocks, budget.with_time(1.0)).is_empty());
+    }
 }

@@ -1,0 +1,3 @@
+//! The longer commands, one a file.
+
+pub(crate) mod quantize;
