@@ -7,8 +7,10 @@
 
 pub mod bundle;
 pub mod checkpoint;
+mod layers;
 pub mod onnx;
 mod plan;
 pub mod quantize;
+pub mod validate;
 
 pub use plan::{Floats, Plan};

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use umedsam::Precision;
 use umedsam::files::write_atomically;
 use umedsam::runtime::inline_functions;
@@ -65,6 +65,8 @@ enum Command {
         out: PathBuf,
     },
     Quantize(commands::quantize::Quantize),
+    Validate(commands::validate::Validate),
+    Pipeline(commands::pipeline::Pipeline),
     /// Build encoder.onnx and decoder.onnx from weights.
     Onnx {
         /// The safetensors file.
@@ -75,9 +77,9 @@ enum Command {
         /// How the weights are stored: f32, f16 or int8.
         #[arg(long, default_value = "f32")]
         precision: Precision,
-        /// Write standard operators only, for runtimes that don't know ONNX functions.
-        #[arg(long)]
-        inline: bool,
+        /// How the operators are written; qdq is int8, of weights that `quantize` made.
+        #[arg(long, value_enum, default_value_t = Format::Functions)]
+        format: Format,
     },
     /// Build the one-file model bundle from weights.
     Bundle {
@@ -95,12 +97,28 @@ enum Command {
     },
 }
 
+/// How operators are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// Calls of functions with bodies of standard operators: what `umedsam` runs fused.
+    Functions,
+    /// Standard operators only, for runtimes that don't know ONNX functions.
+    Inline,
+    /// Standard operators in f32, with QuantizeLinear and DequantizeLinear around what is in 8 bits.
+    Qdq,
+}
+
 fn main() -> ExitCode {
     match run(Arguments::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
+        // A verdict, not a failure.
+        Err(error) if error.is::<commands::Refused>() => {
+            eprintln!("umedsam-export: {error}");
+            ExitCode::from(1)
+        }
         Err(error) => {
             eprintln!("umedsam-export: {error:#}");
-            ExitCode::FAILURE
+            ExitCode::from(2)
         }
     }
 }
@@ -126,14 +144,21 @@ fn run(command: Command) -> anyhow::Result<()> {
             println!("{}", out.display());
         }
         Command::Quantize(command) => command.run()?,
-        Command::Onnx { weights, out, precision, inline } => {
-            let graphs = onnx::build(&Weights::load(&weights)?, precision)?;
+        Command::Validate(command) => command.run()?,
+        Command::Pipeline(command) => command.run()?,
+        Command::Onnx { weights, out, precision, format } => {
+            let weights = Weights::load(&weights)?;
+            let graphs = match format {
+                Format::Qdq => onnx::build_qdq(&weights)?,
+                _ => onnx::build(&weights, precision)?,
+            };
+            let written = if format == Format::Qdq { "qdq".to_owned() } else { precision.to_string() };
             fs::create_dir_all(&out).with_context(|| format!("{}: make folder", out.display()))?;
             for (name, graph) in [("encoder.onnx", graphs.encoder), ("decoder.onnx", graphs.decoder)] {
-                let graph = if inline { inline_functions(&graph)? } else { graph };
+                let graph = if format == Format::Inline { inline_functions(&graph)? } else { graph };
                 let path = out.join(name);
                 write_atomically(&path, |file| file.write_all(&graph)).with_context(|| path.display().to_string())?;
-                println!("{} ({} bytes, {precision})", path.display(), graph.len());
+                println!("{} ({} bytes, {written})", path.display(), graph.len());
             }
         }
         Command::Bundle { weights, out, precision, name } => {

@@ -1,4 +1,4 @@
-//! Which blocks of the network keep more precision than the rest.
+//! What was settled for weights when they were quantized, beside the weights themselves.
 
 use std::collections::BTreeMap;
 
@@ -14,41 +14,57 @@ pub enum Floats {
     F32,
 }
 
-/// The blocks, by their names in the graphs, that are kept out of the session's arithmetic.
+/// The blocks that keep more precision than the rest, and the range of what reaches each layer in 8 bits.
 ///
 /// It travels with the weights, in the metadata of their file, since it was chosen for them.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Plan(BTreeMap<String, Floats>);
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Plan {
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    blocks: BTreeMap<String, Floats>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    ranges: BTreeMap<String, [f32; 2]>,
+}
 
 impl Plan {
-    /// What is planned for a block, if anything.
-    pub fn get(&self, block: &str) -> Option<Floats> {
-        self.0.get(block).copied()
+    /// What a block, by its name in the graphs, is kept in, if not in the session's arithmetic.
+    pub fn block(&self, block: &str) -> Option<Floats> {
+        self.blocks.get(block).copied()
     }
 
-    /// Keeps a block in these floats, or lets it go.
-    pub fn set(&mut self, block: &str, floats: Option<Floats>) {
-        match floats {
-            Some(floats) => self.0.insert(block.into(), floats),
-            None => self.0.remove(block),
-        };
-    }
-
-    /// With a block in these floats.
+    /// Keeps a block in these floats.
     #[must_use]
-    pub fn with(mut self, block: &str, floats: Floats) -> Self {
-        self.set(block, Some(floats));
+    pub fn with_block(mut self, block: impl Into<String>, floats: Floats) -> Self {
+        self.blocks.insert(block.into(), floats);
         self
     }
 
-    /// Whether every block is left to the session.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    /// The blocks that are kept in floats, by name.
+    pub fn blocks(&self) -> impl Iterator<Item = (&str, Floats)> {
+        self.blocks.iter().map(|(block, &floats)| (block.as_str(), floats))
     }
 
-    /// The blocks, by name.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, Floats)> {
-        self.0.iter().map(|(block, &floats)| (block.as_str(), floats))
+    /// With no block kept in floats.
+    #[must_use]
+    pub fn without_blocks(self) -> Self {
+        Self { blocks: BTreeMap::new(), ..self }
+    }
+
+    /// The one range in which a format with fixed ranges rounds what reaches a layer, by the layer's name in the
+    /// checkpoint; 0 is within. Our own 8-bit form measures ranges while it runs and needs none.
+    pub fn range(&self, layer: &str) -> Option<[f32; 2]> {
+        self.ranges.get(layer).copied()
+    }
+
+    /// With the range of what reaches a layer.
+    #[must_use]
+    pub fn with_range(mut self, layer: impl Into<String>, range: [f32; 2]) -> Self {
+        self.ranges.insert(layer.into(), range);
+        self
+    }
+
+    /// Whether nothing is settled.
+    pub fn is_empty(&self) -> bool {
+        self.blocks.is_empty() && self.ranges.is_empty()
     }
 }

@@ -1,14 +1,14 @@
 //! `umedsam-export quantize`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use umedsam::files::write_atomically;
 use umedsam::{Arithmetic, Precision};
 use umedsam_export::checkpoint::Weights;
+use umedsam_export::quantize::probes::Probe;
 use umedsam_export::quantize::search::{self, Budget, Choice};
 use umedsam_export::quantize::{LayerReport, Observer, Options, calibrate, probes};
 
@@ -25,9 +25,19 @@ pub(crate) struct Quantize {
     /// The safetensors file to write.
     #[arg(short, long, value_name = "FILE")]
     out: PathBuf,
+    #[command(flatten)]
+    settings: Settings,
+    /// Write what was measured as JSON.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+}
+
+/// How weights are quantized.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Settings {
     /// Cases of each modality, images and volumes apart, that are looked at.
     #[arg(long, default_value_t = 3)]
-    per_row: usize,
+    pub(crate) per_row: usize,
     /// How the range of weights is found: min-max, percentile:SHARE or mse.
     #[arg(long, default_value_t = Observer::Mse)]
     observer: Observer,
@@ -49,9 +59,6 @@ pub(crate) struct Quantize {
     /// Leave the plan of the weights as it is: measure no block.
     #[arg(long)]
     no_search: bool,
-    /// Write what was measured as JSON.
-    #[arg(long, value_name = "FILE")]
-    report: Option<PathBuf>,
 }
 
 #[derive(Debug, Serialize)]
@@ -64,47 +71,48 @@ struct Report {
 impl Quantize {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let weights = Weights::load(&self.weights)?;
-        let probes = probes::read(&self.cases, self.per_row)?;
+        let probes = probes::read(&self.cases, self.settings.per_row)?;
+        self.settings.quantize(&weights, &probes, self.report.as_deref())?.save(&self.out)?;
+        println!("{}", self.out.display());
+        Ok(())
+    }
+}
+
+impl Settings {
+    /// Quantizes, prints what was measured, and writes it to `report`.
+    pub(crate) fn quantize(
+        self,
+        weights: &Weights,
+        probes: &[Probe],
+        report: Option<&Path>,
+    ) -> anyhow::Result<Weights> {
         println!("{} images, {} boxes", probes.len(), probes.iter().map(|p| p.boxes.len()).sum::<usize>());
-        let bar = ProgressBar::new(0).with_style(ProgressStyle::with_template("{msg} {bar:40} {pos}/{len} {eta}")?);
         let options = Options {
             observer: self.observer,
             equalise: !self.no_equalise,
             in_turn: !self.nearest,
             correct_bias: !self.no_bias_correction,
         };
-        let (mut quantized, layers) = calibrate(&weights, &probes, options, progress(&bar))?;
-        bar.finish_and_clear();
-        table(&layers);
+        let bar = super::bar();
+        let (mut quantized, layers) = calibrate(weights, probes, options, super::show(&bar))?;
+        bar.suspend(|| table(&layers));
         let choice = if self.no_search {
             None
         } else {
-            let reference = search::masks(&weights, Precision::F32, Arithmetic::F32, &probes)?;
+            let reference = search::masks(weights, Precision::F32, Arithmetic::F32, probes)?;
             let budget = Budget::new().with_time(self.time_budget).with_bytes(self.size_budget);
-            let choice = search::choose(&quantized, &reference, &probes, budget, progress(&bar))?;
-            bar.finish_and_clear();
+            let choice = search::choose(&quantized, &reference, probes, budget, super::show(&bar))?;
             quantized = quantized.with_plan(choice.plan.clone());
-            blocks(&choice);
+            bar.suspend(|| blocks(&choice));
             Some(choice)
         };
-        quantized.save(&self.out)?;
-        println!("{}", self.out.display());
-        if let Some(path) = self.report {
-            let report = Report { probes: probes.into_iter().map(|p| p.name).collect(), layers, choice };
+        bar.finish_and_clear();
+        if let Some(path) = report {
+            let report = Report { probes: probes.iter().map(|p| p.name.clone()).collect(), layers, choice };
             let json = serde_json::to_vec_pretty(&report)?;
-            write_atomically(&path, |file| file.write_all(&json)).with_context(|| path.display().to_string())?;
+            write_atomically(path, |file| file.write_all(&json)).with_context(|| path.display().to_string())?;
         }
-        Ok(())
-    }
-}
-
-/// Shows on standard error how far the work is, where that is a terminal.
-fn progress(bar: &ProgressBar) -> impl FnMut(&str, usize, usize) {
-    let bar = bar.clone();
-    move |what, done, all| {
-        bar.set_length(all as u64);
-        bar.set_position(done as u64);
-        bar.set_message(what.to_owned());
+        Ok(quantized)
     }
 }
 
@@ -136,10 +144,11 @@ fn blocks(choice: &Choice) {
     for s in &choice.blocks {
         let kept = if s.chosen { "kept" } else { "" };
         println!(
-            "{:<60} {:<5} {:>+9.5} {:>+6.1} % {:>8} {kept}",
+            "{:<60} {:<5} {:>+9.5} +- {:.5} {:>+6.1} % {:>8} {kept}",
             s.block,
             format!("{:?}", s.floats).to_lowercase(),
             s.gain,
+            s.error,
             100.0 * s.time,
             s.bytes
         );

@@ -115,7 +115,7 @@ impl Decoder<'_> {
         let weight = scaled(self.weights.f32(&weight_name, &[outputs, inputs])?, scale);
         let bias = scaled(self.weights.f32(&bias_name, &[outputs])?, scale);
         let weight = transposed(&weight, outputs, inputs);
-        let weight = self.graph.float_matrix(block, &weight_name, [inputs, outputs], &weight)?;
+        let weight = self.graph.float_matrix(block, &weight_name, &[inputs, outputs], 1, &weight)?;
         Ok([weight, self.graph.weight(&bias_name, &[outputs], &bias)?])
     }
 
@@ -189,7 +189,7 @@ impl Decoder<'_> {
         let weight = &self.weights.f32(&weight_name, &[all, DIM])?[..outputs * DIM];
         let bias = &self.weights.f32(&bias_name, &[all])?[..outputs];
         let weight = transposed(weight, outputs, DIM);
-        let w3 = self.graph.float_matrix(block, &weight_name, [DIM, outputs], &weight)?;
+        let w3 = self.graph.float_matrix(block, &weight_name, &[DIM, outputs], 1, &weight)?;
         let b3 = self.graph.weight(&bias_name, &[outputs], bias)?;
         Ok([w1, b1, w2, b2, w3, b3])
     }

@@ -42,7 +42,7 @@ pub(super) fn encoder(weights: &Weights, precision: Precision) -> Result<Built, 
     let image: ValueInfoProto = value_info("image", &shape(3, 256));
     let mut e = Encoder { weights, graph: GraphBuilder::new("encoder", precision, weights.plan(), vec![image]) };
 
-    let patch = [e.conv("patch_embed.seq.0", [32, 3, 1, 1])?, e.conv("patch_embed.seq.2", [64, 32, 1, 1])?];
+    let patch = [e.conv(None, "patch_embed.seq.0", [32, 3, 1, 1])?, e.conv(None, "patch_embed.seq.2", [64, 32, 1, 1])?];
     let [[w1, b1], [w2, b2]] = &patch;
     let mut x =
         e.graph.call("PatchEmbed", "patch_embed", &["image", w1, b1, w2, b2], vec![], 256 * 256 * (3 * 32 + 32 * 64));
@@ -91,9 +91,14 @@ struct Encoder<'a> {
 }
 
 impl Encoder<'_> {
-    fn conv(&mut self, name: &str, shape: [usize; 4]) -> Result<[String; 2], OnnxError> {
+    /// A convolution; its weights are in 8 bits where the model is if a block is given whose plan allows it.
+    fn conv(&mut self, block: Option<&str>, name: &str, shape: [usize; 4]) -> Result<[String; 2], OnnxError> {
         let conv = folded_conv(self.weights, &format!("{PREFIX}.{name}"), shape)?;
-        let weight = self.graph.weight(&format!("{name}.weight"), &conv.shape, &conv.weight)?;
+        let weight = format!("{name}.weight");
+        let weight = match block {
+            Some(block) => self.graph.float_matrix(block, &weight, &conv.shape, 0, &conv.weight)?,
+            None => self.graph.weight(&weight, &conv.shape, &conv.weight)?,
+        };
         let bias = self.graph.weight(&format!("{name}.bias"), &[shape[0]], &conv.bias)?;
         Ok([weight, bias])
     }
@@ -134,9 +139,15 @@ impl Encoder<'_> {
         stride: Option<i64>,
     ) -> Result<String, OnnxError> {
         let mut inputs = vec![x.into()];
-        inputs.extend(self.conv(&format!("{name}.conv1"), [hidden, input, 1, 1])?);
-        inputs.extend(self.conv(&format!("{name}.conv2"), [hidden, 1, 3, 3])?);
-        inputs.extend(self.conv(&format!("{name}.conv3"), [output, hidden, 1, 1])?);
+        let mut convolution = |part: &str, shape: [usize; 4]| {
+            let name_of_part = format!("{name}.{part}");
+            // The later ones are large enough to be worth 8 bits, and late enough to bear them.
+            let block = (stride.is_some() && shape[2] == 1).then_some(name);
+            self.conv(block, &name_of_part, shape)
+        };
+        inputs.extend(convolution("conv1", [hidden, input, 1, 1])?);
+        inputs.extend(convolution("conv2", [hidden, 1, 3, 3])?);
+        inputs.extend(convolution("conv3", [output, hidden, 1, 1])?);
         let mut attributes = vec![int("group", hidden as i64)];
         attributes.extend(stride.map(|s| ints("strides", &[s, s])));
         let out = side.div_ceil(stride.unwrap_or(1) as usize);
@@ -155,7 +166,7 @@ impl Encoder<'_> {
         let offset =
             |a: usize, b: usize| (a / window).abs_diff(b / window) * window + (a % window).abs_diff(b % window);
         // Seen from the first position the distances occur in row order, so the number is the distance itself.
-        let index: Vec<i64> = (0..tokens * tokens).map(|i| offset(i / tokens, i % tokens) as i64).collect();
+        let index: Vec<u8> = (0..tokens * tokens).map(|i| offset(i / tokens, i % tokens) as u8).collect();
         self.graph.indices(&name, &[tokens, tokens], &index)
     }
 
@@ -194,7 +205,7 @@ impl Encoder<'_> {
 
         let pixels = stage.side.pow(2);
         let local = format!("{name}.local_conv");
-        let [w, b] = self.conv(&local, [stage.channels, 1, 3, 3])?;
+        let [w, b] = self.conv(None, &local, [stage.channels, 1, 3, 3])?;
         let x = self.graph.call("LocalConv", &local, &[&x, &w, &b], vec![int("group", c)], 9 * pixels * stage.channels);
 
         let mlp = format!("{name}.mlp");

@@ -56,19 +56,24 @@ impl<'a> GraphBuilder<'a> {
         Ok(self.node("Cast", "", name, &[&stored], to))
     }
 
-    /// Adds the matrix (k, n) of a block that computes in floats; its weights, too, are in 8 bits if the model is.
+    /// Adds the weights of a block that computes in floats; they, too, are in 8 bits if the model is. `axis` is that of
+    /// the output channels.
     pub(super) fn float_matrix(
         &mut self,
         block: &str,
         name: &str,
-        [k, n]: [usize; 2],
+        shape: &[usize],
+        axis: usize,
         values: &[f32],
     ) -> Result<String, OnnxError> {
         if self.form(block) == Form::Float || values.len() < SMALLEST_F16 {
-            return self.weight(name, &[k, n], values);
+            return self.weight(name, shape, values);
         }
-        let [integers, scale] = self.integers(name, &[k, n], values, n, |i| i % n);
-        Ok(self.node("DequantizeLinear", "", name, &[&integers, &scale], vec![proto::int("axis", 1)]))
+        let (channels, within) = (shape[axis], shape[axis + 1..].iter().product::<usize>());
+        let [integers, scale] = self.integers(name, shape, values, channels, |i| i / within % channels);
+        // 0 would not be written; counted from the end it is the same axis.
+        let axis = axis as i64 - shape.len() as i64;
+        Ok(self.node("DequantizeLinear", "", name, &[&integers, &scale], vec![proto::int("axis", axis)]))
     }
 
     /// Adds the weights of a product with activations and names the inputs that they are to a block that has a form in 8
@@ -106,7 +111,7 @@ impl<'a> GraphBuilder<'a> {
 
     /// The form of a block, or of its weights if its function has but one.
     fn form(&self, block: &str) -> Form {
-        if self.precision == Precision::Int8 && self.plan.get(block).is_none() { Form::Int8 } else { Form::Float }
+        if self.precision == Precision::Int8 && self.plan.block(block).is_none() { Form::Int8 } else { Form::Float }
     }
 
     /// Adds a constant that keeps its precision.
@@ -115,15 +120,16 @@ impl<'a> GraphBuilder<'a> {
         name.into()
     }
 
-    /// Whether a weight or constant of this name was added.
+    /// Whether there is a value of this name that is no input.
     pub(super) fn has(&self, name: &str) -> bool {
-        self.graph.initializer.iter().any(|t| t.name == name)
+        self.graph.initializer.iter().any(|t| t.name == name) || self.graph.node.iter().any(|n| n.name == name)
     }
 
-    /// Adds a list of indices.
-    pub(super) fn indices(&mut self, name: &str, shape: &[usize], values: &[i64]) -> String {
-        self.graph.initializer.push(proto::tensor_i64(name, shape, values));
-        name.into()
+    /// Adds indices below 256, stored in a byte each and cast once, when the graph is loaded.
+    pub(super) fn indices(&mut self, name: &str, shape: &[usize], values: &[u8]) -> String {
+        let stored = format!("{name}.u8");
+        self.graph.initializer.push(proto::tensor_u8(&stored, shape, values));
+        self.node("Cast", "", name, &[&stored], vec![proto::int("to", DataType::Int64 as i64)])
     }
 
     /// Adds a standard operator whose output has the given name.
@@ -159,7 +165,7 @@ impl<'a> GraphBuilder<'a> {
     }
 
     fn block(&mut self, block: Block, inputs: &[&str], mut attr: Vec<AttributeProto>) -> String {
-        if self.plan.get(&block.name) == Some(Floats::F32) {
+        if self.plan.block(&block.name) == Some(Floats::F32) {
             attr.push(proto::int(EXACT, 1));
         }
         let output = self.node(&block.function, DOMAIN, &block.name, inputs, attr);

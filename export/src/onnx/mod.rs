@@ -12,11 +12,14 @@ mod encoder_functions;
 mod graph;
 mod layout;
 mod proto;
+mod qdq;
 
 pub use body::{DOMAIN, DOMAIN_VERSION, OPSET};
 use umedsam::Precision;
+use umedsam::runtime::inline_functions;
 
 use crate::checkpoint::{Error as CheckpointError, Weights};
+use crate::layers;
 use crate::plan::Floats;
 
 /// Why the graphs could not be built.
@@ -34,6 +37,18 @@ pub enum OnnxError {
         /// The value.
         value: f32,
     },
+    /// The weights were not quantized: what reaches a layer has no range.
+    #[error("layer {layer} has no range of activations; `quantize` finds them")]
+    NoRange {
+        /// The layer.
+        layer: String,
+    },
+    /// A graph could not be written in standard operators.
+    #[error(transparent)]
+    Inline(#[from] umedsam::runtime::InlineError),
+    /// A graph could not be read back.
+    #[error("not an ONNX model: {0}")]
+    Decode(#[from] prost::DecodeError),
     /// The plan of the weights names a block that the graphs don't have, or that has no 8 bits to be kept out of.
     #[error("the weights' plan keeps block '{block}' in {floats:?} floats, which is no block that this holds for")]
     Plan {
@@ -75,11 +90,24 @@ pub fn build(weights: &Weights, precision: Precision) -> Result<Graphs, OnnxErro
     let encoder = encoder::encoder(weights, precision)?;
     let decoder = decoder::decoder(weights, precision)?;
     let blocks = [encoder.blocks, decoder.blocks].concat();
-    for (block, floats) in weights.plan().iter() {
+    for (block, floats) in weights.plan().blocks() {
         let known = blocks.iter().any(|b| b.name == block && (b.has_int8 || floats == Floats::F32));
         if !known {
             return Err(OnnxError::Plan { block: block.into(), floats });
         }
     }
     Ok(Graphs { encoder: encoder.onnx, decoder: decoder.onnx, blocks })
+}
+
+/// Builds both graphs in standard operators, int8 by QuantizeLinear and DequantizeLinear around the layers that
+/// [`Precision::Int8`] computes in 8 bits, in the ranges that [`quantize`](crate::quantize) found for `weights`. The
+/// other weights are in f32.
+///
+/// # Errors
+/// [`OnnxError::NoRange`] if the weights were not quantized.
+pub fn build_qdq(weights: &Weights) -> Result<Graphs, OnnxError> {
+    let Graphs { encoder, decoder, blocks } = build(weights, Precision::F32)?;
+    let layers = layers::layers();
+    let write = |graph: &[u8]| qdq::qdq(&inline_functions(graph)?, &layers, weights.plan());
+    Ok(Graphs { encoder: write(&encoder)?, decoder: write(&decoder)?, blocks })
 }

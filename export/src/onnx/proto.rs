@@ -48,6 +48,10 @@ pub(super) fn tensor_i8(name: &str, shape: &[usize], values: &[i8]) -> TensorPro
     tensor(name, shape, DataType::Int8, values.iter().map(|v| v.cast_unsigned()).collect())
 }
 
+pub(super) fn tensor_u8(name: &str, shape: &[usize], values: &[u8]) -> TensorProto {
+    tensor(name, shape, DataType::Uint8, values.to_vec())
+}
+
 pub(super) fn tensor_i64(name: &str, shape: &[usize], values: &[i64]) -> TensorProto {
     tensor(name, shape, DataType::Int64, values.iter().flat_map(|v| v.to_le_bytes()).collect())
 }

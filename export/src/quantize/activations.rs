@@ -20,8 +20,16 @@ pub(super) enum Ranges {
 impl Samples {
     /// The rows after rounding to 256 steps of such ranges.
     pub(super) fn rounded_by(&self, ranges: Ranges) -> Array2<f32> {
-        let range = match ranges {
-            Ranges::Dynamic => return self.rounded(),
+        self.range(ranges).map_or_else(|| self.rounded(), |range| self.rows.mapv(Steps::new(range).round()))
+    }
+
+    /// The one range for all images; nothing if there is more than one, or if nothing is rounded.
+    pub(super) fn range(&self, ranges: Ranges) -> Option<[f32; 2]> {
+        if self.ranges.iter().all(Option::is_none) {
+            return None;
+        }
+        Some(match ranges {
+            Ranges::Dynamic => return None,
             Ranges::StaticMinMax => self.cut(0.0),
             Ranges::StaticPercentile(share) => self.cut(share),
             Ranges::StaticMse => {
@@ -34,9 +42,7 @@ impl Samples {
                 let errors = tried.map(|range| (error(range), range));
                 errors.min_by(|a, b| a.0.total_cmp(&b.0)).map_or([least, greatest], |(_, range)| range)
             }
-        };
-        let round = Steps::new(range).round();
-        self.rows.mapv(round)
+        })
     }
 
     /// The range of all values but a share of them, half of it at each end; 0 is always within.

@@ -2,9 +2,9 @@
 
 use ndarray::Array2;
 
-use super::layers::Fold;
 use super::tensors::Tensors;
 use crate::checkpoint::Error;
+use crate::layers::Fold;
 
 /// SmoothQuant's factor of each input channel (Xiao et al. 2022): `activations^alpha / weights^(1-alpha)` of the greatest
 /// magnitudes, their geometric mean 1. Activations are divided by it and weights multiplied.

@@ -7,7 +7,6 @@
 
 mod activations;
 mod equalise;
-mod layers;
 pub mod probes;
 mod round;
 mod samples;
@@ -17,7 +16,6 @@ mod tensors;
 use std::path::PathBuf;
 
 use activations::Ranges;
-use layers::{Fold, Layer};
 use ndarray::{Array1, Array2, Axis};
 use probes::Probe;
 pub use round::Observer;
@@ -27,6 +25,7 @@ use tensors::Tensors;
 
 use crate::bundle::MakeError;
 use crate::checkpoint::{Error as CheckpointError, Weights};
+use crate::layers::{self, Fold, Layer};
 use crate::onnx::OnnxError;
 
 /// Why weights could not be quantized.
@@ -154,6 +153,7 @@ pub fn calibrate(
         };
         equalised.push((samples, alpha.map(|(alpha, _)| alpha), before));
     }
+    let mut plan = weights.plan().clone();
     let mut reports = Vec::with_capacity(layers.len());
     for (done, (layer, (samples, alpha, before))) in layers.iter().zip(equalised).enumerate() {
         progress("layers", done, layers.len());
@@ -168,6 +168,9 @@ pub fn calibrate(
             for (b, excess) in bias.iter_mut().zip(excess.exact_chunks(layer.bias)) {
                 *b -= excess.mean().unwrap_or(0.0);
             }
+        }
+        if let Some(range) = samples.range(Ranges::StaticMse) {
+            plan = plan.with_range(&layer.name, range);
         }
         let fixed = |ranges| rounding.activation_error(ranges);
         reports.push(LayerReport {
@@ -184,7 +187,7 @@ pub fn calibrate(
         });
     }
     progress("layers", layers.len(), layers.len());
-    Ok((tensors.finish()?, reports))
+    Ok((tensors.finish()?.with_plan(plan), reports))
 }
 
 /// Folds the factors of the exponent that does best into the layer and what is before it; nothing if none does better

@@ -19,6 +19,8 @@ const LEAST_PIXELS: usize = 16;
 /// One image, or one slice of a volume, as the network sees it.
 #[derive(Debug)]
 pub struct Probe {
+    /// Name of the file.
+    pub file: String,
     /// The file, and the slice.
     pub name: String,
     /// Modality and dimensions.
@@ -41,6 +43,9 @@ pub struct Agreement {
     pub mean: f64,
     /// The least mean DSC of an image, and its name.
     pub worst: (f64, String),
+    /// The mean DSC of each image.
+    #[serde(skip)]
+    pub images: Vec<f64>,
 }
 
 /// Probes of a folder of labelled cases: `per_row` cases of each row of the tables, evenly spaced by name; of a volume
@@ -78,7 +83,8 @@ fn probe(path: &Path, row: &str) -> Result<Option<Probe>, QuantizeError> {
     let labelled = |z: &usize| case.slice_labels(*z).iter().filter(|&&l| l > 0).count();
     // The first of equals, whatever order `max_by_key` prefers.
     let z = (0..case.depth()).rev().max_by_key(labelled).unwrap_or(0);
-    let mut name = name_of(path);
+    let file = name_of(path);
+    let mut name = file.clone();
     if case.depth() > 1 {
         name = format!("{name} slice {z}");
     }
@@ -90,7 +96,7 @@ fn probe(path: &Path, row: &str) -> Result<Option<Probe>, QuantizeError> {
         let model_box = frame.to_model(&pixel_box, boxes.len());
         boxes.push(model_box.map_err(|source| QuantizeError::Case { name: name.clone(), source })?);
     }
-    Ok((!boxes.is_empty()).then(|| Probe { name, row: row.into(), input, frame, boxes }))
+    Ok((!boxes.is_empty()).then(|| Probe { file, name, row: row.into(), input, frame, boxes }))
 }
 
 /// Boxes around the labels, in ascending order, ends within the object.
@@ -133,15 +139,17 @@ pub fn decode(session: &mut Session, probes: &[Probe], encoded: &[Embedding]) ->
 pub fn agreement(probes: &[Probe], reference: &Masks, masks: &Masks) -> Agreement {
     let mut rows: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
     let mut worst = (f64::INFINITY, String::new());
+    let mut images = Vec::with_capacity(probes.len());
     for ((probe, reference), masks) in probes.iter().zip(reference).zip(masks) {
         let pairs = reference.iter().zip(masks);
         let mean = mean(&pairs.map(|(a, b)| mask_dice(a, b)).collect::<Vec<_>>());
         if mean < worst.0 {
             worst = (mean, probe.name.clone());
         }
+        images.push(mean);
         rows.entry(&probe.row).or_default().push(mean);
     }
-    Agreement { mean: mean(&rows.values().map(|row| mean(row)).collect::<Vec<_>>()), worst }
+    Agreement { mean: mean(&rows.values().map(|row| mean(row)).collect::<Vec<_>>()), worst, images }
 }
 
 /// DSC of two masks; two empty ones agree.

@@ -2,24 +2,25 @@
 
 use std::collections::HashMap;
 
-use ndarray::{Array2, ArrayView2};
+use ndarray::Array2;
 use prost::Message;
 use tract_onnx::pb::{ModelProto, ValueInfoProto};
 use umedsam::Precision;
 use umedsam::runtime::{Graph, GraphOptions, inline_functions};
 
 use super::QuantizeError;
-use super::layers::Layer;
 use super::probes::Probe;
 use crate::checkpoint::Weights;
+use crate::layers::{Input, Layer};
 use crate::onnx;
-use crate::plan::Plan;
 
 /// Positions of an image at which each layer is looked at: enough for the correlations of 1280 channels from some
 /// dozens of images, and little enough to keep.
 const POSITIONS: usize = 96;
 /// Boxes of an image with which the decoder is looked at.
 const BOXES: usize = 2;
+
+type Gathered = (Vec<f32>, Vec<Option<[f32; 2]>>);
 
 const INPUT: [usize; 4] = [1, 3, 256, 256];
 const EMBEDDING: [usize; 4] = [1, 256, 64, 64];
@@ -29,8 +30,9 @@ const EMBEDDING: [usize; 4] = [1, 256, 64, 64];
 pub(super) struct Samples {
     /// Positions of all images, and the k values of each.
     pub(super) rows: Array2<f32>,
-    /// For each position, the least and the greatest value of what is rounded together with it, 0 among them.
-    pub(super) ranges: Vec<[f32; 2]>,
+    /// For each position, the least and the greatest value of what is rounded together with it, 0 among them; none where
+    /// nothing is.
+    pub(super) ranges: Vec<Option<[f32; 2]>>,
 }
 
 /// Runs the f32 network, in which nothing is rounded, on `probes` and gathers what reaches each of `layers`.
@@ -42,11 +44,11 @@ pub(super) fn gather(
     probes: &[Probe],
     mut progress: impl FnMut(usize, usize),
 ) -> Result<Vec<Samples>, QuantizeError> {
-    let graphs = onnx::build(&weights.clone().with_plan(Plan::default()), Precision::F32)?;
+    let graphs = onnx::build(&weights.clone().with_plan(weights.plan().clone().without_blocks()), Precision::F32)?;
     let (encoder_layers, decoder_layers): (Vec<&Layer>, Vec<&Layer>) = layers.iter().partition(|l| l.encoder);
     let mut encoder = tapped("encoder", &graphs.encoder, &encoder_layers, &[(0, &INPUT)])?;
     let mut decoder = tapped("decoder", &graphs.decoder, &decoder_layers, &[])?;
-    let mut gathered: HashMap<&str, (Vec<f32>, Vec<[f32; 2]>)> = HashMap::new();
+    let mut gathered: HashMap<&str, Gathered> = HashMap::new();
     for (done, probe) in probes.iter().enumerate() {
         progress(done, probes.len());
         encoder.run(&[(&INPUT, &probe.input)])?;
@@ -89,22 +91,27 @@ fn tapped(
 }
 
 /// Takes some positions of an image's activations.
-fn take(layer: &Layer, values: &[f32], (rows, ranges): &mut (Vec<f32>, Vec<[f32; 2]>)) {
+fn take(layer: &Layer, values: &[f32], (rows, ranges): &mut Gathered) {
     let range = |values: &[f32]| values.iter().fold([0.0f32; 2], |[a, b], &v| [a.min(v), b.max(v)]);
-    if layer.whole_image {
-        let whole = range(values);
-        let channels = layer.k / 9;
-        let side = (values.len() / channels).isqrt();
-        for position in spaced(side * side) {
-            rows.extend(patch(values, channels, side, position));
-            ranges.push(whole);
+    let channels = layer.k / layer.taps();
+    let pixels = values.len() / channels;
+    let whole = (layer.input == Input::Patches).then(|| range(values));
+    for position in spaced(pixels) {
+        match layer.input {
+            Input::Tokens => {
+                let row = &values[position * channels..][..channels];
+                rows.extend_from_slice(row);
+                ranges.push(Some(range(row)));
+            }
+            Input::Patches => {
+                rows.extend(patch(values, channels, pixels.isqrt(), position));
+                ranges.push(whole);
+            }
+            Input::Pixels => {
+                rows.extend((0..channels).map(|channel| values[channel * pixels + position]));
+                ranges.push(None);
+            }
         }
-        return;
-    }
-    for position in spaced(values.len() / layer.k) {
-        let row = &values[position * layer.k..][..layer.k];
-        rows.extend_from_slice(row);
-        ranges.push(range(row));
     }
 }
 
@@ -129,7 +136,9 @@ impl Samples {
     pub(super) fn rounded(&self) -> Array2<f32> {
         let mut rounded = self.rows.clone();
         for (mut row, &range) in rounded.rows_mut().into_iter().zip(&self.ranges) {
-            row.mapv_inplace(Steps::new(range).round());
+            if let Some(range) = range {
+                row.mapv_inplace(Steps::new(range).round());
+            }
         }
         rounded
     }
@@ -140,12 +149,13 @@ impl Samples {
         for mut row in rows.rows_mut() {
             row.iter_mut().enumerate().for_each(|(i, v)| *v /= factors[i / taps]);
         }
+        let range =
+            |values: &mut dyn Iterator<Item = &f32>| values.fold([0.0f32; 2], |[a, b], &v| [a.min(v), b.max(v)]);
         let ranges = if taps == 1 {
-            rows.rows().into_iter().map(|r| r.fold([0.0f32; 2], |[a, b], &v| [a.min(v), b.max(v)])).collect()
+            rows.rows().into_iter().map(|row| Some(range(&mut row.iter()))).collect()
         } else {
-            // What was seen of the image stands for it.
-            let whole = range_of(rows.view());
-            vec![whole; rows.nrows()]
+            // What was seen of the images stands for each.
+            vec![Some(range(&mut rows.iter())); rows.nrows()]
         };
         Self { rows, ranges }
     }
@@ -158,10 +168,6 @@ impl Samples {
         }
         greatest
     }
-}
-
-fn range_of(rows: ArrayView2<'_, f32>) -> [f32; 2] {
-    rows.iter().fold([0.0; 2], |[a, b], &v| [a.min(v), b.max(v)])
 }
 
 /// The 256 steps between a least and a greatest value, of which 0 is one: the 8-bit form's rounding of activations.

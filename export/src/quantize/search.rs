@@ -19,14 +19,12 @@ pub struct Budget {
     pub time: f64,
     /// Bytes of the bundle.
     pub bytes: usize,
-    /// Gains in agreement below this are taken for chance: mean DSC, 0 to 1.
-    pub least_gain: f64,
 }
 
 impl Budget {
     /// A tenth more time, 10 MB.
     pub const fn new() -> Self {
-        Self { time: 1.1, bytes: 10_000_000, least_gain: 1e-4 }
+        Self { time: 1.1, bytes: 10_000_000 }
     }
 
     /// Within this time.
@@ -58,6 +56,8 @@ pub struct Sensitivity {
     pub floats: Floats,
     /// How much the agreement with the f32 network's masks rises: mean DSC, 0 to 1.
     pub gain: f64,
+    /// Standard error of the gain over the images: a gain of less than twice of it is taken for chance.
+    pub error: f64,
     /// Share of the time of an encode and a decode that it adds.
     pub time: f64,
     /// Bytes that it adds to the bundle.
@@ -98,7 +98,8 @@ pub fn choose(
     budget: Budget,
     mut progress: impl FnMut(&str, usize, usize),
 ) -> Result<Choice, QuantizeError> {
-    let weights = weights.clone().with_plan(Plan::default());
+    let base = weights.plan().clone().without_blocks();
+    let weights = weights.clone().with_plan(base.clone());
     let blocks = onnx::build(&weights, Precision::Int8)?.blocks;
     let candidates: Vec<(&Block, Floats)> =
         blocks.iter().flat_map(|b| kept_in(b).iter().map(move |&f| (b, f))).collect();
@@ -108,35 +109,35 @@ pub fn choose(
     let mut measured = Vec::with_capacity(candidates.len());
     for (done, (block, floats)) in candidates.iter().enumerate() {
         progress("blocks", done, candidates.len());
-        let plan = Plan::default().with(&block.name, *floats);
+        let plan = base.clone().with_block(&block.name, *floats);
         let (agreement, bytes) = judge.look(&weights.clone().with_plan(plan))?;
         measured.push(Sensitivity {
             block: block.name.clone(),
             floats: *floats,
             gain: agreement.mean - before.0.mean,
+            error: standard_error(&before.0.images, &agreement.images),
             time: (time(block, Some(*floats)) - time(block, None)) / total,
             bytes: bytes.saturating_sub(before.1),
             chosen: false,
         });
     }
     progress("blocks", candidates.len(), candidates.len());
-    let plan = pick(&mut measured, before.1, budget);
+    let plan = pick(&mut measured, base, before.1, budget);
     let after = judge.look(&weights.with_plan(plan.clone()))?;
     Ok(Choice { plan, before, after, blocks: measured })
 }
 
 /// The blocks of the greatest gain for their time first, while the budget lasts. Gains are taken to add up.
-fn pick(measured: &mut [Sensitivity], bytes: usize, budget: Budget) -> Plan {
+fn pick(measured: &mut [Sensitivity], mut plan: Plan, bytes: usize, budget: Budget) -> Plan {
     let mut order: Vec<usize> = (0..measured.len()).collect();
     let worth = |s: &Sensitivity| s.gain / s.time.max(1e-4);
     order.sort_by(|&a, &b| worth(&measured[b]).total_cmp(&worth(&measured[a])));
-    let mut plan = Plan::default();
     let (mut time, mut bytes) = (1.0, bytes);
     for i in order {
         let s = &mut measured[i];
         let fits = time + s.time <= budget.time && bytes + s.bytes <= budget.bytes;
-        if s.gain >= budget.least_gain && fits && plan.get(&s.block).is_none() {
-            plan.set(&s.block, Some(s.floats));
+        if s.gain > 2.0 * s.error && fits && plan.block(&s.block).is_none() {
+            plan = plan.with_block(&s.block, s.floats);
             s.chosen = true;
             time += s.time;
             bytes += s.bytes;
@@ -152,6 +153,15 @@ fn kept_in(block: &Block) -> &'static [Floats] {
         (true, _) => &[Floats::Fast, Floats::F32],
         (false, _) => &[Floats::F32],
     }
+}
+
+/// Of the mean of the differences between two values of each image; infinite where one image says nothing about it.
+fn standard_error(before: &[f64], after: &[f64]) -> f64 {
+    let n = before.len() as f64;
+    let differences: Vec<f64> = before.iter().zip(after).map(|(a, b)| b - a).collect();
+    let mean = differences.iter().sum::<f64>() / n;
+    let squares: f64 = differences.iter().map(|d| (d - mean).powi(2)).sum();
+    if n > 1.0 { (squares / (n - 1.0) / n).sqrt() } else { f64::INFINITY }
 }
 
 fn time(block: &Block, floats: Option<Floats>) -> f64 {
@@ -212,15 +222,15 @@ mod tests {
     use super::*;
 
     fn block(name: &str, gain: f64, time: f64, bytes: usize) -> Sensitivity {
-        Sensitivity { block: name.into(), floats: Floats::Fast, gain, time, bytes, chosen: false }
+        Sensitivity { block: name.into(), floats: Floats::Fast, gain, error: 1e-4, time, bytes, chosen: false }
     }
 
     #[test]
     fn the_worthiest_blocks_are_kept_within_the_budget() {
         let mut blocks =
-            [block("dear", 0.004, 0.09, 10), block("cheap", 0.001, 0.01, 10), block("chance", 0.00001, 0.0, 0)];
+            [block("dear", 0.004, 0.09, 10), block("cheap", 0.001, 0.01, 10), block("chance", 0.0001, 0.0, 0)];
         let chosen = |blocks: &mut [Sensitivity], budget| -> Vec<String> {
-            pick(blocks, 100, budget).iter().map(|(name, _)| name.to_owned()).collect()
+            pick(blocks, Plan::default(), 100, budget).blocks().map(|(name, _)| name.to_owned()).collect()
         };
         let budget = Budget::new();
         assert_eq!(chosen(&mut blocks, budget), ["cheap", "dear"]);

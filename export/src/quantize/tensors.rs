@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use ndarray::Array2;
 
-use super::layers::Layer;
 use crate::checkpoint::{Error, Tensor, TensorData, Weights};
+use crate::layers::Layer;
 
 /// The f32 tensors that were changed, above the weights that they are changes of.
 #[derive(Debug)]

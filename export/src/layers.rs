@@ -1,11 +1,11 @@
-//! The matrices that are multiplied in 8 bits, and what can be folded into their neighbours.
+//! The matrices that are stored in 8 bits, and what can be folded into their neighbours.
 
 /// The encoder's beginning of names in the checkpoint; the graphs leave it out.
 const ENCODER: &str = "image_encoder.";
 
 /// How the tensor of a checkpoint is read as a matrix (k inputs, n outputs).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Layout {
+pub(crate) enum Layout {
     /// (n, k), and (n, k, 1, 1) or (n, inputs, 3, 3) with k running over inputs, then taps.
     Outputs,
     /// (k, outputs, 2, 2), a transposed convolution without overlap: n runs over outputs, then taps.
@@ -14,7 +14,7 @@ pub(super) enum Layout {
 
 /// What an input channel's factor is folded into, so that the network stays what it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Fold {
+pub(crate) enum Fold {
     /// Weight and bias of the norm before.
     Norm(String),
     /// The rows of the values in the projection before: attention only mixes tokens, within a head's channels.
@@ -28,36 +28,51 @@ pub(super) enum Fold {
     Nothing,
 }
 
-/// One matrix of a block that has an 8-bit form.
+/// How activations reach a layer, and what of them is rounded together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Input {
+    /// Tokens of k values, each rounded for itself.
+    Tokens,
+    /// 3x3 neighbourhoods of a channels-first image, which is rounded as a whole.
+    Patches,
+    /// Pixels of a channels-first image, which stay in floats: only the weights are in 8 bits.
+    Pixels,
+}
+
+/// One matrix whose weights are in 8 bits.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Layer {
+pub(crate) struct Layer {
     /// The block's name in the graphs.
-    pub(super) block: String,
+    pub(crate) block: String,
     /// The layer's name in the checkpoint, without `.weight` and `.bias`.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// Name of the weight in the f32 graph.
-    pub(super) value: String,
+    pub(crate) value: String,
     /// Sizes of the matrix.
-    pub(super) k: usize,
-    pub(super) n: usize,
+    pub(crate) k: usize,
+    pub(crate) n: usize,
     /// Shape of the checkpoint's tensor.
-    pub(super) shape: Vec<usize>,
-    pub(super) layout: Layout,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) layout: Layout,
     /// Outputs that share a value of the bias; 0 if there is none.
-    pub(super) bias: usize,
-    pub(super) fold: Fold,
-    /// Whether activations are rounded in steps of the whole image's range instead of the token's.
-    pub(super) whole_image: bool,
+    pub(crate) bias: usize,
+    pub(crate) fold: Fold,
+    pub(crate) input: Input,
     /// In the encoder, not in the decoder.
-    pub(super) encoder: bool,
+    pub(crate) encoder: bool,
 }
 
 /// Stages of the encoder with attention: index of the layer, channels, blocks, heads.
 const STAGES: [(usize, usize, usize, usize); 3] = [(1, 128, 2, 4), (2, 160, 6, 5), (3, 320, 2, 10)];
 
 /// All of them, in the order in which the network runs.
-pub(super) fn layers() -> Vec<Layer> {
+pub(crate) fn layers() -> Vec<Layer> {
     let mut all = Vec::new();
+    for (stage, k, n) in [(0, 64, 128), (1, 128, 160), (2, 160, 320)] {
+        let block = format!("layers.{stage}.downsample");
+        all.push(pixels(&block, "conv1", k, n));
+        all.push(pixels(&block, "conv3", n, n));
+    }
     for (stage, c, blocks, heads) in STAGES {
         for block in 0..blocks {
             let name = format!("layers.{stage}.blocks.{block}");
@@ -80,7 +95,7 @@ pub(super) fn layers() -> Vec<Layer> {
         layout: Layout::Outputs,
         bias: 0,
         fold,
-        whole_image: index == 2,
+        input: if index == 2 { Input::Patches } else { Input::Tokens },
         encoder: true,
     };
     all.push(neck(0, 320, [256, 320, 1, 1], Fold::Nothing));
@@ -97,7 +112,7 @@ pub(super) fn layers() -> Vec<Layer> {
             layout: Layout::Inputs,
             bias: 4,
             fold: Fold::Nothing,
-            whole_image: false,
+            input: Input::Tokens,
             encoder: false,
         }
     };
@@ -116,14 +131,31 @@ fn linear(block: &str, part: &str, k: usize, n: usize, fold: Fold) -> Layer {
         layout: Layout::Outputs,
         bias: 1,
         fold,
-        whole_image: false,
+        input: Input::Tokens,
+        encoder: true,
+    }
+}
+
+/// A 1x1 convolution, whose BatchNorm is folded in only when it is exported: that moves the scales, not the steps.
+fn pixels(block: &str, part: &str, k: usize, n: usize) -> Layer {
+    Layer {
+        block: block.into(),
+        name: format!("{ENCODER}{block}.{part}.c"),
+        value: format!("{block}.{part}.weight"),
+        k,
+        n,
+        shape: vec![n, k, 1, 1],
+        layout: Layout::Outputs,
+        bias: 0,
+        fold: Fold::Nothing,
+        input: Input::Pixels,
         encoder: true,
     }
 }
 
 impl Layer {
     /// Place of the weight from input `k` to output `n` in the tensor.
-    pub(super) const fn place(&self, k: usize, n: usize) -> usize {
+    pub(crate) const fn place(&self, k: usize, n: usize) -> usize {
         match self.layout {
             Layout::Outputs => n * self.k + k,
             Layout::Inputs => k * self.n + n,
@@ -131,12 +163,12 @@ impl Layer {
     }
 
     /// Name of the weight in the checkpoint.
-    pub(super) fn weight(&self) -> String {
+    pub(crate) fn weight(&self) -> String {
         format!("{}.weight", self.name)
     }
 
     /// Columns of the matrix for each of the channels that can have a factor: taps of a convolution share one.
-    pub(super) fn taps(&self) -> usize {
-        if self.whole_image { 9 } else { 1 }
+    pub(crate) fn taps(&self) -> usize {
+        if self.input == Input::Patches { 9 } else { 1 }
     }
 }

@@ -1,0 +1,86 @@
+//! `umedsam-export pipeline`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::Args;
+use umedsam::Precision;
+use umedsam::files::write_atomically;
+use umedsam_export::bundle;
+use umedsam_export::checkpoint::Weights;
+use umedsam_export::quantize::probes;
+use umedsam_export::validate::cases;
+
+use super::quantize::Settings;
+use super::validate::{Bounds, judge};
+
+/// From trained weights to a judged model in 8 bits: quantize, bundle, validate.
+///
+/// What is done is kept in a folder beside the result, and a run that was stopped goes on from there. A model that is
+/// refused is written, too, with the refusal in it. Exit status: 0 passed, 1 refused, 2 error.
+#[derive(Debug, Args)]
+pub(crate) struct Pipeline {
+    /// The safetensors file.
+    weights: PathBuf,
+    /// Folder of cases with known truth (the challenge's NPZ format).
+    #[arg(long, value_name = "DIR")]
+    cases: PathBuf,
+    /// Folder of cases to calibrate on. If left out, some of --cases are taken for that, and the model is judged on the
+    /// others.
+    #[arg(long, value_name = "DIR")]
+    calibration: Option<PathBuf>,
+    /// The bundle to write.
+    #[arg(short, long, value_name = "FILE")]
+    out: PathBuf,
+    /// Name of the model, for people.
+    #[arg(long, default_value = "LiteMedSAM")]
+    name: String,
+    #[command(flatten)]
+    settings: Settings,
+    #[command(flatten)]
+    bounds: Bounds,
+}
+
+impl Pipeline {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        let options = self.bounds.options()?;
+        let work = self.out.with_extension("work");
+        fs::create_dir_all(&work).with_context(|| work.display().to_string())?;
+        let weights = Weights::load(&self.weights)?;
+        let folder = self.calibration.as_ref().unwrap_or(&self.cases);
+        let probes = probes::read(folder, self.settings.per_row)?;
+
+        let names: Vec<&str> = probes.iter().map(|p| p.name.as_str()).collect();
+        let key = format!("{}\n{:?}\n{names:?}", weights.content_sha256(), self.settings);
+        let quantized = work.join("quantized.safetensors");
+        let quantized = if done(&work, &key) && quantized.is_file() {
+            println!("{} is there", quantized.display());
+            Weights::load(&quantized)?
+        } else {
+            let made = self.settings.quantize(&weights, &probes, Some(&work.join("quantized.json")))?;
+            made.save(&quantized)?;
+            write_atomically(&work.join(KEY), |file| file.write_all(key.as_bytes()))
+                .with_context(|| work.join(KEY).display().to_string())?;
+            made
+        };
+        let reference = work.join("reference.umedsam");
+        bundle::make(&weights, Precision::F32, &self.name, &reference)?;
+        let made = bundle::make(&quantized, Precision::Int8, &self.name, &self.out)?;
+        println!("{} ({} bytes, {})", self.out.display(), fs::metadata(&self.out)?.len(), made.precision);
+
+        let mut judged = cases(&self.cases)?;
+        if self.calibration.is_none() {
+            judged.retain(|path| !probes.iter().any(|probe| path.ends_with(&probe.file)));
+        }
+        judge(&self.out, &reference, &judged, &options, &work, Some(&self.out))
+    }
+}
+
+/// File that says what the quantized weights were made of.
+const KEY: &str = "quantized.key";
+
+/// Whether what is in the folder was made of the same.
+fn done(work: &Path, key: &str) -> bool {
+    fs::read_to_string(work.join(KEY)).is_ok_and(|found| found == key)
+}
