@@ -104,3 +104,55 @@ pub(super) fn equalise_pairs(tensors: &mut Tensors) -> Result<(), Error> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use umedsam::preprocess::INPUT_LEN;
+    use umedsam::{Frame, Model, ModelBox, Precision, SessionOptions};
+
+    use super::super::multiplied;
+    use super::*;
+    use crate::bundle;
+    use crate::checkpoint::Weights;
+    use crate::layers::layers;
+
+    /// Embedding, logits and predicted IoU of something.
+    fn outputs(weights: &Weights) -> [Vec<f32>; 3] {
+        let (bytes, _) = bundle::build(weights, Precision::F32, "test").unwrap();
+        let options = SessionOptions::new().with_threads(2);
+        let mut session = Model::from_bytes(bytes).unwrap().session(&options).unwrap();
+        let input: Vec<f32> = (0..INPUT_LEN).map(|i| (i as f32 * 0.37).sin().abs()).collect();
+        let embedding = session.encode_input(&input, Frame::new(256, 256).unwrap()).unwrap();
+        let mut found = [embedding.values().to_vec(), Vec::new(), Vec::new()];
+        let boxes = [ModelBox { x0: 20.0, y0: 30.0, x1: 140.0, y1: 200.0 }];
+        let take = |_, logits: umedsam::MaskLogits<'_>, iou| {
+            found[1] = logits.values().to_vec();
+            found[2] = vec![iou];
+        };
+        session.decode(&embedding, &boxes, take).unwrap();
+        found
+    }
+
+    #[test]
+    fn folded_factors_leave_the_network_what_it_is() {
+        let weights = Weights::synthetic(11);
+        let mut tensors = Tensors::new(weights.clone());
+        equalise_pairs(&mut tensors).unwrap();
+        let mut folded = 0;
+        for layer in layers().iter().filter(|layer| layer.fold != Fold::Nothing) {
+            let factors: Vec<f32> = (0..layer.k / layer.taps()).map(|i| 0.5 + (i % 7) as f32 * 0.4).collect();
+            let matrix = multiplied(&tensors.matrix(layer).unwrap(), &factors, layer.taps());
+            tensors.set_matrix(layer, &matrix).unwrap();
+            layer.fold.divide(&mut tensors, &factors).unwrap();
+            folded += 1;
+        }
+        assert_eq!(folded, 31);
+        let changed = tensors.finish().unwrap();
+        assert_ne!(changed.content_sha256(), weights.content_sha256());
+        for (before, after) in outputs(&weights).iter().zip(outputs(&changed)) {
+            let scale = before.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+            let difference = before.iter().zip(&after).fold(0.0f32, |m, (a, b)| m.max((a - b).abs()));
+            assert!(difference < 1e-4 * scale, "{difference} of {scale}");
+        }
+    }
+}

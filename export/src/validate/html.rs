@@ -14,7 +14,7 @@ const STYLE: &str = "
   --bad: #c0391b; --bar: #4a86b8; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e3e8ec; --dim: #95a3ae; --paper: #14191d; --line: #333e47;
   --good: #4fc39a; --bad: #f0795c; --bar: #6ea8d8; } }
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 68rem;
+body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 76rem;
   margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.5rem; margin: 0 0 .25rem; } h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; }
 .verdict { border-left: 6px solid var(--good); padding: .5rem 1rem; margin: 1rem 0; }

@@ -53,13 +53,13 @@ pub(super) fn differences(v: &Validation) -> String {
             escape(&r.row)
         );
     }
-    for (d, text) in [
-        (-most / 100.0, format!("{:.1}", -most)),
-        (-v.tolerance, "tolerance".into()),
-        (0.0, "0".into()),
-        (most / 100.0, format!("+{most:.1} points")),
+    for (d, anchor, text) in [
+        (-most / 100.0, "start", format!("{:.1}", -most)),
+        (-v.tolerance, "end", "tolerance".into()),
+        (0.0, "start", "0".into()),
+        (most / 100.0, "end", format!("+{most:.1} points")),
     ] {
-        let _ = write!(svg, "<text x=\"{:.1}\" y=\"{}\" text-anchor=\"middle\">{text}</text>", at(d), height - 10.0);
+        let _ = write!(svg, "<text x=\"{:.1}\" y=\"{}\" text-anchor=\"{anchor}\">{text}</text>", at(d), height - 10.0);
     }
     svg + "</svg>"
 }
