@@ -142,10 +142,10 @@ pub struct Model {
 }
 
 impl Model {
-    /// The model that this library carries: LiteMedSAM with the decoder of U-MedSAM edge, weights in f16.
+    /// The model that this library carries: LiteMedSAM with the decoder of U-MedSAM edge, in 8 bits.
     #[cfg(feature = "bundled")]
     pub fn bundled() -> Result<Self, Error> {
-        Self::check(include_bytes!("../assets/u-medsam-f16.umedsam").as_slice().into(), "bundled model")
+        Self::check(include_bytes!("../assets/u-medsam-int8.umedsam").as_slice().into(), "bundled model")
     }
 
     /// Reads and checks a bundle.
