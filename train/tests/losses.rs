@@ -50,7 +50,8 @@ impl Batch {
     fn evaluate(&self, term: Term) -> Tensor {
         let Self { logits, iou, mask, shape } = self;
         let teacher = &(logits.detach().flip([3]) / 2.0);
-        term.evaluate(&Outputs { logits, iou, mask, shape, teacher })
+        let embeddings = [logits, teacher];
+        term.evaluate(&Outputs { logits, iou, mask, shape, teacher, embeddings })
     }
 }
 

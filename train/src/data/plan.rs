@@ -119,7 +119,7 @@ mod tests {
         let of = |balance| {
             let config = DataConfig { samples_per_epoch: Some(30), balance, ..DataConfig::default() };
             let drawn = plan(&entries, &config, 1, 0);
-            [0..8, 8..12, 12..13].map(|range| drawn.iter().filter(|d| range.contains(d)).count())
+            [0..8, 8..12, 12..13].map(|range| drawn.iter().filter(|d| range.contains(*d)).count())
         };
         assert_eq!(of(Balance::Row), [10, 10, 10]);
         // One of CT's nine cases is the volume.
