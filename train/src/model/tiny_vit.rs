@@ -112,9 +112,18 @@ impl Block {
     }
 
     fn forward(&self, x: &Tensor, train: bool) -> Tensor {
+        self.transformed(&self.local.forward(&self.attended(x), train))
+    }
+
+    /// Attention and residual.
+    fn attended(&self, x: &Tensor) -> Tensor {
         let tokens = x.permute([0, 2, 3, 1]);
-        let attended = &tokens + self.attention.forward(&tokens, self.side);
-        let x = self.local.forward(&attended.permute([0, 3, 1, 2]), train).permute([0, 2, 3, 1]);
+        (&tokens + self.attention.forward(&tokens, self.side)).permute([0, 3, 1, 2])
+    }
+
+    /// MLP and residual.
+    fn transformed(&self, x: &Tensor) -> Tensor {
+        let x = x.permute([0, 2, 3, 1]);
         let y = self.fc2.forward(&gelu(&self.fc1.forward(&x.apply(&self.norm))));
         (x + y).permute([0, 3, 1, 2])
     }
@@ -199,3 +208,6 @@ impl Attention {
 fn scale(head: i64) -> f64 {
     (head as f64).powf(-0.5)
 }
+
+#[cfg(all(test, feature = "weights-tests"))]
+mod tests;
