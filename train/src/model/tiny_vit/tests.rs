@@ -15,6 +15,11 @@ use super::*;
 use crate::config::QuantizationConfig;
 use crate::model::{LiteMedSam, load};
 
+/// Rounding errors before a value is brought to its step let a few in ten thousand, those between two steps, fall to the
+/// other one: the difference, as a share of the standard deviation. Nothing smaller can be asked of two programs that sum
+/// in another order.
+const TIES: f64 = 5e-4;
+
 /// A fundus photograph as the network sees it.
 fn retina() -> Vec<f32> {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../edge-demo/assets/retina.jpg");
@@ -88,49 +93,40 @@ fn blocks_are_cores() {
         let model = LiteMedSam::quantized(&variables.root(), &quantization);
         load(&variables, path.as_ref()).unwrap();
         let values = values(&graphs.encoder, &image, kernels);
-        let check = |name: &str, found: &Tensor, before: &Tensor| {
+        let check = |name: &str, found: &Tensor, tolerance: f64| {
             let expected = &values[name];
-            let error = (found - expected).abs();
-            // What the block itself changes is what is compared with.
-            let _ = before;
             let scale = expected.std(true).double_value(&[]);
-            let share = |t: Tensor| t.double_value(&[]) / scale;
-            let far = error.gt(1e-3 * scale).to_kind(Kind::Double).mean(None::<Kind>).double_value(&[]);
-            println!(
-                "{} {name}: rms {:.1e}, most {:.1e}, {:.4} % beyond 1e-3",
-                kernels.name(),
-                share(error.square().mean(Kind::Double).sqrt()),
-                share(error.max()),
-                100.0 * far
-            );
+            let error = (found - expected).square().mean(Kind::Double).sqrt().double_value(&[]) / scale;
+            println!("{} {name}: {error:.1e}", kernels.name());
+            assert!(error < tolerance, "{} {name}: {error:e}", kernels.name());
         };
+        // Where core's GELU is off by 7e-5.
+        let float = if floats == Floats::F32 { 5e-5 } else { 5e-3 };
         let encoder = &model.encoder;
         let image = Tensor::from_slice(&image).view([1, 3, 256, 256]);
         let x = encoder.patch[1].forward(&gelu(&encoder.patch[0].forward(&image, false)), false);
-        check("patch_embed", &x, &image);
+        check("patch_embed", &x, 1e-4);
         let mut x = values["patch_embed"].shallow_clone();
         for (i, bottleneck) in encoder.bottlenecks.iter().enumerate() {
             let name = format!("layers.0.blocks.{i}");
-            check(&name, &gelu(&(bottleneck.forward(&x, false) + &x)), &x);
+            check(&name, &gelu(&(bottleneck.forward(&x, false) + &x)), float);
             x = values[&name].shallow_clone();
         }
         for (i, (merge, blocks)) in encoder.stages.iter().enumerate() {
             let name = format!("layers.{i}.downsample");
-            check(&name, &merge.forward(&x, false), &x);
+            check(&name, &merge.forward(&x, false), float);
             x = values[&name].shallow_clone();
             for (j, block) in blocks.iter().enumerate() {
                 let name = |part: &str| format!("layers.{}.blocks.{j}.{part}", i + 1);
-                let attended = block.attended(&x);
-                check(&name("attn"), &attended, &x);
-                let local = block.local.forward(&values[&name("attn")], false);
-                check(&name("local_conv"), &local, &x);
+                check(&name("attn"), &block.attended(&x), TIES);
+                check(&name("local_conv"), &block.local.forward(&values[&name("attn")], false), 1e-6);
                 let tokens = values[&name("local_conv")].permute([0, 2, 3, 1]);
-                check(&name("mlp"), &block.transformed(&values[&name("local_conv")]), &x);
+                check(&name("mlp"), &block.transformed(&values[&name("local_conv")]), 1e-2);
                 let y = block.fc2.forward(&gelu_fast(&block.fc1.forward(&tokens.apply(&block.norm))));
-                check(&name("mlp"), &(y + &tokens).permute([0, 3, 1, 2]), &x);
+                check(&name("mlp"), &(y + &tokens).permute([0, 3, 1, 2]), TIES);
                 x = values[&name("mlp")].shallow_clone();
             }
         }
-        check("embedding", &encoder.neck.forward(&x), &x);
+        check("embedding", &encoder.neck.forward(&x), TIES);
     }
 }
