@@ -4,8 +4,8 @@
 //! within f32's rounding of each other, and each has a cache of its own.
 //!
 //! So have embeddings in 8 bits. Core makes them with the floats that this CPU is fastest in, whatever
-//! `quantization.floats` says, which is for libtorch; it cannot keep layers out, so that where there are such, libtorch
-//! encodes.
+//! `quantization.floats` says, which is for libtorch; it cannot keep layers of the encoder out, so that where there
+//! are such, libtorch encodes.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -24,6 +24,9 @@ use crate::data::{Picture, images};
 use crate::embeddings::{EmbeddingCache, Stored};
 use crate::hex;
 use crate::model::LiteMedSam;
+
+/// Beginning of the encoder's names.
+const PREFIX: &str = "image_encoder.";
 
 /// Shape of an embedding.
 const SHAPE: [i64; 4] = [1, 256, 64, 64];
@@ -82,7 +85,8 @@ impl FrozenEncoder {
         cache: &CacheConfig,
     ) -> Result<Self, EncoderError> {
         let device = variables.device();
-        let whole = !quantization.enabled || quantization.keep.is_empty();
+        let reaches = |name: &String| name.starts_with(PREFIX) || PREFIX.starts_with(name.as_str());
+        let whole = !quantization.enabled || !quantization.keep.iter().any(reaches);
         let (engine, name) = if device == Device::Cpu && arithmetic == Arithmetic::F32 && whole {
             let (precision, name) = match quantization.enabled {
                 true => (Precision::Int8, format!("core-int8-{}", Kernels::detect().name())),
