@@ -85,7 +85,7 @@ mod tests {
         // Of either sign, of both, of none; and one whose values lie on the borders between steps.
         let x = random(&[400, 320], 2) + random(&[400, 1], 3) * 2.0;
         let _ = x.get(0).zero_();
-        let _ = x.get(1).copy_(&(Tensor::arange(320, (Kind::Float, Device::Cpu)).remainder(256.0) - 17.5));
+        x.get(1).copy_(&(Tensor::arange(320, (Kind::Float, Device::Cpu)).remainder(256.0) - 17.5));
         let (steps, size) = of_activations(&x, &[1]);
         let expected = values(&x);
         let expected = expected.chunks_exact(320).map(|row| {
