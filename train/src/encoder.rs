@@ -2,21 +2,31 @@
 //!
 //! On a CPU in f32 core's fused graph computes them, three times as fast as libtorch; elsewhere libtorch does. Both are
 //! within f32's rounding of each other, and each has a cache of its own.
+//!
+//! So have embeddings in 8 bits. Core makes them with the floats that this CPU is fastest in, whatever
+//! `quantization.floats` says, which is for libtorch; it cannot keep layers of the encoder out, so that where there
+//! are such, libtorch encodes.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
+use sha2::{Digest, Sha256};
 use tch::{Device, Kind, Tensor, nn};
+use umedsam::runtime::Kernels;
 use umedsam::{Model, Precision, Session, SessionOptions};
 use umedsam_export::bundle::{self, MakeError};
 use umedsam_export::checkpoint::{self, Provenance, TensorData, Weights};
 
 use crate::autocast;
-use crate::config::{Arithmetic, CacheConfig};
+use crate::config::{Arithmetic, CacheConfig, Floats, QuantizationConfig};
 use crate::data::{Picture, images};
 use crate::embeddings::{EmbeddingCache, Stored};
+use crate::hex;
 use crate::model::LiteMedSam;
+
+/// Beginning of the encoder's names.
+const PREFIX: &str = "image_encoder.";
 
 /// Shape of an embedding.
 const SHAPE: [i64; 4] = [1, 256, 64, 64];
@@ -60,13 +70,34 @@ impl FrozenEncoder {
     /// # Errors
     /// If the cache cannot be opened, or core cannot load the encoder.
     pub fn new(variables: &nn::VarStore, arithmetic: Arithmetic, cache: &CacheConfig) -> Result<Self, EncoderError> {
+        Self::quantized(variables, arithmetic, &QuantizationConfig::default(), cache)
+    }
+
+    /// As [`new`](Self::new), in 8 bits if the configuration wants it: then the network that [`embed`](Self::embed) is
+    /// given must be one that is quantized alike.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn quantized(
+        variables: &nn::VarStore,
+        arithmetic: Arithmetic,
+        quantization: &QuantizationConfig,
+        cache: &CacheConfig,
+    ) -> Result<Self, EncoderError> {
         let device = variables.device();
-        let (engine, name) = if device == Device::Cpu && arithmetic == Arithmetic::F32 {
-            (Engine::Core(Box::new(session(variables)?)), "core")
+        let reaches = |name: &String| name.starts_with(PREFIX) || PREFIX.starts_with(name.as_str());
+        let whole = !quantization.enabled || !quantization.keep.iter().any(reaches);
+        let (engine, name) = if device == Device::Cpu && arithmetic == Arithmetic::F32 && whole {
+            let (precision, name) = match quantization.enabled {
+                true => (Precision::Int8, format!("core-int8-{}", Kernels::detect().name())),
+                false => (Precision::F32, "core".into()),
+            };
+            (Engine::Core(Box::new(session(variables, precision)?)), name)
         } else {
-            (Engine::Torch { bf16: arithmetic == Arithmetic::Bf16 }, "torch")
+            let name = if quantization.enabled { torch_name(quantization) } else { "torch".into() };
+            (Engine::Torch { bf16: arithmetic == Arithmetic::Bf16 }, name)
         };
-        let cache = EmbeddingCache::open(cache, variables, name)?.map(Arc::new);
+        let cache = EmbeddingCache::open(cache, variables, &name)?.map(Arc::new);
         Ok(Self { engine, device, cache, encoded: 0 })
     }
 
@@ -125,8 +156,17 @@ impl FrozenEncoder {
     }
 }
 
+/// What tells embeddings in 8 bits that libtorch makes from others.
+fn torch_name(quantization: &QuantizationConfig) -> String {
+    let floats = if quantization.floats == Floats::Bf16 { "bf16" } else { "f32" };
+    let mut kept = quantization.keep.clone();
+    kept.sort();
+    let digest = Sha256::digest(kept.join("\n"));
+    format!("torch-int8-{floats}-{}", hex(&digest[..4]))
+}
+
 /// A session of core on the network's weights, on as many threads as libtorch may use.
-fn session(variables: &nn::VarStore) -> Result<Session, EncoderError> {
+fn session(variables: &nn::VarStore, precision: Precision) -> Result<Session, EncoderError> {
     let mut tensors = BTreeMap::new();
     for (name, value) in crate::model::published(variables) {
         let shape = value.size().iter().map(|&side| side as usize).collect();
@@ -138,7 +178,7 @@ fn session(variables: &nn::VarStore) -> Result<Session, EncoderError> {
         tensors.insert(name, checkpoint::Tensor::new(shape, data)?);
     }
     let weights = Weights::new(tensors, Provenance::default())?;
-    let (bundle, _) = bundle::build(&weights, Precision::F32, "frozen encoder")?;
+    let (bundle, _) = bundle::build(&weights, precision, "frozen encoder")?;
     let threads = usize::try_from(tch::get_num_threads()).unwrap_or(1);
     Ok(Model::from_bytes(bundle)?.session(&SessionOptions::new().with_threads(threads))?)
 }

@@ -19,7 +19,7 @@ use umedsam_train::evaluate::{EvaluateOptions, Evaluation};
 use umedsam_train::memory;
 use umedsam_train::model::{self, LiteMedSam};
 use umedsam_train::ranks::Ranks;
-use umedsam_train::trainer::{Folders, Observer, Trainer};
+use umedsam_train::trainer::{Folders, Observer, Origin, Trainer};
 
 /// Train U-MedSAM: LiteMedSAM with uncertainty-weighted losses and sharpness-aware minimisation.
 #[derive(Debug, Parser)]
@@ -47,9 +47,13 @@ enum Command {
 
 #[derive(Args, Debug)]
 struct ConfigArguments {
-    /// What to begin with: u-medsam, paper, authors-code, edge, or a row of the paper's ablation.
-    #[arg(long, value_name = "NAME", default_value = "edge", value_parser = PRESETS.map(|(name, _)| name))]
-    preset: String,
+    /// What to begin with: u-medsam, paper, authors-code, edge, qat, or a row of the paper's ablation; edge if left out,
+    /// or qat with --qat.
+    #[arg(long, value_name = "NAME", value_parser = PRESETS.map(|(name, _)| name))]
+    preset: Option<String>,
+    /// Train for 8 bits: the same as --set quantization.enabled=true.
+    #[arg(long)]
+    qat: bool,
     /// A TOML file laid over the preset.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -79,6 +83,9 @@ struct TrainArguments {
     /// Weights to begin with, as `umedsam-export checkpoint` writes them.
     #[arg(long, value_name = "FILE")]
     weights: PathBuf,
+    /// Weights of the network that teaches, where a loss asks for one; those to begin with if left out.
+    #[arg(long, value_name = "FILE")]
+    teacher: Option<PathBuf>,
     /// Folder of the run; made if absent.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -212,7 +219,10 @@ fn main() -> ExitCode {
 
 impl ConfigArguments {
     fn resolve(&self) -> anyhow::Result<config::Config> {
-        Ok(config::resolve(&self.preset, self.config.as_deref(), &self.settings)?)
+        let preset = self.preset.as_deref().unwrap_or(if self.qat { "qat" } else { "edge" });
+        let mut settings = self.settings.clone();
+        settings.extend(self.qat.then(|| "quantization.enabled=true".into()));
+        Ok(config::resolve(preset, self.config.as_deref(), &settings)?)
     }
 }
 
@@ -291,8 +301,9 @@ fn train(arguments: &TrainArguments) -> anyhow::Result<()> {
     let validation = arguments.validation.as_deref().map(absolute).transpose()?;
     let folders = Folders { data: absolute(&arguments.data)?, validation };
     let mut observer = observer(&ranks, device);
-    let (weights, out) = (&arguments.weights, &arguments.out);
-    run(Trainer::start(&config, &folders, weights, out, device, &ranks, &mut *observer)?, &ranks, out)
+    let origin = Origin { weights: &arguments.weights, teacher: arguments.teacher.as_deref() };
+    let out = &arguments.out;
+    run(Trainer::start(&config, &folders, origin, out, device, &ranks, &mut *observer)?, &ranks, out)
 }
 
 fn resume(arguments: &ResumeArguments) -> anyhow::Result<()> {

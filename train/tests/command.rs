@@ -98,5 +98,7 @@ fn what_is_wrong_is_named() {
     fail(&["train", "--device", "tpu"], "cuda:N");
     fail(&["config", "--preset", "best"], "u-medsam");
     assert!(succeed(&["config", "--preset", "no-sharpmin"]).contains("kind = \"off\""));
+    let qat = succeed(&["config", "--qat"]);
+    assert!(qat.contains("enabled = true") && qat.contains("imitation"), "{qat}");
     assert!(!Path::new(&out).exists());
 }

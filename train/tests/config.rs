@@ -61,12 +61,20 @@ fn what_does_not_fit_is_named() {
         ("loss.terms=[]", "loss.terms"),
         ("loss.terms=['dice','dice']", "loss.terms"),
         ("loss.terms=['dise']", "dise"),
+        ("loss.weights={ dice = 2.0 }", "loss.weights is {Dice: 2.0}; none"),
+        ("loss.weights={ focal = 2.0 }", "of losses in loss.terms"),
+        ("quantization.floats=f16", "f16"),
+        ("quantization.keep=['']", "quantization.keep"),
         ("sharp-min.kind=maybe", "maybe"),
         ("nonsense", "section.key=value"),
         ("a b=1", "a b"),
     ] {
         let error = with("u-medsam", &[setting]).unwrap_err().to_string();
         assert!(error.contains(named), "{setting}: {error}");
+    }
+    for setting in ["model.batch-norm=batch", "model.arithmetic=bf16"] {
+        let error = with("qat", &[setting]).unwrap_err().to_string();
+        assert!(error.contains(setting.split_once('=').unwrap().0), "{setting}: {error}");
     }
     let error = with("u-medsan", &[]).unwrap_err().to_string();
     assert!(error.contains("u-medsan") && error.contains("authors-code"), "{error}");

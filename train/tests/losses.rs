@@ -50,7 +50,8 @@ impl Batch {
     fn evaluate(&self, term: Term) -> Tensor {
         let Self { logits, iou, mask, shape } = self;
         let teacher = &(logits.detach().flip([3]) / 2.0);
-        term.evaluate(&Outputs { logits, iou, mask, shape, teacher })
+        let embeddings = [logits, teacher];
+        term.evaluate(&Outputs { logits, iou, mask, shape, teacher, embeddings })
     }
 }
 
@@ -61,7 +62,7 @@ fn number(t: &Tensor) -> f64 {
 
 #[test]
 fn values_and_gradients_are_those_of_pytorch() {
-    for term in Term::ALL {
+    for term in Term::ALL.into_iter().filter(|term| !matches!(term, Term::Imitation | Term::Embedding)) {
         let batch = Batch::golden();
         let loss = batch.evaluate(term);
         let expected = number(&golden(term.name()).unwrap());
@@ -76,6 +77,30 @@ fn values_and_gradients_are_those_of_pytorch() {
             assert!(difference < 2e-6, "{term:?} {name}: {difference:e}");
         }
     }
+}
+
+#[test]
+fn a_teacher_is_imitated() {
+    let Batch { logits, iou, shape, .. } = &Batch::golden();
+    let teacher = &(logits.detach().flip([3]) / 2.0);
+    // Of a teacher that is right everywhere, distillation doubts nothing.
+    let mask = &teacher.gt(0.0).to_kind(Kind::Float);
+    let of = |term: Term, own: &Tensor| {
+        let embeddings = [own, teacher];
+        term.evaluate(&Outputs { logits: own, iou, mask, shape, teacher, embeddings })
+    };
+    let (imitation, distillation) = (of(Term::Imitation, logits), of(Term::Distillation, logits));
+    assert!(number(&imitation) > 0.0 && (number(&imitation) - number(&distillation)).abs() < 1e-6);
+    for term in [Term::Imitation, Term::Embedding] {
+        assert_eq!(number(&of(term, teacher)), 0.0);
+    }
+    // As far away as the mean is: the variance itself. Half as far, a quarter of it.
+    let mean = teacher.mean_dim([1i64, 2, 3].as_slice(), true, Kind::Float);
+    let own = (&mean.expand_as(teacher) * 1.0).set_requires_grad(true);
+    assert!((number(&of(Term::Embedding, &own)) - 1.0).abs() < 1e-5);
+    assert!((number(&of(Term::Embedding, &((&own + teacher) / 2.0))) - 0.25).abs() < 1e-5);
+    of(Term::Embedding, &own).backward();
+    assert!(own.grad().abs().max().double_value(&[]) > 0.0);
 }
 
 #[test]
@@ -241,6 +266,8 @@ fn totals_are_those_of_the_formulas() {
     }
     let (vs, equal) = weights(Weighting::Equal, &TERMS);
     assert_eq!((number(&equal.total(&losses())), equal.sigmas(), vs.len()), (4.25, vec![], 0));
+    let twice = equal.with_weights(&[(Term::Dice, 2.0)].into());
+    assert_eq!(number(&twice.total(&losses())), 5.25);
     let (_, one) = weights(Weighting::Kendall, &[Term::Bce]);
     assert_eq!((number(&one.total(&[Tensor::from(3.0f32)])), one.terms()), (1.5, &[Term::Bce][..]));
 }

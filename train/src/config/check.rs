@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::{Config, LossConfig, PRESETS, Watch};
+use super::{Arithmetic, BatchNorm, Config, LossConfig, PRESETS, Watch};
+use crate::loss::Weighting;
 
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -54,8 +55,15 @@ impl Config {
     /// # Errors
     /// [`ConfigError::Value`] for the first value out of its range.
     pub fn check(&self) -> Result<(), ConfigError> {
-        let Self { model, data, loss, sharp_min, optimizer, schedule, training, validation, cache } = self;
+        let Self { model, quantization, data, loss, sharp_min, optimizer, schedule, training, validation, cache } =
+            self;
         field("model.trained", &model.trained, "at least one name", !model.trained.is_empty())?;
+        let folds = !quantization.enabled || model.batch_norm == BatchNorm::Frozen;
+        field("model.batch-norm", model.batch_norm, "frozen, as a model in 8 bits has it in its weights", folds)?;
+        let own = !quantization.enabled || model.arithmetic == Arithmetic::F32;
+        field("model.arithmetic", model.arithmetic, "f32, as quantization has floats of its own", own)?;
+        let keep = &quantization.keep;
+        field("quantization.keep", keep, "names", keep.iter().all(|name| !name.is_empty()))?;
         field("data.samples-per-epoch", data.samples_per_epoch, "at least 1", data.samples_per_epoch != Some(0))?;
         share("data.component", data.component)?;
         share("data.zoom", data.zoom)?;
@@ -71,6 +79,11 @@ impl Config {
         let LossConfig { terms, weight_decay, .. } = loss;
         let distinct = terms.iter().enumerate().all(|(i, term)| !terms[..i].contains(term));
         field("loss.terms", terms, "at least one, each once", !terms.is_empty() && distinct)?;
+        let weights = &loss.weights;
+        let fit = weights.iter().all(|(term, &w)| terms.contains(term) && w > 0.0 && w.is_finite());
+        field("loss.weights", weights, "numbers above 0, of losses in loss.terms", fit)?;
+        let plain = weights.is_empty() || loss.weighting == Weighting::Equal;
+        field("loss.weights", weights, "none, unless loss.weighting is equal", plain)?;
         field("loss.weight-decay", *weight_decay, "0 to below 1", (0.0..1.0).contains(weight_decay))?;
         positive("sharp-min.rho", sharp_min.rho)?;
         field("sharp-min.eta", sharp_min.eta, "0 or more", sharp_min.eta >= 0.0 && sharp_min.eta.is_finite())?;

@@ -2,12 +2,14 @@
 
 mod check;
 mod layers;
+mod quantization;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 pub use check::ConfigError;
 pub use layers::{PRESETS, resolve};
+pub use quantization::{Floats, QuantizationConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::loss::{Term, Weighting};
@@ -18,6 +20,8 @@ use crate::loss::{Term, Weighting};
 pub struct Config {
     /// Which part of the network is trained, and how it is computed.
     pub model: ModelConfig,
+    /// Training for 8 bits.
+    pub quantization: QuantizationConfig,
     /// What is drawn from the cases.
     pub data: DataConfig,
     /// What is minimised.
@@ -190,6 +194,8 @@ pub struct LossConfig {
     pub terms: Vec<Term>,
     /// How they are weighed against each other.
     pub weighting: Weighting,
+    /// What each loss is multiplied with where they are weighed equally; 1 if left out.
+    pub weights: BTreeMap<Term, f64>,
     /// Weight decay of the learnable uncertainties.
     pub weight_decay: f64,
 }
@@ -197,7 +203,7 @@ pub struct LossConfig {
 impl Default for LossConfig {
     fn default() -> Self {
         let terms = vec![Term::Dice, Term::Bce, Term::ShapeDistance, Term::Iou];
-        Self { terms, weighting: Weighting::Kendall, weight_decay: 0.0 }
+        Self { terms, weighting: Weighting::Kendall, weights: BTreeMap::new(), weight_decay: 0.0 }
     }
 }
 

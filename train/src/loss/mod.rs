@@ -11,14 +11,17 @@
 //! | [`Term::ShapeDistance`] | `sum abs(D - p) / sum p`, D by [`shape_target`] |
 //! | [`Term::Focal`] | `0.8 (1 - exp(-BCE))^2 BCE` |
 //! | [`Term::Distillation`] | `IoU of the teacher with g * KL(sigmoid(teacher), p)` of the pixels |
+//! | [`Term::Imitation`] | `KL(sigmoid(teacher), p)` of the pixels |
+//! | [`Term::Embedding`] | `(e - e of the teacher)^2` of an embedding's values, over the variance of the teacher's |
 //!
-//! The formulas are the paper's and its code's, but for the last, which is ours; what they leave undefined (an object of no pixel, of all pixels, a
+//! The formulas are the paper's and its code's, but for the last three, which are ours; what they leave undefined (an object of no pixel, of all pixels, a
 //! prediction of nothing) is settled here, and said where. Everything is computed in f32, whatever kind the logits have,
 //! and values and gradients are finite for every mask and for logits up to 1e4 and beyond. Nothing waits for the device.
 
 mod bce;
 mod dice;
 mod distillation;
+mod embedding;
 mod focal;
 mod iou;
 mod mse;
@@ -42,12 +45,15 @@ pub struct Outputs<'a> {
     pub mask: &'a Tensor,
     /// [`shape_target`] of the true masks, (N,1,H,W), f32. Only [`Term::ShapeDistance`] reads it.
     pub shape: &'a Tensor,
-    /// Logits (N,1,H,W) of the network that the training began from. Only [`Term::Distillation`] reads them.
+    /// Logits (N,1,H,W) of the teacher: the network that the training began from, unless another was named. Only
+    /// [`Term::Distillation`] and [`Term::Imitation`] read them.
     pub teacher: &'a Tensor,
+    /// Embeddings (N,C,H',W') of the images, and the teacher's. Only [`Term::Embedding`] reads them.
+    pub embeddings: [&'a Tensor; 2],
 }
 
 /// One loss.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Term {
     /// Overlap of the masks, with squared denominators.
@@ -62,14 +68,27 @@ pub enum Term {
     ShapeDistance,
     /// Binary cross entropy that counts less the smaller it is.
     Focal,
-    /// Divergence from the network that the training began from, where that was right.
+    /// Divergence from the teacher, where that was right.
     Distillation,
+    /// Divergence from the teacher.
+    Imitation,
+    /// Squared error of the embeddings, the teacher's being the truth. None where the encoder is the teacher's.
+    Embedding,
 }
 
 impl Term {
     /// Every term.
-    pub const ALL: [Self; 7] =
-        [Self::Dice, Self::Bce, Self::Mse, Self::Iou, Self::ShapeDistance, Self::Focal, Self::Distillation];
+    pub const ALL: [Self; 9] = [
+        Self::Dice,
+        Self::Bce,
+        Self::Mse,
+        Self::Iou,
+        Self::ShapeDistance,
+        Self::Focal,
+        Self::Distillation,
+        Self::Imitation,
+        Self::Embedding,
+    ];
 
     /// The name in configurations, checkpoints and logs.
     pub fn name(self) -> &'static str {
@@ -81,7 +100,14 @@ impl Term {
             Self::ShapeDistance => "shape-distance",
             Self::Focal => "focal",
             Self::Distillation => "distillation",
+            Self::Imitation => "imitation",
+            Self::Embedding => "embedding",
         }
+    }
+
+    /// Whether it compares with a teacher.
+    pub const fn asks_teacher(self) -> bool {
+        matches!(self, Self::Distillation | Self::Imitation | Self::Embedding)
     }
 
     /// The loss of a batch: an f32 scalar that carries the gradient.
@@ -100,6 +126,11 @@ impl Term {
             Self::ShapeDistance => shape_distance::shape_distance(&logits, &outputs.shape.to_kind(Kind::Float)),
             Self::Focal => focal::focal(&logits, &mask),
             Self::Distillation => distillation::distillation(&logits, &outputs.teacher.to_kind(Kind::Float), &mask),
+            Self::Imitation => distillation::imitation(&logits, &outputs.teacher.to_kind(Kind::Float)),
+            Self::Embedding => {
+                let [own, teacher] = outputs.embeddings.map(|t| t.to_kind(Kind::Float));
+                embedding::embedding(&own, &teacher)
+            }
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The sum of several losses, with weights that are learnt with the network.
 
+use std::collections::BTreeMap;
+
 use tch::{Kind, Tensor, nn};
 
 use super::Term;
@@ -14,7 +16,7 @@ pub enum Weighting {
     /// `sum L / (2 c^2) + ln(1 + c^2)`: the paper's code (L. Liebel and M. Körner, arXiv 1805.06334). For a constant L
     /// it is least at c^2 = (L + sqrt(L^2 + 8 L)) / 4; it is never negative.
     LiebelKoerner,
-    /// `sum L`: nothing is learnt.
+    /// `sum w L`: nothing is learnt; w is 1 unless [`Uncertainty::with_weights`] says otherwise.
     Equal,
 }
 
@@ -40,6 +42,8 @@ pub struct Uncertainty {
     terms: Vec<Term>,
     /// ln s, which can neither divide by zero nor turn s negative, or c; scalars.
     parameters: Vec<Tensor>,
+    /// What each loss is multiplied with.
+    weights: Vec<f64>,
 }
 
 impl Uncertainty {
@@ -63,7 +67,13 @@ impl Uncertainty {
             Weighting::LiebelKoerner => parameter("c", 1.0),
             Weighting::Equal => Vec::new(),
         };
-        Ok(Self { weighting, terms: terms.into(), parameters })
+        Ok(Self { weighting, terms: terms.into(), parameters, weights: vec![1.0; terms.len()] })
+    }
+
+    /// With losses multiplied by these weights before they are weighed; those that have none count once.
+    pub fn with_weights(mut self, weights: &BTreeMap<Term, f64>) -> Self {
+        self.weights = self.terms.iter().map(|term| weights.get(term).copied().unwrap_or(1.0)).collect();
+        self
     }
 
     /// The terms, in the order of [`Uncertainty::total`] and [`Uncertainty::sigmas`].
@@ -77,7 +87,9 @@ impl Uncertainty {
     /// If the losses are not as many as the terms.
     pub fn total(&self, losses: &[Tensor]) -> Tensor {
         assert_eq!(losses.len(), self.terms.len(), "number of losses");
-        let losses = Tensor::stack(losses, 0).to_kind(Kind::Float);
+        let times = |(loss, &weight): (&Tensor, &f64)| if weight == 1.0 { loss.shallow_clone() } else { loss * weight };
+        let losses: Vec<Tensor> = losses.iter().zip(&self.weights).map(times).collect();
+        let losses = Tensor::stack(&losses, 0).to_kind(Kind::Float);
         let weighted = match self.weighting {
             Weighting::Kendall => {
                 let ln_sigma = Tensor::stack(&self.parameters, 0);

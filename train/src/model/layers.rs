@@ -1,29 +1,65 @@
 //! Layers with the checkpoint's names.
 
-use tch::{Tensor, nn};
+use tch::{Kind, Tensor, nn};
+
+use super::quantize::{Form, Linear, Scheme, operand, stored};
+use crate::config::Floats;
 
 /// Convolution without bias, then BatchNorm: `c` and `bn`.
 #[derive(Debug)]
 pub(super) struct ConvBn {
     conv: nn::Conv2D,
     norm: nn::BatchNorm,
+    /// Stride, padding and groups.
+    geometry: [i64; 3],
+    /// Folded into one convolution of such floats, as a device computes it.
+    folded: Option<Floats>,
 }
 
 impl ConvBn {
-    pub(super) fn new(p: &nn::Path<'_>, input: i64, output: i64, kernel: i64, stride: i64, groups: i64) -> Self {
+    /// `folded` are the floats of the device that is computed; as it is if there are none.
+    pub(super) fn new(
+        p: &nn::Path<'_>,
+        [input, output]: [i64; 2],
+        kernel: i64,
+        stride: i64,
+        groups: i64,
+        folded: Option<Floats>,
+    ) -> Self {
         let config = nn::ConvConfig { stride, padding: kernel / 2, groups, bias: false, ..Default::default() };
         // tch starts BatchNorm's weights at random.
         let norm = nn::BatchNormConfig { ws_init: nn::Init::Const(1.0), ..Default::default() };
         Self {
             conv: nn::conv2d(p / "c", input, output, kernel, config),
             norm: nn::batch_norm2d(p / "bn", output, norm),
+            geometry: [stride, kernel / 2, groups],
+            folded,
         }
     }
 
     pub(super) fn forward(&self, x: &Tensor, train: bool) -> Tensor {
-        x.apply(&self.conv).apply_t(&self.norm, train)
+        match self.folded {
+            None => x.apply(&self.conv).apply_t(&self.norm, train),
+            Some(floats) => self.forward_folded(x, floats),
+        }
+    }
+
+    /// With BatchNorm in the weights, as export folds it: in f64, by the running statistics.
+    fn forward_folded(&self, x: &Tensor, floats: Floats) -> Tensor {
+        let double = |t: &Tensor| t.to_kind(Kind::Double);
+        let norm = &self.norm;
+        let (gamma, beta) = (norm.ws.as_ref().expect("a weight"), norm.bs.as_ref().expect("a bias"));
+        let scale = double(gamma) / (double(&norm.running_var) + BATCH_NORM_EPS).sqrt();
+        let weight = (double(&self.conv.ws) * scale.view([-1, 1, 1, 1])).to_kind(Kind::Float);
+        let bias = (double(beta) - double(&norm.running_mean) * scale).to_kind(Kind::Float);
+        let weight = operand(&stored(&weight), floats);
+        let [stride, padding, groups] = self.geometry;
+        operand(x, floats).conv2d(&weight, Some(bias), [stride; 2], [padding; 2], [1, 1], groups)
     }
 }
+
+/// Epsilon of BatchNorm.
+const BATCH_NORM_EPS: f64 = 1e-5;
 
 /// Normalisation over the channels of (B,C,H,W).
 #[derive(Debug)]
@@ -40,19 +76,19 @@ impl LayerNorm2d {
     }
 
     pub(super) fn forward(&self, x: &Tensor) -> Tensor {
+        self.forward_last(&x.permute([0, 2, 3, 1])).permute([0, 3, 1, 2])
+    }
+
+    /// Of (...,C).
+    pub(super) fn forward_last(&self, x: &Tensor) -> Tensor {
         let channels = [self.weight.size()[0]];
-        let x = x.permute([0, 2, 3, 1]);
-        x.layer_norm(channels, Some(&self.weight), Some(&self.bias), Self::EPS, false).permute([0, 3, 1, 2])
+        x.layer_norm(channels, Some(&self.weight), Some(&self.bias), Self::EPS, false)
     }
 }
 
 /// LayerNorm over the last axis, epsilon 1e-5.
 pub(super) fn layer_norm(p: nn::Path<'_>, channels: i64) -> nn::LayerNorm {
     nn::layer_norm(p, vec![channels], Default::default())
-}
-
-pub(super) fn linear(p: nn::Path<'_>, input: i64, output: i64) -> nn::Linear {
-    nn::linear(p, input, output, Default::default())
 }
 
 /// The exact GELU.
@@ -62,16 +98,23 @@ pub(super) fn gelu(x: &Tensor) -> Tensor {
 
 /// Three linear layers with ReLU between: `layers.0` to `layers.2`.
 #[derive(Debug)]
-pub(super) struct Mlp3([nn::Linear; 3]);
+pub(super) struct Mlp3([Linear; 3]);
 
 impl Mlp3 {
-    pub(super) fn new(p: &nn::Path<'_>, width: i64, output: i64) -> Self {
+    /// Of `output` values, all of which are asked for unless `first` of them is; core multiplies them in f32.
+    pub(super) fn new(p: &nn::Path<'_>, scheme: &Scheme, width: i64, output: i64, first: bool) -> Self {
         let layers = p / "layers";
-        Self([linear(&layers / 0, width, width), linear(&layers / 1, width, width), linear(&layers / 2, width, output)])
+        let layer = |i: i64, output| {
+            let p = &layers / i;
+            // A single row is too few weights for 8 bits.
+            let form = if i == 2 && first { Form::Plain } else { scheme.stored_f32(&p) };
+            Linear::new(&p, width, output, form)
+        };
+        Self([layer(0, width), layer(1, width), layer(2, output)])
     }
 
     pub(super) fn forward(&self, x: &Tensor) -> Tensor {
         let [first, second, third] = &self.0;
-        x.apply(first).relu().apply(second).relu().apply(third)
+        third.forward(&second.forward(&first.forward(x).relu()).relu())
     }
 }

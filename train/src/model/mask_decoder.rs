@@ -3,7 +3,9 @@
 use tch::{Tensor, nn};
 
 use super::layers::{LayerNorm2d, Mlp3, gelu};
+use super::quantize::Scheme;
 use super::transformer::Transformer;
+use super::upscaling::Upscaling;
 
 const DIM: i64 = 256;
 const MASKS: i64 = 4;
@@ -15,28 +17,27 @@ pub(super) struct MaskDecoder {
     /// One IoU token and four mask tokens, of which the first is the single mask's.
     iou_token: Tensor,
     mask_tokens: Tensor,
-    up1: nn::ConvTranspose2D,
+    up1: Upscaling,
     norm: LayerNorm2d,
-    up2: nn::ConvTranspose2D,
+    up2: Upscaling,
     hypernetwork: Mlp3,
     iou_head: Mlp3,
 }
 
 impl MaskDecoder {
-    pub(super) fn new(p: &nn::Path<'_>) -> Self {
+    pub(super) fn new(p: &nn::Path<'_>, scheme: &Scheme) -> Self {
         let upscaling = p / "output_upscaling";
-        let stride = nn::ConvTransposeConfig { stride: 2, ..Default::default() };
         let networks = p / "output_hypernetworks_mlps";
-        let [hypernetwork, ..] = [0, 1, 2, 3].map(|i| Mlp3::new(&(&networks / i), DIM, DIM / 8));
+        let [hypernetwork, ..] = [0, 1, 2, 3].map(|i| Mlp3::new(&(&networks / i), scheme, DIM, DIM / 8, false));
         Self {
-            transformer: Transformer::new(&(p / "transformer")),
+            transformer: Transformer::new(&(p / "transformer"), scheme),
             iou_token: (p / "iou_token").randn_standard("weight", &[1, DIM]),
             mask_tokens: (p / "mask_tokens").randn_standard("weight", &[MASKS, DIM]),
-            up1: nn::conv_transpose2d(&upscaling / 0, DIM, DIM / 4, 2, stride),
+            up1: Upscaling::new(&(&upscaling / 0), DIM, DIM / 4, scheme),
             norm: LayerNorm2d::new(&(&upscaling / 1), DIM / 4),
-            up2: nn::conv_transpose2d(&upscaling / 3, DIM / 4, DIM / 8, 2, stride),
+            up2: Upscaling::new(&(&upscaling / 3), DIM / 4, DIM / 8, scheme),
             hypernetwork,
-            iou_head: Mlp3::new(&(p / "iou_prediction_head"), DIM, MASKS),
+            iou_head: Mlp3::new(&(p / "iou_prediction_head"), scheme, DIM, MASKS, true),
         }
     }
 
@@ -49,12 +50,17 @@ impl MaskDecoder {
         let (tokens, image) = self.transformer.forward(&prompts, &image, grid);
 
         let image = image.transpose(1, 2).reshape([count, DIM, GRID, GRID]);
-        let up = gelu(&self.norm.forward(&image.apply(&self.up1)));
-        let up = gelu(&up.apply(&self.up2));
+        let up = gelu(&self.norm.forward(&self.up1.forward(&image)));
+        let up = gelu(&self.up2.forward(&up));
         let weights = self.hypernetwork.forward(&tokens.select(1, 1)).unsqueeze(1);
         let side = super::IMAGE_SIDE;
         let logits = weights.matmul(&up.flatten(2, 3)).view([count, 1, side, side]);
         let iou = self.iou_head.forward(&tokens.select(1, 0)).narrow(1, 0, 1);
         (logits, iou)
+    }
+    /// Adds the layers in 8 bits.
+    pub(super) fn report(&self, all: &mut Vec<(String, Tensor, Tensor)>) {
+        self.up1.report(all);
+        self.up2.report(all);
     }
 }

@@ -1,18 +1,25 @@
 //! LiteMedSAM: TinyViT image encoder, box prompt encoder, two-way-transformer mask decoder.
 
+mod attention;
 mod layers;
 mod mask_decoder;
+mod neck;
 mod prompt_encoder;
+mod quantize;
 mod tiny_vit;
 mod transformer;
+mod upscaling;
 mod weights;
 
 use mask_decoder::MaskDecoder;
 use prompt_encoder::PromptEncoder;
+use quantize::Scheme;
 use tch::{Tensor, nn};
 use tiny_vit::TinyVit;
 pub use weights::{WeightsError, load, save};
 pub(crate) use weights::{published, write};
+
+use crate::config::QuantizationConfig;
 
 /// Side of the input images, in pixels.
 pub const IMAGE_SIDE: i64 = 256;
@@ -28,17 +35,33 @@ pub struct LiteMedSam {
 impl LiteMedSam {
     /// A network of random weights under `root`; [`load`] fills it.
     pub fn new(root: &nn::Path<'_>) -> Self {
+        Self::quantized(root, &QuantizationConfig::default())
+    }
+
+    /// A network of random weights that is computed, if the configuration wants it, as devices compute a model in 8
+    /// bits. Its variables are the same.
+    pub fn quantized(root: &nn::Path<'_>, config: &QuantizationConfig) -> Self {
+        let scheme = Scheme::new(config);
         Self {
-            encoder: TinyVit::new(&(root / "image_encoder")),
+            encoder: TinyVit::new(&(root / "image_encoder"), &scheme),
             prompts: PromptEncoder::new(&(root / "prompt_encoder")),
-            decoder: MaskDecoder::new(&(root / "mask_decoder")),
+            decoder: MaskDecoder::new(&(root / "mask_decoder"), &scheme),
         }
+    }
+
+    /// The layers that are computed in 8 bits: name, weights in integers (f32, shaped as in the checkpoint), and the scale
+    /// of each output channel. None, unless the network is [`quantized`](Self::quantized).
+    pub fn integers(&self) -> Vec<(String, Tensor, Tensor)> {
+        let mut all = Vec::new();
+        self.encoder.report(&mut all);
+        self.decoder.report(&mut all);
+        all
     }
 
     /// Embeddings (B,256,64,64) of images (B,3,256,256) in 0..1.
     ///
     /// With `train`, BatchNorm uses the batch's statistics and moves its running ones; a frozen encoder must be run
-    /// without. Gradients are another matter: they flow either way, unless under [`tch::no_grad`].
+    /// without, and a quantized network, whose BatchNorm is in its weights, doesn't heed it. Gradients are another matter: they flow either way, unless under [`tch::no_grad`].
     ///
     /// # Panics
     /// If the images have another shape, or are not f32 on the network's device.

@@ -2,7 +2,10 @@
 
 use tch::{Kind, Tensor, nn};
 
-use super::layers::{ConvBn, LayerNorm2d, gelu, layer_norm, linear};
+use super::layers::{ConvBn, gelu, layer_norm};
+use super::neck::Neck;
+use super::quantize::{Linear, Scheme, attended, operand};
+use crate::config::Floats;
 
 /// Channels, side, blocks, heads and window of the attention stages.
 const STAGES: [(i64, i64, i64, i64, i64); 3] = [(128, 128, 2, 4, 7), (160, 64, 6, 5, 14), (320, 64, 2, 10, 7)];
@@ -13,40 +16,32 @@ pub(super) struct TinyVit {
     bottlenecks: Vec<Bottleneck>,
     /// Patch merging before each attention stage, and the stage's blocks.
     stages: Vec<(Bottleneck, Vec<Block>)>,
-    neck: (nn::Conv2D, LayerNorm2d, nn::Conv2D, LayerNorm2d),
+    neck: Neck,
 }
 
 impl TinyVit {
-    pub(super) fn new(p: &nn::Path<'_>) -> Self {
+    pub(super) fn new(p: &nn::Path<'_>, scheme: &Scheme) -> Self {
         let patch = p / "patch_embed" / "seq";
         let layers = p / "layers";
         let first = &layers / 0;
-        let bottlenecks = (0..2).map(|i| Bottleneck::new(&(&first / "blocks" / i), [64, 256, 64], 1)).collect();
+        let bottlenecks = (0..2).map(|i| Bottleneck::new(&(&first / "blocks" / i), [64, 256, 64], 1, scheme)).collect();
         let mut input = 64;
         let stages = STAGES.iter().zip(0..).map(|(&(channels, side, depth, heads, window), i)| {
             let stride = if i == 0 || i == 1 { 2 } else { 1 };
-            let merge = Bottleneck::new(&(&layers / i / "downsample"), [input, channels, channels], stride);
+            let merge = Bottleneck::new(&(&layers / i / "downsample"), [input, channels, channels], stride, scheme);
             input = channels;
             let blocks = &layers / (i + 1) / "blocks";
-            let block = |b| Block::new(&(&blocks / b), channels, side, heads, window);
+            let block = |b| Block::new(&(&blocks / b), [channels, side, heads, window], scheme);
             (merge, (0..depth).map(block).collect())
         });
-        let stages = stages.collect();
-        let neck = p / "neck";
-        let conv = |i: i64, input, kernel| {
-            let config = nn::ConvConfig { padding: kernel / 2, bias: false, ..Default::default() };
-            nn::conv2d(&neck / i, input, 256, kernel, config)
-        };
         Self {
-            patch: [ConvBn::new(&(&patch / 0), 3, 32, 1, 1, 1), ConvBn::new(&(&patch / 2), 32, 64, 1, 1, 1)],
+            patch: [
+                ConvBn::new(&(&patch / 0), [3, 32], 1, 1, 1, scheme.f32()),
+                ConvBn::new(&(&patch / 2), [32, 64], 1, 1, 1, scheme.floats()),
+            ],
             bottlenecks,
-            stages,
-            neck: (
-                conv(0, 320, 1),
-                LayerNorm2d::new(&(&neck / 1), 256),
-                conv(2, 256, 3),
-                LayerNorm2d::new(&(&neck / 3), 256),
-            ),
+            stages: stages.collect(),
+            neck: Neck::new(&(p / "neck"), scheme),
         }
     }
 
@@ -56,8 +51,17 @@ impl TinyVit {
         for (merge, blocks) in &self.stages {
             x = blocks.iter().fold(merge.forward(&x, train), |x, b| b.forward(&x, train));
         }
-        let (first, first_norm, second, second_norm) = &self.neck;
-        second_norm.forward(&first_norm.forward(&x.apply(first)).apply(second))
+        self.neck.forward(&x)
+    }
+
+    /// Adds the layers in 8 bits.
+    pub(super) fn report(&self, all: &mut Vec<(String, Tensor, Tensor)>) {
+        for block in self.stages.iter().flat_map(|(_, blocks)| blocks) {
+            for linear in [&block.attention.qkv, &block.attention.proj, &block.fc1, &block.fc2] {
+                linear.layer().report(all);
+            }
+        }
+        self.neck.report(all);
     }
 }
 
@@ -66,11 +70,11 @@ impl TinyVit {
 struct Bottleneck([ConvBn; 3]);
 
 impl Bottleneck {
-    fn new(p: &nn::Path<'_>, [input, hidden, output]: [i64; 3], stride: i64) -> Self {
+    fn new(p: &nn::Path<'_>, [input, hidden, output]: [i64; 3], stride: i64, scheme: &Scheme) -> Self {
         Self([
-            ConvBn::new(&(p / "conv1"), input, hidden, 1, 1, 1),
-            ConvBn::new(&(p / "conv2"), hidden, hidden, 3, stride, hidden),
-            ConvBn::new(&(p / "conv3"), hidden, output, 1, 1, 1),
+            ConvBn::new(&(p / "conv1"), [input, hidden], 1, 1, 1, scheme.floats()),
+            ConvBn::new(&(p / "conv2"), [hidden, hidden], 3, stride, hidden, scheme.f32()),
+            ConvBn::new(&(p / "conv3"), [hidden, output], 1, 1, 1, scheme.floats()),
         ])
     }
 
@@ -88,17 +92,18 @@ struct Block {
     attention: Attention,
     local: ConvBn,
     norm: nn::LayerNorm,
-    fc1: nn::Linear,
-    fc2: nn::Linear,
+    fc1: Linear,
+    fc2: Linear,
     side: i64,
 }
 
 impl Block {
-    fn new(p: &nn::Path<'_>, channels: i64, side: i64, heads: i64, window: i64) -> Self {
+    fn new(p: &nn::Path<'_>, [channels, side, heads, window]: [i64; 4], scheme: &Scheme) -> Self {
         let mlp = p / "mlp";
+        let linear = |p: nn::Path<'_>, input, output| Linear::new(&p, input, output, scheme.int8(&p));
         Self {
-            attention: Attention::new(&(p / "attn"), channels, heads, window),
-            local: ConvBn::new(&(p / "local_conv"), channels, channels, 3, 1, channels),
+            attention: Attention::new(&(p / "attn"), channels, heads, window, scheme),
+            local: ConvBn::new(&(p / "local_conv"), [channels, channels], 3, 1, channels, scheme.f32()),
             norm: layer_norm(&mlp / "norm", channels),
             fc1: linear(&mlp / "fc1", channels, 4 * channels),
             fc2: linear(&mlp / "fc2", 4 * channels, channels),
@@ -107,10 +112,19 @@ impl Block {
     }
 
     fn forward(&self, x: &Tensor, train: bool) -> Tensor {
+        self.transformed(&self.local.forward(&self.attended(x), train))
+    }
+
+    /// Attention and residual.
+    fn attended(&self, x: &Tensor) -> Tensor {
         let tokens = x.permute([0, 2, 3, 1]);
-        let attended = &tokens + self.attention.forward(&tokens, self.side);
-        let x = self.local.forward(&attended.permute([0, 3, 1, 2]), train).permute([0, 2, 3, 1]);
-        let y = gelu(&x.apply(&self.norm).apply(&self.fc1)).apply(&self.fc2);
+        (&tokens + self.attention.forward(&tokens, self.side)).permute([0, 3, 1, 2])
+    }
+
+    /// MLP and residual.
+    fn transformed(&self, x: &Tensor) -> Tensor {
+        let x = x.permute([0, 2, 3, 1]);
+        let y = self.fc2.forward(&gelu(&self.fc1.forward(&x.apply(&self.norm))));
         (x + y).permute([0, 3, 1, 2])
     }
 }
@@ -119,28 +133,39 @@ impl Block {
 #[derive(Debug)]
 struct Attention {
     norm: nn::LayerNorm,
-    qkv: nn::Linear,
-    proj: nn::Linear,
+    /// Quantized, it carries the scale of the queries.
+    qkv: Linear,
+    proj: Linear,
     biases: Tensor,
     /// For each pair of positions in a window, the entry of `biases`.
     index: Tensor,
     heads: i64,
     window: i64,
+    /// The floats of the products in between; nothing where the network is computed as it is.
+    floats: Option<Floats>,
 }
 
 impl Attention {
-    fn new(p: &nn::Path<'_>, channels: i64, heads: i64, window: i64) -> Self {
+    fn new(p: &nn::Path<'_>, channels: i64, heads: i64, window: i64, scheme: &Scheme) -> Self {
         let tokens = window * window;
         let offset = |a: i64, b: i64| (a / window - b / window).abs() * window + (a % window - b % window).abs();
         let index: Vec<i64> = (0..tokens * tokens).map(|i| offset(i / tokens, i % tokens)).collect();
+        let linear = |p: nn::Path<'_>, output| Linear::new(&p, channels, output, scheme.int8(&p));
+        let head = channels / heads;
+        let factor = || {
+            // q, k and v lie head by head.
+            let factors = [scale(head), 1.0, 1.0].map(|f| Tensor::full([head], f, (Kind::Double, p.device())));
+            Tensor::cat(&factors, 0).repeat([heads])
+        };
         Self {
             norm: layer_norm(p / "norm", channels),
-            qkv: linear(p / "qkv", channels, 3 * channels),
-            proj: linear(p / "proj", channels, channels),
+            qkv: linear(p / "qkv", 3 * channels).scaled(factor),
+            proj: linear(p / "proj", channels),
             biases: p.zeros("attention_biases", &[heads, tokens]),
             index: Tensor::from_slice(&index).to_device(p.device()),
             heads,
             window,
+            floats: scheme.floats(),
         }
     }
 
@@ -152,7 +177,7 @@ impl Attention {
         let x = x.pad([0, 0, 0, padding, 0, padding], "constant", 0.0);
         let x = x.view([batch, windows, w, windows, w, channels]).transpose(2, 3);
         let x = x.reshape([batch * windows * windows, w * w, channels]).apply(&self.norm);
-        let x = self.attend(&x).apply(&self.proj);
+        let x = self.proj.forward(&self.attend(&x));
         let x = x.view([batch, windows, windows, w, w, channels]).transpose(2, 3);
         let x = x.reshape([batch, windows * w, windows * w, channels]);
         x.narrow(1, 0, side).narrow(2, 0, side)
@@ -162,11 +187,27 @@ impl Attention {
         let (count, tokens, channels) = x.size3().expect("windows are (count, tokens, channels)");
         let head = channels / self.heads;
         // q, k and v lie head by head. The gradient of chunks is one tensor; of narrow, three that must be added.
-        let qkv = x.apply(&self.qkv).view([count, tokens, self.heads, 3 * head]).chunk(3, 3);
+        let qkv = self.qkv.forward(x).view([count, tokens, self.heads, 3 * head]).chunk(3, 3);
         let [q, k, v] = [0, 1, 2].map(|i| qkv[i].transpose(1, 2));
         let bias = self.biases.index_select(1, &self.index).view([self.heads, tokens, tokens]);
-        let scores = q.matmul(&k.transpose(-2, -1)) * (head as f64).powf(-0.5) + bias;
-        let attended = scores.softmax(-1, None::<Kind>).matmul(&v);
+        let attended = match self.floats {
+            None => {
+                let scores = q.matmul(&k.transpose(-2, -1)) * scale(head) + bias;
+                scores.softmax(-1, None::<Kind>).matmul(&v)
+            }
+            Some(floats) => {
+                let scores = operand(&q, floats).matmul(&operand(&k, floats).transpose(-2, -1)) + bias;
+                attended(&scores, &v, floats)
+            }
+        };
         attended.transpose(1, 2).reshape([count, tokens, channels])
     }
 }
+
+/// What the scores of heads of so many channels are multiplied with.
+fn scale(head: i64) -> f64 {
+    (head as f64).powf(-0.5)
+}
+
+#[cfg(all(test, feature = "weights-tests"))]
+mod tests;

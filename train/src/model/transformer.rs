@@ -1,48 +1,19 @@
 //! The two-way transformer: tokens attend to the image and the image to the tokens.
 
-use tch::{Kind, Tensor, nn};
+use tch::{Tensor, nn};
 
-use super::layers::{layer_norm, linear};
+use super::attention::{Attention, Between};
+use super::layers::layer_norm;
+use super::quantize::{Linear, Scheme};
 
 const DIM: i64 = 256;
-const HEADS: i64 = 8;
-
-/// Attention with projections down to `inner` channels.
-#[derive(Debug)]
-struct Attention {
-    q: nn::Linear,
-    k: nn::Linear,
-    v: nn::Linear,
-    out: nn::Linear,
-    head: i64,
-}
-
-impl Attention {
-    fn new(p: &nn::Path<'_>, inner: i64) -> Self {
-        Self {
-            q: linear(p / "q_proj", DIM, inner),
-            k: linear(p / "k_proj", DIM, inner),
-            v: linear(p / "v_proj", DIM, inner),
-            out: linear(p / "out_proj", inner, DIM),
-            head: inner / HEADS,
-        }
-    }
-
-    fn forward(&self, q: &Tensor, k: &Tensor, v: &Tensor) -> Tensor {
-        let split = |x: &Tensor| x.view([x.size()[0], x.size()[1], HEADS, self.head]).transpose(1, 2);
-        let (q, k, v) = (split(&q.apply(&self.q)), split(&k.apply(&self.k)), split(&v.apply(&self.v)));
-        let scores = q.matmul(&k.transpose(-2, -1)) / (self.head as f64).sqrt();
-        let x = scores.softmax(-1, None::<Kind>).matmul(&v).transpose(1, 2);
-        x.reshape([x.size()[0], x.size()[1], HEADS * self.head]).apply(&self.out)
-    }
-}
 
 #[derive(Debug)]
 struct Layer {
     own: Attention,
     token_to_image: Attention,
-    lin1: nn::Linear,
-    lin2: nn::Linear,
+    lin1: Linear,
+    lin2: Linear,
     image_to_token: Attention,
     norms: [nn::LayerNorm; 4],
     /// The first layer's tokens are their own positions: it adds neither positions nor a residual to them.
@@ -50,13 +21,18 @@ struct Layer {
 }
 
 impl Layer {
-    fn new(p: &nn::Path<'_>, first: bool) -> Self {
+    fn new(p: &nn::Path<'_>, first: bool, scheme: &Scheme) -> Self {
+        let attention = |name: &str, between| Attention::new(&(p / name), between, scheme);
+        let linear = |name: &str, input, output| {
+            let p = p / "mlp" / name;
+            Linear::new(&p, input, output, scheme.stored(&p))
+        };
         Self {
-            own: Attention::new(&(p / "self_attn"), DIM),
-            token_to_image: Attention::new(&(p / "cross_attn_token_to_image"), DIM / 2),
-            lin1: linear(p / "mlp" / "lin1", DIM, 2048),
-            lin2: linear(p / "mlp" / "lin2", 2048, DIM),
-            image_to_token: Attention::new(&(p / "cross_attn_image_to_token"), DIM / 2),
+            own: attention("self_attn", Between::Tokens),
+            token_to_image: attention("cross_attn_token_to_image", Between::TokensToImage),
+            lin1: linear("lin1", DIM, 2048),
+            lin2: linear("lin2", 2048, DIM),
+            image_to_token: attention("cross_attn_image_to_token", Between::ImageToTokens),
             norms: ["norm1", "norm2", "norm3", "norm4"].map(|name| layer_norm(p / name, DIM)),
             first,
         }
@@ -73,7 +49,7 @@ impl Layer {
         let tokens = tokens.apply(norm1);
         let keys = image + grid;
         let tokens = (&tokens + self.token_to_image.forward(&(&tokens + positions), &keys, image)).apply(norm2);
-        let tokens = (&tokens + tokens.apply(&self.lin1).relu().apply(&self.lin2)).apply(norm3);
+        let tokens = (&tokens + self.lin2.forward(&self.lin1.forward(&tokens).relu())).apply(norm3);
         let placed = &tokens + positions;
         let image = (image + self.image_to_token.forward(&keys, &placed, &tokens)).apply(norm4);
         (tokens, image)
@@ -88,11 +64,11 @@ pub(super) struct Transformer {
 }
 
 impl Transformer {
-    pub(super) fn new(p: &nn::Path<'_>) -> Self {
+    pub(super) fn new(p: &nn::Path<'_>, scheme: &Scheme) -> Self {
         let layers = p / "layers";
         Self {
-            layers: [Layer::new(&(&layers / 0), true), Layer::new(&(&layers / 1), false)],
-            last: Attention::new(&(p / "final_attn_token_to_image"), DIM / 2),
+            layers: [Layer::new(&(&layers / 0), true, scheme), Layer::new(&(&layers / 1), false, scheme)],
+            last: Attention::new(&(p / "final_attn_token_to_image"), Between::TokensToImage, scheme),
             norm: layer_norm(p / "norm_final_attn", DIM),
         }
     }

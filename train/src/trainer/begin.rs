@@ -11,22 +11,38 @@ use super::state::{self, Folders, State};
 use super::step::Objective;
 use super::validate::Validator;
 use super::{TrainError, Trainer};
-use crate::config::{Config, Watch};
+use crate::config::{Config, QuantizationConfig, Watch};
 use crate::data::{Dataset, Task};
 use crate::loss::Term;
 use crate::model::{self, LiteMedSam};
 use crate::optim::{Average, Mode, Plateau, PlateauOptions};
 use crate::ranks::Ranks;
 
+/// What a run begins from: files of weights with the published names, as `umedsam-export checkpoint` writes them. A path
+/// alone is the weights'.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin<'a> {
+    /// Of the network that is trained.
+    pub weights: &'a Path,
+    /// Of the network that teaches it, where a loss asks for one; the same if left out.
+    pub teacher: Option<&'a Path>,
+}
+
+impl<'a, P: AsRef<Path> + ?Sized> From<&'a P> for Origin<'a> {
+    fn from(weights: &'a P) -> Self {
+        Self { weights: weights.as_ref(), teacher: None }
+    }
+}
+
 impl<'a> Trainer<'a> {
-    /// A new run from `weights` (the published names, as `umedsam-export checkpoint` writes them) in `folder`.
+    /// A new run in `folder`.
     ///
     /// # Errors
     /// [`TrainError`], which names what cannot be used; `folder` is not made then.
-    pub fn start(
+    pub fn start<'p>(
         config: &Config,
         folders: &Folders,
-        weights: &Path,
+        origin: impl Into<Origin<'p>>,
         folder: &Path,
         device: Device,
         ranks: &'a Ranks,
@@ -41,13 +57,14 @@ impl<'a> Trainer<'a> {
         }
         // No rank writes into the folder before all have looked into it.
         ranks.barrier()?;
-        let (variables, network) = blank(device);
+        let Origin { weights, teacher } = origin.into();
+        let (variables, network) = blank(device, &config.quantization);
         model::load(&variables, weights)?;
-        let mut network = Network::new(variables, network, &config.model, &config.cache)?;
-        if config.loss.terms.contains(&Term::Distillation) {
-            let teacher = blank(device);
-            model::load(&teacher.0, weights)?;
-            network.learn_from(teacher);
+        let mut network = Network::new(variables, network, config)?;
+        if asks_teacher(config) {
+            let blank = blank(device, &QuantizationConfig::default());
+            model::load(&blank.0, teacher.unwrap_or(weights))?;
+            network.learn_from(blank, config)?;
         }
         let cases = read(config, &folders.data, observer)?;
         let plateau = plateau(config);
@@ -86,13 +103,13 @@ impl<'a> Trainer<'a> {
         if state.ranks != ranks.size() {
             return Err(fits(format!("a run of {} ranks, not of {}", state.ranks, ranks.size())));
         }
-        let (variables, network) = blank(device);
+        let (variables, network) = blank(device, &config.quantization);
         state::fill(&variables, "model.", &tensors, folder)?;
-        let mut network = Network::new(variables, network, &config.model, &config.cache)?;
-        if config.loss.terms.contains(&Term::Distillation) {
-            let teacher = blank(device);
-            state::fill(&teacher.0, "teacher.", &tensors, folder)?;
-            network.learn_from(teacher);
+        let mut network = Network::new(variables, network, &config)?;
+        if asks_teacher(&config) {
+            let blank = blank(device, &QuantizationConfig::default());
+            state::fill(&blank.0, "teacher.", &tensors, folder)?;
+            network.learn_from(blank, &config)?;
         }
         let cases = read(&config, &state.folders.data, observer)?;
         if cases.digest() != state.data {
@@ -122,10 +139,14 @@ impl<'a> Trainer<'a> {
 }
 
 /// A network on the device, its weights to be filled.
-fn blank(device: Device) -> (nn::VarStore, LiteMedSam) {
+fn blank(device: Device, quantization: &QuantizationConfig) -> (nn::VarStore, LiteMedSam) {
     let variables = nn::VarStore::new(device);
-    let network = LiteMedSam::new(&variables.root());
+    let network = LiteMedSam::quantized(&variables.root(), quantization);
     (variables, network)
+}
+
+fn asks_teacher(config: &Config) -> bool {
+    config.loss.terms.iter().any(|term| term.asks_teacher())
 }
 
 fn average(config: &Config, network: &Network) -> Option<Average> {

@@ -76,6 +76,12 @@ pub enum TrainError {
         /// `model.trained`.
         names: Vec<String>,
     },
+    /// No layer has such a name.
+    #[error("quantization.keep: no layer's name begins with '{name}'")]
+    NothingKept {
+        /// What was given.
+        name: String,
+    },
     /// The learning rate is to follow a validation that there is none of.
     #[error("schedule.watch is validation, and there are no cases to validate on: name some, or watch the training")]
     NothingWatched,

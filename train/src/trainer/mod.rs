@@ -13,6 +13,7 @@ mod observer;
 mod plot;
 mod state;
 mod step;
+mod teacher;
 mod validate;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::Instant;
 
+pub use begin::Origin;
 pub use error::TrainError;
 pub use history::{Epoch, Validation};
 use network::Network;

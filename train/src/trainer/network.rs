@@ -5,8 +5,9 @@ use std::sync::Arc;
 use tch::{Device, Kind, Tensor, nn};
 
 use super::TrainError;
+use super::teacher::{Taught, Teacher};
 use crate::autocast;
-use crate::config::{Arithmetic, BatchNorm, CacheConfig, ModelConfig};
+use crate::config::{Arithmetic, BatchNorm, Config, ModelConfig};
 use crate::data::{Batch, Picture, Sample, images};
 use crate::embeddings::EmbeddingCache;
 use crate::encoder::FrozenEncoder;
@@ -18,8 +19,8 @@ pub(super) struct Network {
     pub(super) variables: nn::VarStore,
     pub(super) model: LiteMedSam,
     frozen: Option<FrozenEncoder>,
-    /// The network that the training began from, where it is asked.
-    teacher: Option<(nn::VarStore, LiteMedSam)>,
+    /// Whom the losses ask, where they do.
+    teacher: Option<Teacher>,
     config: ModelConfig,
     encoder: Encoder,
     /// Images that went through an encoder that isn't frozen.
@@ -41,8 +42,7 @@ enum Encoder {
 #[derive(Debug)]
 pub(super) struct Prepared {
     pub(super) batch: Batch,
-    /// Logits of the teacher.
-    pub(super) teacher: Option<Tensor>,
+    pub(super) teacher: Option<Taught>,
     input: Input,
 }
 
@@ -66,12 +66,16 @@ impl Prepared {
 
 impl Network {
     /// The network with the variables that are there; parameters that aren't trained lose their gradients.
-    pub(super) fn new(
-        variables: nn::VarStore,
-        model: LiteMedSam,
-        config: &ModelConfig,
-        cache: &CacheConfig,
-    ) -> Result<Self, TrainError> {
+    pub(super) fn new(variables: nn::VarStore, model: LiteMedSam, config: &Config) -> Result<Self, TrainError> {
+        let (quantization, cache, config) = (&config.quantization, &config.cache, &config.model);
+        let names: Vec<String> = variables.variables().into_keys().collect();
+        let is_layer = |name: &&String| {
+            let of = |v: &String| v.rsplit_once('.').is_some_and(|(layer, _)| layer.starts_with(name.as_str()));
+            names.iter().any(of)
+        };
+        if let Some(name) = quantization.keep.iter().find(|name| !is_layer(name)) {
+            return Err(TrainError::NothingKept { name: name.clone() });
+        }
         let mut any = false;
         let mut encoder = if config.batch_norm == BatchNorm::Batch { Encoder::Drifting } else { Encoder::Frozen };
         for (name, variable) in variables.variables() {
@@ -92,20 +96,29 @@ impl Network {
             return Err(TrainError::NothingTrained { names: config.trained.clone() });
         }
         let frozen = match encoder {
-            Encoder::Frozen => Some(FrozenEncoder::new(&variables, config.arithmetic, cache)?),
+            Encoder::Frozen => Some(FrozenEncoder::quantized(&variables, config.arithmetic, quantization, cache)?),
             Encoder::Drifting | Encoder::Trained => None,
         };
         Ok(Self { variables, model, frozen, teacher: None, config: config.clone(), encoder, encoded: 0 })
     }
 
-    /// Asks `teacher` in every batch from now on.
-    pub(super) fn learn_from(&mut self, teacher: (nn::VarStore, LiteMedSam)) {
-        self.teacher = Some(teacher);
+    /// Asks a teacher of these variables in every batch from now on.
+    pub(super) fn learn_from(
+        &mut self,
+        teacher: (nn::VarStore, LiteMedSam),
+        config: &Config,
+    ) -> Result<(), TrainError> {
+        let own = self.variables.variables();
+        let alike = |(name, value): (String, Tensor)| !name.starts_with("image_encoder.") || value.equal(&own[&name]);
+        let frozen = self.encoder == Encoder::Frozen && !config.quantization.enabled;
+        let shared = frozen && teacher.0.variables().into_iter().all(alike);
+        self.teacher = Some(Teacher::new(teacher, shared, config)?);
+        Ok(())
     }
 
     /// The teacher's variables, to be saved.
     pub(super) fn teacher(&self) -> Option<&nn::VarStore> {
-        self.teacher.as_ref().map(|(variables, _)| variables)
+        self.teacher.as_ref().map(|teacher| &teacher.variables)
     }
 
     pub(super) fn device(&self) -> Device {
@@ -153,15 +166,16 @@ impl Network {
             let pictures: Vec<&Picture> = samples.iter().map(|s| &s.picture).collect();
             Input::Images(images(&pictures, self.device())?)
         };
-        let teacher = self.teacher.as_ref().map(|(_, teacher)| {
-            tch::no_grad(|| {
-                let _autocast = self.autocast();
-                match &input {
-                    Input::Embeddings(embeddings) => teacher.decode(embeddings, &batch.boxes).0,
-                    Input::Images(images) => teacher.decode(&teacher.encode(images, false), &batch.boxes).0,
-                }
-            })
-        });
+        let own = match &input {
+            Input::Embeddings(embeddings) => Some(embeddings),
+            Input::Images(_) => None,
+        };
+        let autocast = self.autocast();
+        let teacher = match &mut self.teacher {
+            Some(teacher) => Some(teacher.ask(samples, &batch.boxes, own)?),
+            None => None,
+        };
+        drop(autocast);
         Ok(Prepared { batch, teacher, input })
     }
 
@@ -178,23 +192,23 @@ impl Network {
         Ok(tch::no_grad(|| self.model.encode(&images, false).to_kind(Kind::Float)))
     }
 
-    /// Logits (N,1,256,256) and predicted IoU (N,1) of a batch, with gradients to what is trained.
-    pub(super) fn forward(&self, prepared: &Prepared) -> (Tensor, Tensor) {
+    /// Logits (N,1,256,256), predicted IoU (N,1) and embeddings (N,256,64,64) of a batch, with gradients to what is
+    /// trained.
+    pub(super) fn forward(&self, prepared: &Prepared) -> (Tensor, Tensor, Tensor) {
         let _autocast = self.autocast();
-        let encoded;
         let embeddings = match &prepared.input {
-            Input::Embeddings(embeddings) => embeddings,
+            Input::Embeddings(embeddings) => embeddings.shallow_clone(),
             Input::Images(images) => {
                 let moves = self.config.batch_norm == BatchNorm::Batch;
-                encoded = if self.encoder == Encoder::Trained {
+                if self.encoder == Encoder::Trained {
                     self.model.encode(images, moves)
                 } else {
                     tch::no_grad(|| self.model.encode(images, moves))
-                };
-                &encoded
+                }
             }
         };
-        self.model.decode(embeddings, &prepared.batch.boxes)
+        let (logits, iou) = self.model.decode(&embeddings, &prepared.batch.boxes);
+        (logits, iou, embeddings)
     }
 
     /// As [`Self::forward`], of embeddings and boxes, without gradients.

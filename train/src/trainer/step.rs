@@ -54,7 +54,8 @@ impl StepLosses {
 impl Objective {
     pub(super) fn new(config: &Config, network: &Network) -> Result<Self, UncertaintyError> {
         let uncertainties = nn::VarStore::new(network.device());
-        let uncertainty = Uncertainty::new(&uncertainties.root(), config.loss.weighting, &config.loss.terms)?;
+        let uncertainty = Uncertainty::new(&uncertainties.root(), config.loss.weighting, &config.loss.terms)?
+            .with_weights(&config.loss.weights);
         let mut weights: Vec<(String, Tensor)> = uncertainties.variables().into_iter().collect();
         weights.sort_by(|a, b| a.0.cmp(&b.0));
         let groups = vec![
@@ -131,14 +132,15 @@ impl Objective {
         self.optimizer.zero_grad();
         let mut measured = Vec::with_capacity(batches.len());
         for prepared in batches {
-            let (logits, iou) = network.forward(prepared);
+            let (logits, iou, embeddings) = network.forward(prepared);
             let batch = &prepared.batch;
             let outputs = Outputs {
                 logits: &logits,
                 iou: &iou,
                 mask: &batch.masks,
                 shape: batch.shapes.as_ref().unwrap_or(&batch.masks),
-                teacher: prepared.teacher.as_ref().unwrap_or(&logits),
+                teacher: prepared.teacher.as_ref().map_or(&logits, |taught| &taught.logits),
+                embeddings: [&embeddings, prepared.teacher.as_ref().map_or(&embeddings, |taught| &taught.embeddings)],
             };
             let mut losses: Vec<Tensor> = self.uncertainty.terms().iter().map(|t| t.evaluate(&outputs)).collect();
             let total = self.uncertainty.total(&losses);

@@ -1,0 +1,31 @@
+//! Rounding that gradients don't see.
+
+use tch::{Kind, Tensor};
+
+use crate::config::Floats;
+
+/// Weights and biases of fewer values are stored in f32, others that are not in 8 bits as halves: as export writes them.
+const SMALLEST_F16: usize = 1024;
+
+/// The values of `rounded` with the gradient of `x`: straight through. Not finite where `x` is not.
+pub(super) fn straight_through(rounded: Tensor, x: &Tensor) -> Tensor {
+    // What is added is 0, or NaN; the sum is `rounded` to the bit.
+    if x.requires_grad() { rounded + (x - x.detach()) } else { rounded }
+}
+
+/// Operands of a product in these floats.
+pub(in crate::model) fn operand(x: &Tensor, floats: Floats) -> Tensor {
+    match floats {
+        Floats::F32 => x.shallow_clone(),
+        Floats::Bf16 => through(x, Kind::BFloat16),
+    }
+}
+
+/// Weights or biases as a model of 8 bits stores them where it doesn't take 8.
+pub(in crate::model) fn stored(x: &Tensor) -> Tensor {
+    if x.numel() < SMALLEST_F16 { x.shallow_clone() } else { through(x, Kind::Half) }
+}
+
+fn through(x: &Tensor, kind: Kind) -> Tensor {
+    straight_through(tch::no_grad(|| x.to_kind(kind).to_kind(Kind::Float)), x)
+}
