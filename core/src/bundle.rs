@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::preprocess::PREPROCESSING_VERSION;
-use crate::{Error, Session, SessionOptions, Standing, Validation};
+use crate::{Error, Session, SessionOptions};
 
 /// Version of the bundle's layout that this library writes, and the only one that it reads.
 pub const FORMAT_VERSION: u32 = 1;
@@ -95,7 +95,7 @@ pub struct Manifest {
     /// SHA-256 of the decoder graph, in hexadecimal; filled in by [`write_bundle`].
     pub decoder_sha256: String,
     /// The report of the accuracy gate, if the model went through it.
-    pub validation: Option<Validation>,
+    pub validation: Option<serde_json::Value>,
 }
 
 /// Why a model bundle cannot be used.
@@ -142,10 +142,10 @@ pub struct Model {
 }
 
 impl Model {
-    /// The model that this library carries: LiteMedSAM with the decoder of U-MedSAM edge, in 8 bits.
+    /// The model that this library carries: LiteMedSAM with the decoder of U-MedSAM edge, weights in f16.
     #[cfg(feature = "bundled")]
     pub fn bundled() -> Result<Self, Error> {
-        Self::check(include_bytes!("../assets/u-medsam-int8.umedsam").as_slice().into(), "bundled model")
+        Self::check(include_bytes!("../assets/u-medsam-f16.umedsam").as_slice().into(), "bundled model")
     }
 
     /// Reads and checks a bundle.
@@ -219,21 +219,6 @@ impl Model {
     /// (N).
     pub fn decoder_onnx(&self) -> &[u8] {
         &self.bytes[self.decoder.clone()]
-    }
-
-    /// Where the model stands with the accuracy gate. A report on other graphs than the bundle's does not count.
-    ///
-    /// The digests show what was mixed up or damaged; a bundle that somebody forged would carry a forged report, too.
-    pub fn standing(&self) -> Standing<'_> {
-        let Manifest { validation, encoder_sha256, decoder_sha256, .. } = &self.manifest;
-        match validation {
-            None => Standing::Unknown,
-            Some(v) if (&v.encoder_sha256, &v.decoder_sha256) != (encoder_sha256, decoder_sha256) => {
-                Standing::OfOtherGraphs
-            }
-            Some(v) if v.passed => Standing::Passed(v),
-            Some(v) => Standing::Refused(v),
-        }
     }
 
     /// Size of the bundle, in bytes.

@@ -50,8 +50,6 @@ mod bundle;
 mod picture;
 #[cfg(feature = "runtime")]
 mod session;
-#[cfg(feature = "runtime")]
-mod validation;
 
 #[cfg(feature = "runtime")]
 pub use arithmetic::Arithmetic;
@@ -67,7 +65,5 @@ pub use picture::ImageSegmentation;
 pub use postprocess::MaskLogits;
 #[cfg(feature = "runtime")]
 pub use session::{EMBEDDING_BYTES, Embedding, Segmentation, Session, SessionOptions, Stats, VolumeOptions};
-#[cfg(feature = "runtime")]
-pub use validation::{Standing, Validation, ValidationRow};
 pub use volume::VolumeSegmentation;
 pub use zoom::ZoomOptions;

@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use umedsam::npz::{Boxes, Case, Limits, write_segs};
-use umedsam::{Error, Model, PixelBox, Session, SessionOptions, Standing, Stats, VolumeOptions, VoxelBox, ZoomOptions};
+use umedsam::{Error, Model, PixelBox, Session, SessionOptions, Stats, VolumeOptions, VoxelBox, ZoomOptions};
 
 use crate::input::{Kind, Picture, files};
 use crate::overlay::{Overlay, write_labels};
@@ -115,9 +115,6 @@ pub(crate) fn open(arguments: &ModelArguments) -> anyhow::Result<Session> {
         Some(path) => Model::load(path)?,
         None => Model::bundled()?,
     };
-    if !matches!(model.standing(), Standing::Passed(_)) {
-        eprintln!("umedsam: note: the model {}", model.standing());
-    }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = arguments.threads.map_or(cores, usize::from);
     let mut options = SessionOptions::new().with_threads(threads);

@@ -223,11 +223,11 @@ fn info_describes_the_model() {
     );
     let json: serde_json::Value =
         serde_json::from_str(&out(&umedsam(folder.path(), &["info", "--json", &bundle()]))).unwrap();
-    assert_eq!(json["precision"], "int8");
+    assert_eq!(json["precision"], "f16");
 }
 
 fn bundle() -> String {
-    let path: PathBuf = data("../core/assets/u-medsam-int8.umedsam").into();
+    let path: PathBuf = data("../core/assets/u-medsam-f16.umedsam").into();
     path.display().to_string()
 }
 

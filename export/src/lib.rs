@@ -11,6 +11,6 @@ mod layers;
 pub mod onnx;
 mod plan;
 pub mod quantize;
-pub mod validate;
+
 
 pub use plan::{Floats, Plan};

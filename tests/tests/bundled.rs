@@ -1,10 +1,10 @@
-//! The built-in model (in 8 bits) against PyTorch in f32, and the ways in which a bundle can be wrong.
+//! The built-in model (weights stored in f16) against PyTorch in f32, and the ways in which a bundle can be wrong.
 
 use umedsam::metrics::dice;
 use umedsam::preprocess::INPUT_LEN;
 use umedsam::{
-    Arithmetic, Error, ImageView, Model, ModelBox, PixelBox, Precision, Session, SessionOptions, Standing,
-    VolumeOptions, VoxelBox,
+    Arithmetic, Error, ImageView, Model, ModelBox, PixelBox, Precision, Session, SessionOptions, VolumeOptions,
+    VoxelBox,
 };
 use umedsam_tests::{cell, golden, golden_bytes, max_difference, picture};
 
@@ -31,10 +31,10 @@ fn masks_of_the_sample_agree_with_pytorch() {
         let both = mask.iter().zip(&expected).filter(|(m, e)| **m == 1 && **e).count();
         let size = expected.iter().filter(|e| **e).count();
         let agreement = dice(both, segmentation.area(), size).unwrap();
-        // In 8 bits; f32 agrees to 1.000.
-        assert!(agreement >= 0.98, "object {i}: DSC {agreement}");
+        // The weights are rounded to 16 bits: f32 agrees to 1.000.
+        assert!(agreement >= 0.998, "object {i}: DSC {agreement}");
         let iou = golden("cell.iou")[i];
-        assert!((segmentation.predicted_iou() - iou).abs() < 2e-2, "object {i}: IoU {}", segmentation.predicted_iou());
+        assert!((segmentation.predicted_iou() - iou).abs() < 2e-3, "object {i}: IoU {}", segmentation.predicted_iou());
     }
 }
 
@@ -102,20 +102,18 @@ fn a_slice_of_another_size_is_an_error() {
 }
 
 fn bytes() -> Vec<u8> {
-    std::fs::read(umedsam_tests::root().join("core/assets/u-medsam-int8.umedsam")).unwrap()
+    std::fs::read(umedsam_tests::root().join("core/assets/u-medsam-f16.umedsam")).unwrap()
 }
 
 #[test]
 fn the_manifest_says_what_the_model_is() {
     let model = Model::bundled().unwrap();
     let m = model.manifest();
-    assert_eq!((m.name.as_str(), m.precision), ("U-MedSAM edge", Precision::Int8));
+    assert_eq!((m.name.as_str(), m.precision), ("U-MedSAM edge", Precision::F16));
     assert_eq!(m.licence, "LicenseRef-U-MedSAM-research");
     assert!(m.sources.iter().any(|s| s.contains("79d8c9dca6db4d69d3f905579e5250af05e859fff9c1f543e89a513c3028ce76")));
-    assert!(model.size_bytes() <= 10_000_000);
-    let Standing::Passed(v) = model.standing() else { panic!("the built-in model {}", model.standing()) };
-    // The research data that it was judged on, not the few cases of the tests.
-    assert!(v.cases == 152 && v.collapsed == 0 && v.tolerance <= 0.005 && v.agreement >= 0.985);
+    assert!(model.size_bytes() < 20_000_000);
+    assert_eq!(m.validation, None);
 }
 
 #[test]

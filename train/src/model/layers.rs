@@ -2,7 +2,7 @@
 
 use tch::{Kind, Tensor, nn};
 
-use super::quantize::{Form, Linear, Scheme, operand, stored};
+use super::quantize::{Form, Linear, Scheme, operand, stored, stored_int8};
 use crate::config::Floats;
 
 /// Convolution without bias, then BatchNorm: `c` and `bn`.
@@ -12,19 +12,18 @@ pub(super) struct ConvBn {
     norm: nn::BatchNorm,
     /// Stride, padding and groups.
     geometry: [i64; 3],
-    /// Folded into one convolution of such floats, as a device computes it.
-    folded: Option<Floats>,
+    /// Folded into one convolution, as a device computes it, unless it is plain.
+    form: Form,
 }
 
 impl ConvBn {
-    /// `folded` are the floats of the device that is computed; as it is if there are none.
     pub(super) fn new(
         p: &nn::Path<'_>,
         [input, output]: [i64; 2],
         kernel: i64,
         stride: i64,
         groups: i64,
-        folded: Option<Floats>,
+        form: Form,
     ) -> Self {
         let config = nn::ConvConfig { stride, padding: kernel / 2, groups, bias: false, ..Default::default() };
         // tch starts BatchNorm's weights at random.
@@ -33,19 +32,21 @@ impl ConvBn {
             conv: nn::conv2d(p / "c", input, output, kernel, config),
             norm: nn::batch_norm2d(p / "bn", output, norm),
             geometry: [stride, kernel / 2, groups],
-            folded,
+            form,
         }
     }
 
     pub(super) fn forward(&self, x: &Tensor, train: bool) -> Tensor {
-        match self.folded {
-            None => x.apply(&self.conv).apply_t(&self.norm, train),
-            Some(floats) => self.forward_folded(x, floats),
+        match self.form {
+            Form::Plain => x.apply(&self.conv).apply_t(&self.norm, train),
+            Form::Stored(floats) => self.forward_folded(x, floats, stored_int8),
+            Form::Kept(floats) => self.forward_folded(x, floats, stored),
+            Form::Int8 => unreachable!("no convolution with a BatchNorm is in integers"),
         }
     }
 
     /// With BatchNorm in the weights, as export folds it: in f64, by the running statistics.
-    fn forward_folded(&self, x: &Tensor, floats: Floats) -> Tensor {
+    fn forward_folded(&self, x: &Tensor, floats: Floats, stored: fn(&Tensor) -> Tensor) -> Tensor {
         let double = |t: &Tensor| t.to_kind(Kind::Double);
         let norm = &self.norm;
         let (gamma, beta) = (norm.ws.as_ref().expect("a weight"), norm.bs.as_ref().expect("a bias"));

@@ -4,7 +4,7 @@ use tch::{Kind, Tensor, nn};
 
 use super::layers::{ConvBn, gelu, layer_norm};
 use super::neck::Neck;
-use super::quantize::{Linear, Scheme, attended, operand};
+use super::quantize::{Form, Linear, Scheme, attended, operand};
 use crate::config::Floats;
 
 /// Channels, side, blocks, heads and window of the attention stages.
@@ -24,11 +24,15 @@ impl TinyVit {
         let patch = p / "patch_embed" / "seq";
         let layers = p / "layers";
         let first = &layers / 0;
-        let bottlenecks = (0..2).map(|i| Bottleneck::new(&(&first / "blocks" / i), [64, 256, 64], 1, scheme)).collect();
+        let bottlenecks = (0..2)
+            .map(|i| Bottleneck::new(&(&first / "blocks" / i), [64, 256, 64], 1, [scheme.kept(), scheme.kept_f32()]))
+            .collect();
         let mut input = 64;
         let stages = STAGES.iter().zip(0..).map(|(&(channels, side, depth, heads, window), i)| {
             let stride = if i == 0 || i == 1 { 2 } else { 1 };
-            let merge = Bottleneck::new(&(&layers / i / "downsample"), [input, channels, channels], stride, scheme);
+            let path = &layers / i / "downsample";
+            let forms = [scheme.stored(&path), scheme.kept_f32()];
+            let merge = Bottleneck::new(&path, [input, channels, channels], stride, forms);
             input = channels;
             let blocks = &layers / (i + 1) / "blocks";
             let block = |b| Block::new(&(&blocks / b), [channels, side, heads, window], scheme);
@@ -36,8 +40,8 @@ impl TinyVit {
         });
         Self {
             patch: [
-                ConvBn::new(&(&patch / 0), [3, 32], 1, 1, 1, scheme.f32()),
-                ConvBn::new(&(&patch / 2), [32, 64], 1, 1, 1, scheme.floats()),
+                ConvBn::new(&(&patch / 0), [3, 32], 1, 1, 1, scheme.kept_f32()),
+                ConvBn::new(&(&patch / 2), [32, 64], 1, 1, 1, scheme.kept()),
             ],
             bottlenecks,
             stages: stages.collect(),
@@ -70,11 +74,17 @@ impl TinyVit {
 struct Bottleneck([ConvBn; 3]);
 
 impl Bottleneck {
-    fn new(p: &nn::Path<'_>, [input, hidden, output]: [i64; 3], stride: i64, scheme: &Scheme) -> Self {
+    /// `forms` are those of the 1x1 convolutions and of the depthwise one.
+    fn new(
+        p: &nn::Path<'_>,
+        [input, hidden, output]: [i64; 3],
+        stride: i64,
+        [pointwise, depthwise]: [Form; 2],
+    ) -> Self {
         Self([
-            ConvBn::new(&(p / "conv1"), [input, hidden], 1, 1, 1, scheme.floats()),
-            ConvBn::new(&(p / "conv2"), [hidden, hidden], 3, stride, hidden, scheme.f32()),
-            ConvBn::new(&(p / "conv3"), [hidden, output], 1, 1, 1, scheme.floats()),
+            ConvBn::new(&(p / "conv1"), [input, hidden], 1, 1, 1, pointwise),
+            ConvBn::new(&(p / "conv2"), [hidden, hidden], 3, stride, hidden, depthwise),
+            ConvBn::new(&(p / "conv3"), [hidden, output], 1, 1, 1, pointwise),
         ])
     }
 
@@ -103,7 +113,7 @@ impl Block {
         let linear = |p: nn::Path<'_>, input, output| Linear::new(&p, input, output, scheme.int8(&p));
         Self {
             attention: Attention::new(&(p / "attn"), channels, heads, window, scheme),
-            local: ConvBn::new(&(p / "local_conv"), [channels, channels], 3, 1, channels, scheme.f32()),
+            local: ConvBn::new(&(p / "local_conv"), [channels, channels], 3, 1, channels, scheme.kept_f32()),
             norm: layer_norm(&mlp / "norm", channels),
             fc1: linear(&mlp / "fc1", channels, 4 * channels),
             fc2: linear(&mlp / "fc2", 4 * channels, channels),

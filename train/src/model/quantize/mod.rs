@@ -9,7 +9,7 @@ mod layer;
 mod round;
 
 pub(super) use layer::{Layer, Linear};
-pub(super) use round::{operand, stored};
+pub(super) use round::{operand, stored, stored_int8};
 use tch::{Kind, Tensor, nn};
 
 use crate::config::{Floats, QuantizationConfig};
@@ -64,9 +64,14 @@ impl Scheme {
         self.0.as_ref().map(|config| config.floats)
     }
 
-    /// As [`floats`](Self::floats) where operands are never rounded.
-    pub(super) fn f32(&self) -> Option<Floats> {
-        self.0.as_ref().map(|_| Floats::F32)
+    /// The form of a layer that is never in 8 bits.
+    pub(super) fn kept(&self) -> Form {
+        self.floats().map_or(Form::Plain, Form::Kept)
+    }
+
+    /// As [`kept`](Self::kept) where operands are never rounded.
+    pub(super) fn kept_f32(&self) -> Form {
+        self.floats().map_or(Form::Plain, |_| Form::Kept(Floats::F32))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use tch::{Kind, Tensor};
 
+use super::integers::of_weights;
 use crate::config::Floats;
 
 /// Weights and biases of fewer values are stored in f32, others that are not in 8 bits as halves: as export writes them.
@@ -24,6 +25,14 @@ pub(in crate::model) fn operand(x: &Tensor, floats: Floats) -> Tensor {
 /// Weights or biases as a model of 8 bits stores them where it doesn't take 8.
 pub(in crate::model) fn stored(x: &Tensor) -> Tensor {
     if x.numel() < SMALLEST_F16 { x.shallow_clone() } else { through(x, Kind::Half) }
+}
+
+/// Weights whose output channels are the first axis, as a model of 8 bits stores them where it takes 8 and floats are
+/// multiplied.
+pub(in crate::model) fn stored_int8(x: &Tensor) -> Tensor {
+    let axes: Vec<i64> = (1..x.dim() as i64).collect();
+    let (integers, scale) = of_weights(x, &axes);
+    integers * scale
 }
 
 fn through(x: &Tensor, kind: Kind) -> Tensor {
