@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+mod gate;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -90,20 +92,23 @@ enum Command {
         #[arg(long, default_value = "LiteMedSAM")]
         name: String,
     },
+    /// Judge a compressed model by a reference on labelled cases; exit status 0 if it passed, 1 if refused, 2 on errors.
+    Validate(Box<gate::ValidateArguments>),
 }
 
 fn main() -> ExitCode {
-    match run(Arguments::parse().command) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("umedsam-export: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    let command = Arguments::parse().command;
+    // A model that is refused has status 1 for itself.
+    let failure = if matches!(command, Command::Validate(_)) { ExitCode::from(2) } else { ExitCode::FAILURE };
+    run(command).unwrap_or_else(|error| {
+        eprintln!("umedsam-export: {error:#}");
+        failure
+    })
 }
 
-fn run(command: Command) -> anyhow::Result<()> {
+fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
+        Command::Validate(arguments) => return gate::run(*arguments),
         Command::Checkpoint { input, out, allow_unknown } => {
             let trust = if allow_unknown { Trust::Any } else { Trust::Known };
             println!("{}", checkpoint::import(&ImportOptions::new(input, out).with_trust(trust))?);
@@ -137,7 +142,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             println!("{} ({} bytes, {})", out.display(), size(&out)?, manifest.precision);
         }
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 fn size(path: &Path) -> anyhow::Result<u64> {
