@@ -130,8 +130,8 @@ fn facts(html: &mut String, report: &Report) {
 fn table(html: &mut String, v: &Validation) {
     html.push_str(
         "<div class=\"scroll\"><table><thead><tr><th rowspan=\"2\">row</th><th rowspan=\"2\">cases</th>\
-         <th rowspan=\"2\">objects</th><th colspan=\"3\">DSC</th><th colspan=\"3\">NSD</th><th colspan=\"2\">agreement</th>\
-         <th rowspan=\"2\">collapsed</th></tr><tr><th>reference</th><th>model</th><th>difference</th><th>reference</th>\
+         <th rowspan=\"2\">objects</th><th rowspan=\"2\">collapsed</th><th colspan=\"3\">DSC</th><th colspan=\"3\">NSD</th><th colspan=\"2\">agreement</th></tr>\
+         <tr><th>reference</th><th>model</th><th>difference</th><th>reference</th>\
          <th>model</th><th>difference</th><th>mean</th><th>worst</th></tr></thead><tbody>",
     );
     for (i, row) in v.rows.iter().enumerate() {
@@ -141,12 +141,13 @@ fn table(html: &mut String, v: &Validation) {
         let bound = if last { v.tolerance_points } else { 2.0 * v.tolerance_points };
         let lost = row.dsc.difference.is_some_and(|d| -100.0 * d.mean > bound + 1e-9);
         put!(html, "<tr{mean}><th>{name}</th><td>{}</td><td>{}</td>", row.cases, row.objects);
+        let class = if row.collapsed > 0 { " class=\"bad\"" } else { "" };
+        put!(html, "<td{class}>{}</td>", row.collapsed);
         measure(html, &row.dsc, lost);
         measure(html, &row.nsd, false);
         let figures = |a: Agreement| format!("<td>{:.4}</td><td>{:.4}</td>", a.mean, a.worst);
         html.push_str(&row.agreement.map_or("<td>–</td><td>–</td>".into(), figures));
-        let class = if row.collapsed > 0 { " class=\"bad\"" } else { "" };
-        put!(html, "<td{class}>{}</td></tr>", row.collapsed);
+        html.push_str("</tr>");
     }
     html.push_str("</tbody></table></div>");
 }

@@ -14,7 +14,7 @@ use super::report::Report;
 pub(super) const HUES: usize = 8;
 
 /// Width of a plot in its own units; the page scales it.
-const WIDTH: f64 = 720.0;
+const WIDTH: f64 = 1000.0;
 
 /// What a row is called.
 pub(super) fn row_name(row: &ValidationRow) -> String {
