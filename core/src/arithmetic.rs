@@ -2,12 +2,15 @@
 
 use std::prelude::v1::*;
 
+use serde::{Deserialize, Serialize};
+
 /// How the network's matrix products are computed; everything between them is in f32 always.
 ///
 /// A model may name blocks that are in f32 in each of them, those that lower precision would break.
 ///
 /// Every arithmetic runs on every CPU and gives the same results up to rounding; which is faster depends on the CPU.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Arithmetic {
     /// 32-bit floats.

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::preprocess::PREPROCESSING_VERSION;
-use crate::{Error, Session, SessionOptions};
+use crate::{Arithmetic, Error, Session, SessionOptions, Validation, ValidationStatus, Verdict};
 
 /// Version of the bundle's layout that this library writes, and the only one that it reads.
 pub const FORMAT_VERSION: u32 = 1;
@@ -45,6 +45,16 @@ pub enum Precision {
     F16,
     /// 8-bit integers with a scale for each output channel; the few weights that this would break in 16-bit floats.
     Int8,
+}
+
+impl Precision {
+    /// The arithmetic in which a session computes such weights unless it is told otherwise.
+    pub const fn arithmetic(self) -> Arithmetic {
+        match self {
+            Self::Int8 => Arithmetic::Int8,
+            Self::F32 | Self::F16 => Arithmetic::F32,
+        }
+    }
 }
 
 impl std::fmt::Display for Precision {
@@ -94,8 +104,8 @@ pub struct Manifest {
     pub encoder_sha256: String,
     /// SHA-256 of the decoder graph, in hexadecimal; filled in by [`write_bundle`].
     pub decoder_sha256: String,
-    /// The report of the accuracy gate, if the model went through it.
-    pub validation: Option<serde_json::Value>,
+    /// The summary of the accuracy gate, if a model went through it; whether it was this one, [`Model::validation`] says.
+    pub validation: Option<Validation>,
 }
 
 /// Why a model bundle cannot be used.
@@ -142,10 +152,10 @@ pub struct Model {
 }
 
 impl Model {
-    /// The model that this library carries: LiteMedSAM with the decoder of U-MedSAM edge, weights in f16.
+    /// The model that this library carries: LiteMedSAM with the decoder of U-MedSAM edge, in 8 bits.
     #[cfg(feature = "bundled")]
     pub fn bundled() -> Result<Self, Error> {
-        Self::check(include_bytes!("../assets/u-medsam-f16.umedsam").as_slice().into(), "bundled model")
+        Self::check(include_bytes!("../assets/u-medsam-int8.umedsam").as_slice().into(), "bundled model")
     }
 
     /// Reads and checks a bundle.
@@ -183,6 +193,9 @@ impl Model {
             let message = format!("{found} found, {FORMAT_VERSION} is what this version of the library reads");
             return Err(invalid("format_version", message).into());
         }
+        if let Some(report) = value.get("validation").filter(|v| !v.is_null()) {
+            Validation::read(report).map_err(|(field, message)| invalid(field, message))?;
+        }
         let manifest: Manifest = serde_json::from_value(value).map_err(|e| invalid("manifest", e.to_string()))?;
         if manifest.architecture != ARCHITECTURE {
             let message = format!("'{}' found, '{ARCHITECTURE}' is what this library runs", manifest.architecture);
@@ -208,6 +221,17 @@ impl Model {
     /// What the bundle says of itself.
     pub const fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    /// Whether these graphs went through the accuracy gate.
+    pub fn validation(&self) -> ValidationStatus<'_> {
+        let Manifest { validation, encoder_sha256, decoder_sha256, .. } = &self.manifest;
+        match validation {
+            None => ValidationStatus::Absent,
+            Some(report) if !report.is_of(encoder_sha256, decoder_sha256) => ValidationStatus::OtherGraphs(report),
+            Some(report) if report.verdict == Verdict::Passed => ValidationStatus::Passed(report),
+            Some(report) => ValidationStatus::Refused(report),
+        }
     }
 
     /// The encoder graph, an ONNX file: `image` (B,3,256,256) to `embedding` (B,256,64,64).
@@ -247,7 +271,11 @@ pub fn encode_bundle(encoder: &[u8], decoder: &[u8], manifest: &Manifest) -> Res
         decoder_sha256: hex_digest(decoder),
         ..manifest.clone()
     };
-    let invalid = |message: String| BundleError::Invalid { name: "new bundle".into(), field: "bundle", message };
+    let wrong = |field, message: String| BundleError::Invalid { name: "new bundle".into(), field, message };
+    let invalid = |message: String| wrong("bundle", message);
+    if let Some(report) = &manifest.validation {
+        report.check().map_err(|(field, message)| wrong(field, message))?;
+    }
     let json = serde_json::to_string(&manifest).map_err(|e| invalid(e.to_string()))?;
     let digest = hex_digest(json.as_bytes());
     let metadata = HashMap::from([(MANIFEST.to_owned(), json), (MANIFEST_DIGEST.to_owned(), digest)]);

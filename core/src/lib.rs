@@ -50,6 +50,8 @@ mod bundle;
 mod picture;
 #[cfg(feature = "runtime")]
 mod session;
+#[cfg(feature = "runtime")]
+pub mod validation;
 
 #[cfg(feature = "runtime")]
 pub use arithmetic::Arithmetic;
@@ -65,5 +67,7 @@ pub use picture::ImageSegmentation;
 pub use postprocess::MaskLogits;
 #[cfg(feature = "runtime")]
 pub use session::{EMBEDDING_BYTES, Embedding, Segmentation, Session, SessionOptions, Stats, VolumeOptions};
+#[cfg(feature = "runtime")]
+pub use validation::{Validation, ValidationStatus, Verdict};
 pub use volume::VolumeSegmentation;
 pub use zoom::ZoomOptions;

@@ -9,9 +9,7 @@ use crate::postprocess::LOGITS_LEN;
 use crate::preprocess::{INPUT_LEN, Preprocessor};
 use crate::runtime::{Graph, GraphOptions};
 use crate::volume::{Propagation, SliceNetwork, VolumeSegmentation};
-use crate::{
-    Arithmetic, Error, Frame, ImageView, MODEL_SIDE, MaskLogits, Model, ModelBox, PixelBox, Precision, VoxelBox,
-};
+use crate::{Arithmetic, Error, Frame, ImageView, MODEL_SIDE, MaskLogits, Model, ModelBox, PixelBox, VoxelBox};
 
 /// Bytes of an image's embedding: 256 channels of 64x64 in f32.
 pub const EMBEDDING_BYTES: usize = 256 * 64 * 64 * 4;
@@ -185,8 +183,7 @@ pub struct Session {
 
 impl Session {
     pub(crate) fn new(model: &Model, options: &SessionOptions) -> Result<Self, Error> {
-        let own = if model.manifest().precision == Precision::Int8 { Arithmetic::Int8 } else { Arithmetic::F32 };
-        let arithmetic = options.arithmetic.unwrap_or(own);
+        let arithmetic = options.arithmetic.unwrap_or(model.manifest().precision.arithmetic());
         let graph = GraphOptions::default().with_threads(options.threads).with_arithmetic(arithmetic);
         Ok(Self {
             encoder: Graph::load("encoder", model.encoder_onnx(), &[(0, &INPUT_SHAPE)], &graph)?,

@@ -27,9 +27,6 @@ pub(crate) fn run(file: Option<&Path>, json: bool) -> anyhow::Result<()> {
     println!("weights        sha256:{}", m.weights_sha256);
     println!("encoder        {} bytes, sha256:{}", model.encoder_onnx().len(), m.encoder_sha256);
     println!("decoder        {} bytes, sha256:{}", model.decoder_onnx().len(), m.decoder_sha256);
-    match &m.validation {
-        Some(report) => println!("validation     {report}"),
-        None => println!("validation     none: this model went through no accuracy gate"),
-    }
+    println!("validation     {}", model.validation());
     Ok(())
 }

@@ -8,7 +8,10 @@ use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use umedsam::npz::{Boxes, Case, Limits, write_segs};
-use umedsam::{Error, Model, PixelBox, Session, SessionOptions, Stats, VolumeOptions, VoxelBox, ZoomOptions};
+use umedsam::{
+    Arithmetic, Error, Model, PixelBox, Session, SessionOptions, Stats, ValidationStatus, VolumeOptions, VoxelBox,
+    ZoomOptions,
+};
 
 use crate::input::{Kind, Picture, files};
 use crate::overlay::{Overlay, write_labels};
@@ -119,7 +122,21 @@ pub(crate) fn open(arguments: &ModelArguments) -> anyhow::Result<Session> {
     let threads = arguments.threads.map_or(cores, usize::from);
     let mut options = SessionOptions::new().with_threads(threads);
     options.arithmetic = arguments.precision;
+    if let Some(note) = note(&model, arguments.precision) {
+        eprintln!("umedsam: validation: {note}");
+    }
     Ok(model.session(&options)?)
+}
+
+/// What a person should know of the model's accuracy before using it: nothing if it passed the gate as it is computed.
+fn note(model: &Model, arithmetic: Option<Arithmetic>) -> Option<String> {
+    match (model.validation(), arithmetic) {
+        (ValidationStatus::Passed(report), Some(other)) if other != report.model.arithmetic => {
+            Some(format!("none in {other}: this model passed the accuracy gate in {}", report.model.arithmetic))
+        }
+        (ValidationStatus::Passed(_), _) => None,
+        (status, _) => Some(status.to_string()),
+    }
 }
 
 /// A progress bar on standard error, drawn only where that is a terminal.

@@ -216,19 +216,65 @@ fn info_describes_the_model() {
     let folder = tempfile::tempdir().unwrap();
     let text = out(&umedsam(folder.path(), &["info"]));
     assert!(
-        text.contains("U-MedSAM edge")
-            && text.contains("LicenseRef-U-MedSAM-research")
-            && text.contains("no accuracy gate"),
+        text.contains("U-MedSAM edge") && text.contains("LicenseRef-U-MedSAM-research") && text.contains("validation "),
         "{text}"
     );
     let json: serde_json::Value =
         serde_json::from_str(&out(&umedsam(folder.path(), &["info", "--json", &bundle()]))).unwrap();
-    assert_eq!(json["precision"], "f16");
+    assert_eq!(json["precision"], "int8");
 }
 
 fn bundle() -> String {
-    let path: PathBuf = data("../core/assets/u-medsam-f16.umedsam").into();
+    let path: PathBuf = data("../core/assets/u-medsam-int8.umedsam").into();
     path.display().to_string()
+}
+
+#[test]
+fn a_model_that_did_not_pass_the_accuracy_gate_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let built_in = umedsam::Model::bundled().unwrap();
+    let mut manifest = built_in.manifest().clone();
+    let write = |manifest: &umedsam::Manifest| {
+        let path = folder.path().join("model.umedsam");
+        umedsam::write_bundle(&path, built_in.encoder_onnx(), built_in.decoder_onnx(), manifest).unwrap();
+    };
+    let cell = data("assets/cell.png");
+    let notes = |more: &[&str]| {
+        let segment = ["segment", &cell, "--box", "360,305,496,442", "--model", "model.umedsam"];
+        let output = umedsam(folder.path(), &[&segment[..], more].concat());
+        assert!(output.status.success(), "{}", err(&output));
+        err(&output)
+    };
+    let info = || out(&umedsam(folder.path(), &["info", "model.umedsam"]));
+    manifest.validation = None;
+    write(&manifest);
+    assert_eq!(notes(&[]), "umedsam: validation: none: this model went through no accuracy gate\n");
+    assert!(info().contains("no accuracy gate"));
+
+    let report = serde_json::json!({ "version": 1, "verdict": "passed", "reasons": [], "tolerance_points": 0.5,
+        "collapse_rate": 0, "cases": 3, "failed": 0, "rows": [], "model": { "name": "m", "precision": "f16",
+        "arithmetic": "f32", "size_bytes": 1, "encoder_sha256": manifest.encoder_sha256,
+        "decoder_sha256": manifest.decoder_sha256 } });
+    let stamp = |change: &[(&str, serde_json::Value)]| {
+        let mut report = report.clone();
+        report["reference"] = report["model"].clone();
+        change.iter().for_each(|(pointer, value)| *report.pointer_mut(pointer).unwrap() = value.clone());
+        let mut manifest = manifest.clone();
+        manifest.validation = Some(serde_json::from_value(report).unwrap());
+        write(&manifest);
+    };
+    stamp(&[]);
+    assert_eq!(notes(&[]), "");
+    assert!(
+        info().contains("passed the accuracy gate in f32 against m f16 in f32, 3 cases, 0.5 allowed"),
+        "{}",
+        info()
+    );
+    assert!(notes(&["--precision", "bf16"]).contains("none in bf16: this model passed the accuracy gate in f32"));
+    stamp(&[("/verdict", "refused".into()), ("/reasons", serde_json::json!(["it loses", "it fails"]))]);
+    assert!(notes(&[]).contains("refused by the accuracy gate: it loses (and 1 more)"));
+    stamp(&[("/model/decoder_sha256", "0".repeat(64).into())]);
+    assert!(notes(&[]).contains("none: the report in this bundle is about other graphs (m, passed)"));
 }
 
 #[test]

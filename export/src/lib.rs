@@ -1,7 +1,8 @@
 //! From a LiteMedSAM checkpoint to ONNX graphs and a model bundle, without Python or PyTorch.
 //!
 //! [`checkpoint`] reads the published weights, [`onnx`] builds the two graphs from them, [`bundle`] puts the graphs and
-//! a manifest into the one file that [`umedsam::Model`] loads.
+//! a manifest into the one file that [`umedsam::Model`] loads, [`validate`] judges whether a compressed bundle may stand in
+//! for another.
 
 #![forbid(unsafe_code)]
 
@@ -11,6 +12,6 @@ mod layers;
 pub mod onnx;
 mod plan;
 pub mod quantize;
-
+pub mod validate;
 
 pub use plan::{Floats, Plan};

@@ -65,8 +65,6 @@ enum Command {
         out: PathBuf,
     },
     Quantize(commands::quantize::Quantize),
-    Validate(commands::validate::Validate),
-    Pipeline(commands::pipeline::Pipeline),
     /// Build encoder.onnx and decoder.onnx from weights.
     Onnx {
         /// The safetensors file.
@@ -95,6 +93,8 @@ enum Command {
         #[arg(long, default_value = "LiteMedSAM")]
         name: String,
     },
+    Validate(Box<commands::validate::Validate>),
+    Pipeline(Box<commands::pipeline::Pipeline>),
 }
 
 /// How operators are written.
@@ -109,22 +109,20 @@ enum Format {
 }
 
 fn main() -> ExitCode {
-    match run(Arguments::parse().command) {
-        Ok(()) => ExitCode::SUCCESS,
-        // A verdict, not a failure.
-        Err(error) if error.is::<commands::Refused>() => {
-            eprintln!("umedsam-export: {error}");
-            ExitCode::from(1)
-        }
-        Err(error) => {
-            eprintln!("umedsam-export: {error:#}");
-            ExitCode::from(2)
-        }
-    }
+    let command = Arguments::parse().command;
+    // A model that is refused has status 1 for itself.
+    let judges = matches!(command, Command::Validate(_) | Command::Pipeline(_));
+    let failure = if judges { ExitCode::from(2) } else { ExitCode::FAILURE };
+    run(command).unwrap_or_else(|error| {
+        eprintln!("umedsam-export: {error:#}");
+        failure
+    })
 }
 
-fn run(command: Command) -> anyhow::Result<()> {
+fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
+        Command::Validate(command) => return command.run(),
+        Command::Pipeline(command) => return command.run(),
         Command::Checkpoint { input, out, allow_unknown } => {
             let trust = if allow_unknown { Trust::Any } else { Trust::Known };
             println!("{}", checkpoint::import(&ImportOptions::new(input, out).with_trust(trust))?);
@@ -144,8 +142,6 @@ fn run(command: Command) -> anyhow::Result<()> {
             println!("{}", out.display());
         }
         Command::Quantize(command) => command.run()?,
-        Command::Validate(command) => command.run()?,
-        Command::Pipeline(command) => command.run()?,
         Command::Onnx { weights, out, precision, format } => {
             let weights = Weights::load(&weights)?;
             let graphs = match format {
@@ -166,7 +162,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             println!("{} ({} bytes, {})", out.display(), size(&out)?, manifest.precision);
         }
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 fn size(path: &Path) -> anyhow::Result<u64> {

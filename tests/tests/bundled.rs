@@ -1,10 +1,12 @@
-//! The built-in model (weights stored in f16) against PyTorch in f32, and the ways in which a bundle can be wrong.
+//! The built-in model (in 8 bits) against PyTorch in f32, and the ways in which a bundle can be wrong.
 
+use safetensors::tensor::{Dtype, TensorView};
 use umedsam::metrics::dice;
 use umedsam::preprocess::INPUT_LEN;
+use umedsam::validation::{Agreement, Measure, VALIDATION_VERSION, ValidatedModel, ValidationRow};
 use umedsam::{
-    Arithmetic, Error, ImageView, Model, ModelBox, PixelBox, Precision, Session, SessionOptions, VolumeOptions,
-    VoxelBox,
+    Arithmetic, Error, ImageView, Manifest, Model, ModelBox, PixelBox, Precision, Session, SessionOptions, Validation,
+    ValidationStatus, Verdict, VolumeOptions, VoxelBox, encode_bundle,
 };
 use umedsam_tests::{cell, golden, golden_bytes, max_difference, picture};
 
@@ -31,10 +33,10 @@ fn masks_of_the_sample_agree_with_pytorch() {
         let both = mask.iter().zip(&expected).filter(|(m, e)| **m == 1 && **e).count();
         let size = expected.iter().filter(|e| **e).count();
         let agreement = dice(both, segmentation.area(), size).unwrap();
-        // The weights are rounded to 16 bits: f32 agrees to 1.000.
-        assert!(agreement >= 0.998, "object {i}: DSC {agreement}");
+        // In 8 bits; f32 agrees to 1.000.
+        assert!(agreement >= 0.98, "object {i}: DSC {agreement}");
         let iou = golden("cell.iou")[i];
-        assert!((segmentation.predicted_iou() - iou).abs() < 2e-3, "object {i}: IoU {}", segmentation.predicted_iou());
+        assert!((segmentation.predicted_iou() - iou).abs() < 2e-2, "object {i}: IoU {}", segmentation.predicted_iou());
     }
 }
 
@@ -102,18 +104,20 @@ fn a_slice_of_another_size_is_an_error() {
 }
 
 fn bytes() -> Vec<u8> {
-    std::fs::read(umedsam_tests::root().join("core/assets/u-medsam-f16.umedsam")).unwrap()
+    std::fs::read(umedsam_tests::root().join("core/assets/u-medsam-int8.umedsam")).unwrap()
 }
 
 #[test]
 fn the_manifest_says_what_the_model_is() {
     let model = Model::bundled().unwrap();
     let m = model.manifest();
-    assert_eq!((m.name.as_str(), m.precision), ("U-MedSAM edge", Precision::F16));
+    assert_eq!((m.name.as_str(), m.precision), ("U-MedSAM edge", Precision::Int8));
     assert_eq!(m.licence, "LicenseRef-U-MedSAM-research");
     assert!(m.sources.iter().any(|s| s.contains("79d8c9dca6db4d69d3f905579e5250af05e859fff9c1f543e89a513c3028ce76")));
-    assert!(model.size_bytes() < 20_000_000);
-    assert_eq!(m.validation, None);
+    assert!(model.size_bytes() <= 10_000_000);
+    let ValidationStatus::Passed(v) = model.validation() else { panic!("{}", model.validation()) };
+    // On the research data, not the few cases of the tests.
+    assert!(v.cases == 152 && v.tolerance_points <= 0.5 && v.collapse_rate == 0.0);
 }
 
 #[test]
@@ -163,6 +167,92 @@ fn another_version_or_network_is_named() {
     umedsam::write_bundle(&path, model.encoder_onnx(), model.decoder_onnx(), &manifest).unwrap();
     let error = Model::load(&path).unwrap_err().to_string();
     assert!(error.contains("preprocessing_version: 2 found, 1"), "{error}");
+}
+
+/// A report that passed, about these graphs.
+fn report(model: &Model) -> Validation {
+    let Manifest { name, precision, encoder_sha256, decoder_sha256, .. } = model.manifest().clone();
+    let (arithmetic, size_bytes) = (precision.arithmetic(), 1);
+    let model = ValidatedModel { name, precision, arithmetic, size_bytes, encoder_sha256, decoder_sha256 };
+    let measure = Measure { reference: Some(0.9), model: Some(0.9), difference: None };
+    let row = ValidationRow {
+        modality: "US".into(),
+        dimensions: "2D".into(),
+        cases: 1,
+        objects: 1,
+        collapsed: 0,
+        dsc: measure,
+        nsd: measure,
+        agreement: Some(Agreement { mean: 1.0, worst: 1.0 }),
+    };
+    Validation {
+        version: VALIDATION_VERSION,
+        verdict: Verdict::Passed,
+        reasons: Vec::new(),
+        reference: model.clone(),
+        model,
+        tolerance_points: 0.5,
+        collapse_rate: 0.0,
+        cases: 1,
+        failed: 0,
+        rows: vec![row],
+    }
+}
+
+#[test]
+fn a_report_out_of_its_bounds_is_refused_by_its_field() {
+    let model = Model::bundled().unwrap();
+    let good = report(&model);
+    let encode = |validation| {
+        let manifest = Manifest { validation: Some(validation), ..model.manifest().clone() };
+        encode_bundle(model.encoder_onnx(), model.decoder_onnx(), &manifest)
+    };
+    let stamped = Model::from_bytes(encode(good.clone()).unwrap()).unwrap();
+    assert_eq!(stamped.validation(), ValidationStatus::Passed(&good));
+    let mut bad = vec![good; 7];
+    bad[0].tolerance_points = f64::NAN;
+    bad[1].verdict = Verdict::Refused;
+    bad[2].rows[0].agreement = Some(Agreement { mean: 1.5, worst: 1.0 });
+    bad[3].model.encoder_sha256 = "ABC".into();
+    bad[4].failed = 2;
+    bad[5].version = 2;
+    bad[6].rows[0].collapsed = 2;
+    let fields = [
+        "tolerance_points: NaN",
+        "verdict: ",
+        "rows: row 0: agreement 1.5",
+        "model: encoder_sha256",
+        "failed: 2",
+        "version: 2 found",
+        "rows: row 0: collapsed 2",
+    ];
+    for (report, field) in bad.into_iter().zip(fields) {
+        let error = encode(report).expect_err(field).to_string();
+        assert!(error.starts_with(&format!("new bundle: validation.{field}")), "{error}");
+    }
+
+    // As somebody else's program may have written them.
+    let with = |key: &str, value: serde_json::Value| {
+        let mut manifest = serde_json::to_value(stamped.manifest()).unwrap();
+        manifest["validation"][key] = value;
+        let json = manifest.to_string();
+        let digest = umedsam::hex_digest(json.as_bytes());
+        let metadata = [("umedsam.manifest", json), ("umedsam.manifest.sha256", digest)];
+        let graph = |bytes| TensorView::new(Dtype::U8, vec![<[u8]>::len(bytes)], bytes).unwrap();
+        let graphs = [("encoder.onnx", graph(model.encoder_onnx())), ("decoder.onnx", graph(model.decoder_onnx()))];
+        let metadata = metadata.map(|(key, value)| (key.to_owned(), value)).into();
+        Model::from_bytes(safetensors::serialize(graphs, Some(metadata)).unwrap())
+    };
+    with("cases", 3.into()).unwrap();
+    for (key, value, message) in [
+        ("collapse_rate", 2.into(), "validation.collapse_rate: 2: 0 to 1 expected"),
+        ("version", 9.into(), "validation.version: 9 found"),
+        ("stars", 5.into(), "validation: unknown field `stars`"),
+        ("rows", "none".into(), "validation: invalid type"),
+    ] {
+        let error = with(key, value).expect_err(message).to_string();
+        assert!(error.contains(message), "{error}");
+    }
 }
 
 #[test]

@@ -85,6 +85,24 @@ pub fn score_case(
         .collect()
 }
 
+/// Dice similarity coefficient of two segmentations of one image, for each of the labels 1 to `labels`; nothing where
+/// neither has the label.
+///
+/// # Panics
+/// If the label maps are not of one size.
+pub fn label_dice(a: &[u16], b: &[u16], labels: u16) -> Vec<Option<f64>> {
+    assert_eq!(a.len(), b.len(), "size of the label maps");
+    // Sizes of a label in both, in `a` and in `b`.
+    let mut sizes = vec![[0usize; 3]; usize::from(labels) + 1];
+    for (&a, &b) in a.iter().zip(b) {
+        for (label, counts) in [(a, [usize::from(a == b), 1, 0]), (b, [0, 0, 1])] {
+            let Some(size) = sizes.get_mut(usize::from(label)) else { continue };
+            size.iter_mut().zip(counts).for_each(|(size, count)| *size += count);
+        }
+    }
+    sizes.iter().skip(1).map(|&[both, a, b]| dice(both, a, b)).collect()
+}
+
 /// Sizes of a label's two objects and the box around both.
 #[derive(Clone, Copy)]
 struct Extent {

@@ -11,7 +11,7 @@ pub const RESAMPLES: usize = 10_000;
 
 /// A mean difference and its 95 % interval.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct Difference {
     /// The mean.
     pub mean: f64,

@@ -15,7 +15,7 @@ mod surface;
 mod surfels;
 
 pub use calibration::Calibration;
-pub use case::{Convention, LabelScore, TOLERANCE, mean, score_case};
+pub use case::{Convention, LabelScore, TOLERANCE, label_dice, mean, score_case};
 pub use compare::{Comparison, Difference, RESAMPLES, RowDifference};
 pub use distance::squared_distances;
 #[cfg(feature = "std")]

@@ -6,11 +6,6 @@ pub(crate) mod validate;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// The gate's no: a result, which the exit status tells from an error.
-#[derive(Debug, thiserror::Error)]
-#[error("the model is refused:\n  {}", .0.join("\n  "))]
-pub(crate) struct Refused(pub(crate) Vec<String>);
-
 /// Shows on standard error how far the work is, where that is a terminal.
 fn bar() -> ProgressBar {
     let bar = ProgressBar::new(0);

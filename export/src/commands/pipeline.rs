@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Args;
@@ -10,10 +11,10 @@ use umedsam::files::write_atomically;
 use umedsam_export::bundle;
 use umedsam_export::checkpoint::Weights;
 use umedsam_export::quantize::probes;
-use umedsam_export::validate::cases;
+use umedsam_export::validate::ValidateOptions;
 
 use super::quantize::Settings;
-use super::validate::{Bounds, judge};
+use super::validate::{Gate, judge};
 
 /// From trained weights to a judged model in 8 bits: quantize, bundle, validate.
 ///
@@ -39,12 +40,11 @@ pub(crate) struct Pipeline {
     #[command(flatten)]
     settings: Settings,
     #[command(flatten)]
-    bounds: Bounds,
+    gate: Gate,
 }
 
 impl Pipeline {
-    pub(crate) fn run(self) -> anyhow::Result<()> {
-        let options = self.bounds.options()?;
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let work = self.out.with_extension("work");
         fs::create_dir_all(&work).with_context(|| work.display().to_string())?;
         let weights = Weights::load(&self.weights)?;
@@ -69,11 +69,11 @@ impl Pipeline {
         let made = bundle::make(&quantized, Precision::Int8, &self.name, &self.out)?;
         println!("{} ({} bytes, {})", self.out.display(), fs::metadata(&self.out)?.len(), made.precision);
 
-        let mut judged = cases(&self.cases)?;
+        let mut options = ValidateOptions::new(&self.out, &reference, &self.cases).with_report(&work);
         if self.calibration.is_none() {
-            judged.retain(|path| !probes.iter().any(|probe| path.ends_with(&probe.file)));
+            options = options.with_skipped(probes.into_iter().map(|probe| probe.file).collect());
         }
-        judge(&self.out, &reference, &judged, &options, &work, Some(&self.out))
+        judge(&self.gate.over(options))
     }
 }
 

@@ -1,0 +1,170 @@
+//! The accuracy gate: may a compressed model stand in for its reference?
+//!
+//! Both segment the same labelled cases from the same boxes, by the procedure that devices follow. Both are scored against
+//! the truth and against each other; what the model loses decides ([`verdict`]). The verdict goes into the model's
+//! bundle, where it counts for these graphs only ([`umedsam::Model::validation`]).
+//!
+//! ```no_run
+//! use umedsam_export::validate::{ValidateOptions, validate};
+//!
+//! let options = ValidateOptions::new("int8.umedsam", "f32.umedsam", "cases/");
+//! let report = validate(&options, |done, total, case| eprintln!("{done} of {total}: {case}"))?;
+//! println!("{}", report.validation.verdict);
+//! # Ok::<(), umedsam_export::validate::ValidateError>(())
+//! ```
+//!
+//! # Time
+//!
+//! The models take turns: each case is segmented by one, then by the other, which one first changes from case to case,
+//! each in a session of its own with all threads, and nothing else of the program runs meanwhile. Both are run once
+//! before. The time of a case is from its pixels in memory to its label map.
+//!
+//! # Going on
+//!
+//! For each case a record and both label maps are kept in a folder. They are found again by a digest of all that they
+//! depend on: both models' graphs, how they are computed, the number of threads, the case's bytes and the program's. A
+//! run that was stopped goes on there, with the times taken before.
+
+mod error;
+mod html;
+mod options;
+mod pictures;
+mod plot;
+mod record;
+mod report;
+mod run;
+mod text;
+pub mod verdict;
+
+use std::path::Path;
+
+use umedsam::files::write_atomically;
+use umedsam::validation::{VALIDATION_VERSION, ValidatedModel};
+use umedsam::{Arithmetic, Manifest, Model, Validation, Verdict, npz, write_bundle};
+
+pub use error::ValidateError;
+pub use html::page;
+pub use options::ValidateOptions;
+pub use pictures::Picture;
+pub use record::{CaseTime, Object, Record, Scores, Spent};
+pub use report::{REPORT_VERSION, Report, Times, WORST, WorstCase};
+
+use record::Work;
+use run::Pair;
+use verdict::{Bounds, Judgement};
+
+/// Seed of the bootstrap: the same intervals every time.
+const SEED: u64 = 0;
+
+/// Judges a model: segments the cases, writes the report, and puts its summary into the bundle, passed or refused.
+///
+/// `progress` is told of the cases done, the cases in all, and the one that comes next.
+///
+/// # Errors
+/// [`ValidateError`] if a bundle or a case cannot be read, the reference fails, there is nothing to judge by, or a
+/// result cannot be written. A model that fails is not an error: it is refused.
+pub fn validate(
+    options: &ValidateOptions,
+    mut progress: impl FnMut(usize, usize, &str),
+) -> Result<Report, ValidateError> {
+    options.check()?;
+    let load = |path: &Path| Model::load(path).map_err(ValidateError::Bundle);
+    let (reference, model) = (load(&options.reference)?, load(&options.model)?);
+    let summaries =
+        [summary(&reference, options.reference_arithmetic)?, summary(&model, model.manifest().precision.arithmetic())?];
+    let mut cases = npz::cases(&options.cases)?;
+    cases.retain(|path| !options.skipped.iter().any(|name| path.ends_with(name)));
+    let work = Work::new(&options.work)?;
+    let run = run_key(&summaries, options.threads)?;
+    let mut pair = None;
+    let mut records = Vec::with_capacity(cases.len());
+    for (index, path) in cases.iter().enumerate() {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        progress(index, cases.len(), &name);
+        let key = record::key(&run, &name, &record::file_sha256(path)?);
+        if let Some(record) = work.find(&key) {
+            records.push(record);
+            continue;
+        }
+        let pair = match &mut pair {
+            Some(pair) => pair,
+            // Not before a case needs it: a report can be written again without a run.
+            None => {
+                let (reference, model) = ((&reference, &*options.reference), (&model, &*options.model));
+                pair.insert(Pair::new(reference, model, [&summaries[0], &summaries[1]], options.threads)?)
+            }
+        };
+        let (record, masks) = pair.run(path, &name, key, index % 2 == 0)?;
+        work.keep(&record, masks.as_ref())?;
+        records.push(record);
+    }
+    progress(cases.len(), cases.len(), "report");
+    let judged = Judgement::new(&records, &options.bounds, SEED)
+        .ok_or_else(|| ValidateError::NoObjects { path: options.cases.clone() })?;
+    let [reference, model] = summaries;
+    let report = Report::new(sum_up(reference, model, options, records.len(), judged), options.threads, records);
+    let pictures = pictures::of_worst(&report, &cases, &work)?;
+    write(&options.report, &report, &pictures)?;
+    if options.stamp {
+        stamp(&options.model, &report.validation)?;
+    }
+    Ok(report)
+}
+
+fn sum_up(
+    reference: ValidatedModel,
+    model: ValidatedModel,
+    options: &ValidateOptions,
+    cases: usize,
+    judged: Judgement,
+) -> Validation {
+    let Judgement { rows, failed, reasons } = judged;
+    let Bounds { tolerance_points, collapse_rate } = options.bounds;
+    let verdict = if reasons.is_empty() { Verdict::Passed } else { Verdict::Refused };
+    let version = VALIDATION_VERSION;
+    Validation { version, verdict, reasons, model, reference, tolerance_points, collapse_rate, cases, failed, rows }
+}
+
+/// What a summary says of a bundle.
+fn summary(model: &Model, arithmetic: Arithmetic) -> Result<ValidatedModel, ValidateError> {
+    let Manifest { name, precision, encoder_sha256, decoder_sha256, .. } = model.manifest().clone();
+    let bare = Manifest { validation: None, ..model.manifest().clone() };
+    let bytes = umedsam::encode_bundle(model.encoder_onnx(), model.decoder_onnx(), &bare);
+    let size_bytes = bytes.map_err(ValidateError::Bundle)?.len() as u64;
+    Ok(ValidatedModel { name, precision, arithmetic, size_bytes, encoder_sha256, decoder_sha256 })
+}
+
+/// What the records of a run have in common. The program belongs to it: another build may compute otherwise.
+fn run_key(summaries: &[ValidatedModel; 2], threads: usize) -> Result<String, ValidateError> {
+    let program = std::env::current_exe().map_err(|source| ValidateError::File { path: "program".into(), source })?;
+    let program = record::file_sha256(&program)?;
+    let of = |s: &ValidatedModel| [s.encoder_sha256.clone(), s.decoder_sha256.clone(), s.arithmetic.to_string()];
+    let [reference, model] = summaries;
+    Ok(serde_json::json!([REPORT_VERSION, program, of(reference), of(model), threads]).to_string())
+}
+
+fn write(folder: &Path, report: &Report, pictures: &[Picture]) -> Result<(), ValidateError> {
+    let json = serde_json::to_string(report).map_err(std::io::Error::other);
+    for (name, text) in [("report.json", json), ("report.html", Ok(page(report, pictures)))] {
+        let path = folder.join(name);
+        std::fs::create_dir_all(folder)
+            .and(text)
+            .and_then(|text| write_atomically(&path, |file| file.write_all(text.as_bytes())))
+            .map_err(|source| ValidateError::File { path, source })?;
+    }
+    Ok(())
+}
+
+/// Puts a summary into the bundle that it is about.
+///
+/// # Errors
+/// If the bundle is no longer of these graphs, or cannot be read or written.
+pub fn stamp(path: &Path, validation: &Validation) -> Result<(), ValidateError> {
+    let model = Model::load(path).map_err(ValidateError::Bundle)?;
+    let manifest = model.manifest();
+    if !validation.is_of(&manifest.encoder_sha256, &manifest.decoder_sha256) {
+        return Err(ValidateError::Replaced { path: path.into() });
+    }
+    let manifest = Manifest { validation: Some(validation.clone()), ..manifest.clone() };
+    write_bundle(path, model.encoder_onnx(), model.decoder_onnx(), &manifest).map_err(ValidateError::Bundle)
+}

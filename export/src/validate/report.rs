@@ -1,0 +1,158 @@
+//! The whole report: the summary that goes into the bundle, times, the worst cases, and every object.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use umedsam::Validation;
+use umedsam::metrics::{Difference, mean};
+use umedsam::validation::{Measure, ValidationRow};
+
+use super::record::{CaseTime, Record, Spent};
+
+/// Version of the fields of `report.json`.
+pub const REPORT_VERSION: u32 = 1;
+
+/// Cases that are named as the worst.
+pub const WORST: usize = 10;
+
+/// What `report.json` holds. Scores are 0 to 1, as everywhere in the library.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Report {
+    /// [`REPORT_VERSION`].
+    pub version: u32,
+    /// The summary, as the bundle carries it.
+    pub validation: Validation,
+    /// Threads of each of the two sessions, which take turns.
+    pub threads: usize,
+    /// Time of encoding an image or slice: of a case, its mean.
+    pub encode: Option<Times>,
+    /// Time of a case from its pixels to its labels.
+    pub total: Option<Times>,
+    /// The cases whose DSC falls most, [`WORST`] at most, the worst first.
+    pub worst: Vec<WorstCase>,
+    /// The cases.
+    pub cases: Vec<Record>,
+}
+
+/// Time of both models over the cases, in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Times {
+    /// The reference's time in all.
+    pub reference_sum_ms: f64,
+    /// The model's time in all.
+    pub model_sum_ms: f64,
+    /// The reference's shortest.
+    pub reference_min_ms: f64,
+    /// The model's shortest.
+    pub model_min_ms: f64,
+    /// Median over the cases of the model's time as a share of the reference's.
+    pub median_ratio: f64,
+}
+
+/// A case that lost.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WorstCase {
+    /// Its file name.
+    pub case: String,
+    /// The reference's mean DSC over its objects.
+    pub reference_dsc: f64,
+    /// The model's.
+    pub model_dsc: f64,
+    /// The object that lost most.
+    pub label: u16,
+    /// What that object's DSC changes, from reference to model.
+    pub label_change: f64,
+}
+
+impl Report {
+    /// Sums up times and finds the worst cases of `cases`.
+    pub fn new(validation: Validation, threads: usize, cases: Vec<Record>) -> Self {
+        let times: Vec<&CaseTime> = cases.iter().filter_map(|r| r.time.as_ref()).collect();
+        let encode = Times::new(&times, |spent| (spent.encode_ms, spent.encodes.max(1) as f64));
+        let total = Times::new(&times, |spent| (spent.total_ms, 1.0));
+        let mut worst: Vec<WorstCase> = cases.iter().filter_map(WorstCase::new).collect();
+        let change = |w: &WorstCase| w.model_dsc - w.reference_dsc;
+        // Ties in the order of the cases: the sort is stable.
+        worst.sort_by(|a, b| change(a).total_cmp(&change(b)));
+        worst.truncate(WORST);
+        Self { version: REPORT_VERSION, validation, threads, encode, total, worst, cases }
+    }
+}
+
+impl Times {
+    /// `of` gives a time and by how much work it is to be divided.
+    fn new(times: &[&CaseTime], of: impl Fn(&Spent) -> (f64, f64)) -> Option<Self> {
+        let each = |spent: fn(&CaseTime) -> &Spent| -> Vec<(f64, f64)> { times.iter().map(|t| of(spent(t))).collect() };
+        let (reference, model) = (each(|t| &t.reference), each(|t| &t.model));
+        let unit = |&(time, work): &(f64, f64)| time / work;
+        let sum = |times: &[(f64, f64)]| times.iter().map(|(time, _)| time).sum();
+        let min = |times: &[(f64, f64)]| times.iter().map(unit).reduce(f64::min);
+        // A clock too coarse for a case has no ratio.
+        let mut ratios: Vec<f64> =
+            reference.iter().zip(&model).map(|(r, m)| unit(m) / unit(r)).filter(|ratio| ratio.is_finite()).collect();
+        ratios.sort_by(f64::total_cmp);
+        let middle = ratios.len() / 2;
+        let upper = *ratios.get(middle)?;
+        let median_ratio = if ratios.len() % 2 == 1 { upper } else { (ratios[middle - 1] + upper) / 2.0 };
+        Some(Self {
+            reference_sum_ms: sum(&reference),
+            model_sum_ms: sum(&model),
+            reference_min_ms: min(&reference)?,
+            model_min_ms: min(&model)?,
+            median_ratio,
+        })
+    }
+}
+
+impl WorstCase {
+    fn new(record: &Record) -> Option<Self> {
+        let changes = record.objects.iter().filter_map(|o| Some((o.label, o.change()?)));
+        let (label, label_change) = changes.min_by(|a, b| a.1.total_cmp(&b.1))?;
+        Some(Self {
+            case: record.case.clone(),
+            reference_dsc: mean(record.objects.iter().map(|o| o.reference.dsc))?,
+            model_dsc: mean(record.objects.iter().map(|o| o.model.dsc))?,
+            label,
+            label_change,
+        })
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let percent = |v: Option<f64>| v.map_or("-".into(), |v| format!("{:.2}", 100.0 * v));
+        let points = |m: &Measure| {
+            let figures =
+                |d: Difference| format!("{:+.2} [{:+.2}, {:+.2}]", 100.0 * d.mean, 100.0 * d.low, 100.0 * d.high);
+            m.difference.map_or("-".into(), figures)
+        };
+        let titles = ["modality", "", "cases", "DSC", "DSC difference", "NSD difference", "agreement", "collapsed"];
+        let [modality, dimensions, cases, dsc, change, nsd, agreement, collapsed] = titles;
+        writeln!(
+            f,
+            "{modality:<13} {dimensions:<2} {cases:>5} {dsc:>6} {change:>22} {nsd:>22} {agreement:>9} {collapsed:>9}"
+        )?;
+        for row in &self.validation.rows {
+            let ValidationRow { modality, dimensions, cases, collapsed, .. } = row;
+            let (dsc, change, nsd) = (percent(row.dsc.model), points(&row.dsc), points(&row.nsd));
+            let agreement = row.agreement.map_or("-".into(), |a| format!("{:.4}", a.mean));
+            writeln!(
+                f,
+                "{modality:<13} {dimensions:<2} {cases:>5} {dsc:>6} {change:>22} {nsd:>22} {agreement:>9} {collapsed:>9}"
+            )?;
+        }
+        if let Some(worst) = self.worst.first() {
+            let change = 100.0 * (worst.model_dsc - worst.reference_dsc);
+            writeln!(f, "lowest change of a case's DSC: {change:+.2} ({})", worst.case)?;
+        }
+        if let Some((encode, total)) = self.encode.zip(self.total) {
+            let (encode, total) = (encode.median_ratio, total.median_ratio);
+            writeln!(f, "time as a share of the reference's (median): encode {encode:.2}, in all {total:.2}")?;
+        }
+        let (model, reference) = (&self.validation.model, &self.validation.reference);
+        write!(f, "size: {} bytes, the reference's {}", model.size_bytes, reference.size_bytes)
+    }
+}

@@ -1,0 +1,146 @@
+//! Segmenting a case with both models and scoring what they found.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use umedsam::metrics::{Convention, LabelScore, label_dice, on_all_cores, score_case};
+use umedsam::npz::{Boxes, Case, Limits, Truth};
+use umedsam::validation::ValidatedModel;
+use umedsam::{Arithmetic, Error, ImageView, Model, PixelBox, Session, SessionOptions, VolumeOptions};
+
+use super::ValidateError;
+use super::record::{CaseTime, Masks, Object, Record, Scores, Spent};
+
+/// One of the two models, ready to run.
+struct Contender {
+    session: Session,
+}
+
+impl Contender {
+    /// Loads the graphs and runs them once, so that no case pays for what happens only once.
+    fn new(model: &Model, arithmetic: Arithmetic, threads: usize) -> Result<Self, Error> {
+        let options = SessionOptions::new().with_threads(threads).with_arithmetic(arithmetic);
+        let mut session = model.session(&options)?;
+        let blank = [0; 16 * 16];
+        // A model that fails here fails in the cases, by name.
+        let _ = session.segment_image(&ImageView::gray8(&blank, 16, 16)?, &[PixelBox::new(2.0, 2.0, 12.0, 12.0)], None);
+        Ok(Self { session })
+    }
+
+    /// The label map of a case by the procedure that devices follow, and the time it took.
+    fn segment(&mut self, case: &Case) -> Result<(Vec<u16>, Spent), Error> {
+        let (before, start) = (self.session.stats(), Instant::now());
+        let labels = match &case.boxes {
+            Boxes::Plane(boxes) => self.session.segment_image(&case.slice(0)?, boxes, None)?.labels,
+            Boxes::Volume(boxes) => {
+                let shape = (case.shape.depth.unwrap_or(1), case.shape.height, case.shape.width);
+                let options = VolumeOptions::new();
+                self.session.segment_volume(shape, |z| case.slice(z), boxes, &options, |_, _| {})?.labels
+            }
+        };
+        let (total, after) = (start.elapsed(), self.session.stats());
+        let spent = Spent {
+            encodes: after.encodes - before.encodes,
+            encode_ms: ms(after.encode - before.encode),
+            total_ms: ms(total),
+        };
+        Ok((labels, spent))
+    }
+}
+
+/// Milliseconds, to the microsecond.
+fn ms(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
+}
+
+/// Both models, ready to run.
+pub(super) struct Pair {
+    reference: Contender,
+    model: Contender,
+}
+
+impl Pair {
+    /// Loads both, each computed as its part of the summary says. A model that cannot be loaded is an error of its file.
+    pub(super) fn new(
+        (reference, reference_path): (&Model, &Path),
+        (model, model_path): (&Model, &Path),
+        summaries: [&ValidatedModel; 2],
+        threads: usize,
+    ) -> Result<Self, ValidateError> {
+        let load = |model, path: &Path, arithmetic| {
+            Contender::new(model, arithmetic, threads)
+                .map_err(|source| ValidateError::Session { path: path.into(), source })
+        };
+        Ok(Self {
+            reference: load(reference, reference_path, summaries[0].arithmetic)?,
+            model: load(model, model_path, summaries[1].arithmetic)?,
+        })
+    }
+
+    /// Segments a case with one model after the other and scores both; the masks are there unless the model failed.
+    ///
+    /// # Errors
+    /// If the case cannot be read, or the reference cannot segment it.
+    pub(super) fn run(
+        &mut self,
+        path: &Path,
+        name: &str,
+        key: String,
+        reference_first: bool,
+    ) -> Result<(Record, Option<Masks>), ValidateError> {
+        let limits = Limits::new();
+        let (truth, case) = (Truth::read(path, &limits)?, Case::read(path, &limits)?);
+        let shape = case.shape.labels();
+        if truth.shape != shape {
+            return Err(ValidateError::Shape { path: path.into(), truth: truth.shape, image: shape });
+        }
+        let (reference, model) = if reference_first {
+            let reference = self.reference.segment(&case);
+            (reference, self.model.segment(&case))
+        } else {
+            let model = self.model.segment(&case);
+            (self.reference.segment(&case), model)
+        };
+        // First, so that a case which nobody can segment is not laid at the model's door.
+        let (reference, reference_spent) =
+            reference.map_err(|source| ValidateError::Reference { path: path.into(), source })?;
+        let mut record = Record { key, case: name.into(), shape, failure: None, objects: Vec::new(), time: None };
+        match model {
+            Err(error) => {
+                record.failure = Some(error.to_string());
+                Ok((record, None))
+            }
+            Ok((model, spent)) => {
+                record.time = Some(CaseTime { reference_first, reference: reference_spent, model: spent });
+                let masks = Masks { reference, model };
+                record.objects = score(&truth, &masks);
+                Ok((record, Some(masks)))
+            }
+        }
+    }
+}
+
+/// Scores of every label of the truth.
+fn score(truth: &Truth, masks: &Masks) -> Vec<Object> {
+    let measured = on_all_cores([&masks.reference, &masks.model], |labels| {
+        score_case(&truth.labels, labels, &truth.shape, truth.spacing, Convention::Boundary)
+    });
+    let labels = truth.labels.iter().copied().max().unwrap_or(0);
+    let agreement = label_dice(&masks.reference, &masks.model, labels);
+    // Digits that survive being written and read, so that a run that was resumed finds what one in one go finds.
+    let round = |score: f64| (score * 1e9).round() / 1e9;
+    let scores = |s: &LabelScore| Scores { dsc: s.dsc.map(round), nsd: s.nsd.map(round) };
+    let [reference, model] = &measured[..] else { return Vec::new() };
+    reference
+        .iter()
+        .zip(model)
+        .zip(agreement)
+        .zip(1..=labels)
+        .map(|(((reference, model), agreement), label)| Object {
+            label,
+            reference: scores(reference),
+            model: scores(model),
+            agreement: agreement.map(round),
+        })
+        .collect()
+}
