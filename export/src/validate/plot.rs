@@ -51,9 +51,9 @@ pub(super) fn differences(report: &Report) -> String {
         let (value, y) = (i as f64 * step, bottom + 18.0);
         put!(svg, r#"<text class="tick" x="{at:.1}" y="{y:.1}" text-anchor="middle">{value:+.places$}</text>"#);
     }
-    for (loss, name) in [(tolerance, "mean"), (2.0 * tolerance, "row")] {
+    for (loss, name, anchor) in [(tolerance, "mean", "start"), (2.0 * tolerance, "row", "end")] {
         put!(svg, r#"<path class="limit" d="M{0:.1} 24V{bottom:.1}"/>"#, x(-loss));
-        put!(svg, r#"<text class="limit-name" x="{:.1}" y="16" text-anchor="middle">{name}</text>"#, x(-loss));
+        put!(svg, r#"<text class="limit-name" x="{:.1}" y="16" text-anchor="{anchor}">{name}</text>"#, x(-loss));
     }
     for (i, (row, d)) in rows.iter().enumerate() {
         let y = 38.0 + line * i as f64;

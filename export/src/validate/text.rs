@@ -12,7 +12,7 @@ pub(super) fn escape(text: &str) -> String {
             '\'' => safe += "&#39;",
             // Nothing that a page must not hold, or that would turn the text around.
             c if c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') => {
-                safe.push('\u{fffd}')
+                safe.push('\u{fffd}');
             }
             c => safe.push(c),
         }

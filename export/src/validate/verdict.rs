@@ -159,7 +159,7 @@ fn reasons(rows: &[ValidationRow], failures: &[&Record], cases: usize, bounds: &
             100.0 * collapse_rate
         ));
     }
-    reasons.iter_mut().for_each(|reason| shorten(reason));
+    reasons.iter_mut().for_each(shorten);
     reasons
 }
 
