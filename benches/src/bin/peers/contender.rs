@@ -64,6 +64,11 @@ impl Contender {
         format!("{} {}", self.runtime, self.precision)
     }
 
+    /// Whether it is this project's own.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.runtime == "umedsam"
+    }
+
     /// Whether the 8-bit model must be made for it.
     pub(crate) fn is_quantized_openvino(&self) -> bool {
         self.runtime == "openvino" && self.precision.starts_with("int8")

@@ -2,7 +2,8 @@
 //!
 //! ```sh
 //! cargo run --release -p umedsam-benches --bin peers -- --setup              # once: Python with the other runtimes
-//! cargo run --release -p umedsam-benches --bin peers -- --rounds 20 --threads 1,2 --json peers.json
+//! umedsam-export bundle u-medsam.safetensors --precision f16 --out float.umedsam   # all of them run a model in floats
+//! cargo run --release -p umedsam-benches --bin peers -- --model float.umedsam --rounds 20 --threads 1,2 --json peers.json
 //! ```
 //!
 //! Every runtime is a process of its own, pinned to as many cores as it has threads, that answers requests over a pipe.
@@ -37,6 +38,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
+use umedsam::Precision;
 use umedsam_benches::arguments::{Common, exit};
 use umedsam_benches::{load_model, python, results};
 
@@ -90,7 +92,14 @@ fn compare(arguments: &Compare) -> anyhow::Result<()> {
     let python = python::find(arguments.common.python.as_deref(), arguments.common.setup, "requirements.txt")?;
     let contenders = Contender::chosen(&arguments.only, python.is_some())?;
     let folder = tempfile::tempdir()?;
-    let inputs = Inputs::write(folder.path(), &load_model(arguments.common.model.as_deref())?)?;
+    let model = load_model(arguments.common.model.as_deref())?;
+    // A graph in 8 bits would be so in every runtime, whatever its row says.
+    anyhow::ensure!(
+        model.manifest().precision != Precision::Int8 || contenders.iter().all(Contender::is_ours),
+        "the others run the model's own graphs, which are in 8 bits here: --model with one in floats \
+         (umedsam-export bundle --precision f16)"
+    );
+    let inputs = Inputs::write(folder.path(), &model)?;
     if let Some(python) = &python
         && contenders.iter().any(Contender::is_quantized_openvino)
     {
