@@ -1,5 +1,7 @@
 //! The matrices that are stored in 8 bits, and what can be folded into their neighbours.
 
+use crate::onnx::{STAGES, Stage};
+
 /// The encoder's beginning of names in the checkpoint; the graphs leave it out.
 const ENCODER: &str = "image_encoder.";
 
@@ -62,9 +64,6 @@ pub(crate) struct Layer {
     pub(crate) encoder: bool,
 }
 
-/// Stages of the encoder with attention: index of the layer, channels, blocks, heads.
-const STAGES: [(usize, usize, usize, usize); 3] = [(1, 128, 2, 4), (2, 160, 6, 5), (3, 320, 2, 10)];
-
 /// All of them, in the order in which the network runs.
 pub(crate) fn layers() -> Vec<Layer> {
     let mut all = Vec::new();
@@ -73,9 +72,9 @@ pub(crate) fn layers() -> Vec<Layer> {
         all.push(pixels(&block, "conv1", k, n));
         all.push(pixels(&block, "conv3", n, n));
     }
-    for (stage, c, blocks, heads) in STAGES {
-        for block in 0..blocks {
-            let name = format!("layers.{stage}.blocks.{block}");
+    for &Stage { layer, channels: c, depth, heads, .. } in &STAGES {
+        for block in 0..depth {
+            let name = format!("layers.{layer}.blocks.{block}");
             let (attn, mlp) = (format!("{name}.attn"), format!("{name}.mlp"));
             let head = c / heads;
             let qkv = format!("{ENCODER}{attn}.qkv");

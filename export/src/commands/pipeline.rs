@@ -6,11 +6,11 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Args;
-use umedsam::Precision;
 use umedsam::files::write_atomically;
+use umedsam::{Precision, hex_digest};
 use umedsam_export::bundle;
 use umedsam_export::checkpoint::Weights;
-use umedsam_export::quantize::probes;
+use umedsam_export::quantize::probes::{self, Probe};
 use umedsam_export::validate::ValidateOptions;
 
 use super::quantize::Settings;
@@ -51,13 +51,14 @@ impl Pipeline {
         let folder = self.calibration.as_ref().unwrap_or(&self.cases);
         let probes = probes::read(folder, self.settings.per_row)?;
 
-        let names: Vec<&str> = probes.iter().map(|p| p.name.as_str()).collect();
-        let key = format!("{}\n{:?}\n{names:?}", weights.content_sha256(), self.settings);
+        let key = key(&weights, self.settings, &probes);
         let quantized = work.join("quantized.safetensors");
         let quantized = if done(&work, &key) && quantized.is_file() {
             println!("{} is there", quantized.display());
             Weights::load(&quantized)?
         } else {
+            // Before the weights are replaced: a stop between the two must not leave them under another's key.
+            let _ = fs::remove_file(work.join(KEY));
             let made = self.settings.quantize(&weights, &probes, Some(&work.join("quantized.json")))?;
             made.save(&quantized)?;
             write_atomically(&work.join(KEY), |file| file.write_all(key.as_bytes()))
@@ -79,6 +80,16 @@ impl Pipeline {
 
 /// File that says what the quantized weights were made of.
 const KEY: &str = "quantized.key";
+
+/// All that quantized weights depend on: the program, the weights, the settings, and what the network is shown.
+fn key(weights: &Weights, settings: Settings, probes: &[Probe]) -> String {
+    let shown = |p: &Probe| {
+        let bytes: Vec<u8> = p.input.iter().flat_map(|v| v.to_le_bytes()).collect();
+        format!("{} {:?} {}", p.name, p.boxes, hex_digest(&bytes))
+    };
+    let probes: Vec<String> = probes.iter().map(shown).collect();
+    format!("{} {}\n{settings:?}\n{}\n", env!("CARGO_PKG_VERSION"), weights.content_sha256(), probes.join("\n"))
+}
 
 /// Whether what is in the folder was made of the same.
 fn done(work: &Path, key: &str) -> bool {

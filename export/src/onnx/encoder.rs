@@ -17,19 +17,19 @@ const PREFIX: &str = "image_encoder";
 const NECK: &str = "embedding";
 
 /// One stage of windowed attention.
-struct Stage {
+pub(crate) struct Stage {
     /// Index of the layer in the checkpoint.
-    layer: usize,
-    side: usize,
-    channels: usize,
-    depth: usize,
-    heads: usize,
-    window: usize,
+    pub(crate) layer: usize,
+    pub(crate) side: usize,
+    pub(crate) channels: usize,
+    pub(crate) depth: usize,
+    pub(crate) heads: usize,
+    pub(crate) window: usize,
     /// Channels and stride of the patch merging that follows.
-    merge: Option<(usize, i64)>,
+    pub(crate) merge: Option<(usize, i64)>,
 }
 
-const STAGES: [Stage; 3] = [
+pub(crate) const STAGES: [Stage; 3] = [
     Stage { layer: 1, side: 128, channels: 128, depth: 2, heads: 4, window: 7, merge: Some((160, 2)) },
     Stage { layer: 2, side: 64, channels: 160, depth: 6, heads: 5, window: 14, merge: Some((320, 1)) },
     Stage { layer: 3, side: 64, channels: 320, depth: 2, heads: 10, window: 7, merge: None },

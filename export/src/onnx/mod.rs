@@ -15,6 +15,7 @@ mod proto;
 mod qdq;
 
 pub use body::{DOMAIN, DOMAIN_VERSION, OPSET};
+pub(crate) use encoder::{STAGES, Stage};
 use umedsam::Precision;
 use umedsam::runtime::inline_functions;
 

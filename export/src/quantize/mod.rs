@@ -108,7 +108,7 @@ pub struct LayerReport {
     pub alpha: Option<f64>,
     /// Weights rounded to the nearest of the steps that the largest allows, activations token by token.
     pub before: f64,
-    /// As calibrated.
+    /// As calibrated, but for the bias, whose correction takes the mean of it away.
     pub after: f64,
     /// As calibrated, the weights rounded alone.
     pub weights: f64,
