@@ -32,7 +32,7 @@ unsafe extern "C" {
     fn clear_cache();
 }
 
-/// Keeps autocast on in this thread until it is dropped, which puts back what was before.
+/// Keeps autocast on, or off, in this thread until it is dropped, which puts back what was before.
 ///
 /// Guards nest; they must end in the reverse order of their start, as they do in scopes.
 #[derive(Debug)]
@@ -50,12 +50,21 @@ struct State {
     kind: i8,
 }
 
+/// Turns autocast off for what this thread computes on `device`, until the guard is dropped.
+pub fn off(device: Device) -> Guard {
+    set(device, false)
+}
+
 /// Turns on autocast to bf16 for what this thread computes on `device`, one of CPU and CUDA; for others, nothing happens.
 ///
 /// For forward passes and losses only: drop the guard before the backward pass, which follows the forward pass's types,
 /// and before the optimiser's step. Until the outermost guard is dropped, the bf16 copies of the parameters are kept, so
 /// parameters must not change under it.
 pub fn bf16(device: Device) -> Guard {
+    set(device, true)
+}
+
+fn set(device: Device, enabled: bool) -> Guard {
     // `c10::DeviceType`
     let device = match device {
         Device::Cpu => 0,
@@ -67,7 +76,7 @@ pub fn bf16(device: Device) -> Guard {
     let before = unsafe {
         let before = State { device, enabled: is_enabled(device), kind: kind(device) };
         increment_nesting();
-        set_enabled(device, true);
+        set_enabled(device, enabled);
         set_kind(device, BFLOAT16);
         before
     };

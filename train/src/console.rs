@@ -66,6 +66,9 @@ impl Observer for Console {
             Event::Step(progress) => {
                 self.bar("training", progress.step as usize, progress.steps as usize, line(progress));
             }
+            Event::Smaller { shortage, at_once } => {
+                eprintln!("{shortage}; goes on with {at_once} samples at once, whose gradients are added up");
+            }
             Event::Validating { done, total } => self.bar("validation", done, total, String::new()),
             Event::Epoch { epoch, best } => {
                 self.end();

@@ -3,7 +3,12 @@
 //! The linker drops libtorch's CUDA half, since nothing here names a symbol of it, and a CPU machine has none anyway.
 //! Loaded at run time, it registers its devices by itself.
 //!
-//! What is here has met machines without a device only, so far: no training step has run on CUDA.
+//! What is deterministic there: the samples drawn, on every device. A step is, to the bit, on the same device and libtorch
+//! with [`engine.deterministic`](crate::config::EngineConfig::deterministic); without it, sums in the backward pass
+//! (of attention, of biases looked up by index) may be added in another order each time, and cuDNN's benchmark may choose
+//! another algorithm in another run. A CPU's bits are not a CUDA device's.
+//!
+//! No training step has run on CUDA yet: `umedsam-cuda check` is what to run first.
 
 #![allow(unsafe_code)]
 
@@ -12,6 +17,9 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 use std::sync::OnceLock;
 
 use tch::{Cuda, Device};
+
+use crate::config::{Arithmetic, Config};
+use crate::torch;
 
 #[cfg(target_os = "linux")]
 // SAFETY: the C library's own declarations.
@@ -35,6 +43,35 @@ pub enum CudaError {
         /// Devices that libtorch sees.
         count: usize,
     },
+    /// TF32 asked of a CPU.
+    #[error("model.arithmetic is tf32, which CUDA devices have, not a CPU")]
+    Tf32,
+    /// cuBLAS is deterministic with a workspace of its own only, whose size it reads from the environment.
+    #[error("engine.deterministic: set CUBLAS_WORKSPACE_CONFIG=:4096:8 in the environment")]
+    Workspace,
+    /// libtorch refused a setting.
+    #[error("libtorch: {0}")]
+    Setting(String),
+}
+
+/// Sets what `config` asks of the libraries beneath libtorch, for all of the process.
+///
+/// # Errors
+/// [`CudaError::Tf32`], [`CudaError::Workspace`], [`CudaError::Setting`].
+pub fn configure(device: Device, config: &Config) -> Result<(), CudaError> {
+    let setting = |error: tch::TchError| CudaError::Setting(error.to_string());
+    let tf32 = config.model.arithmetic == Arithmetic::Tf32;
+    let deterministic = config.engine.deterministic;
+    torch::deterministic(deterministic).map_err(setting)?;
+    if !device.is_cuda() {
+        return if tf32 { Err(CudaError::Tf32) } else { Ok(()) };
+    }
+    if deterministic && std::env::var_os("CUBLAS_WORKSPACE_CONFIG").is_none() {
+        return Err(CudaError::Workspace);
+    }
+    torch::allow_tf32(tf32).map_err(setting)?;
+    Cuda::cudnn_set_benchmark(config.engine.cudnn_benchmark && !deterministic);
+    Ok(())
 }
 
 /// The CUDA device `index`, from 0.
@@ -50,7 +87,12 @@ pub fn device(index: usize) -> Result<Device, CudaError> {
     static LOADED: OnceLock<Result<(), CudaError>> = OnceLock::new();
     LOADED.get_or_init(load).clone()?;
     let count = usize::try_from(Cuda::device_count()).unwrap_or(0);
-    if index < count { Ok(Device::Cuda(index)) } else { Err(CudaError::NoDevice { index, count }) }
+    if index >= count {
+        return Err(CudaError::NoDevice { index, count });
+    }
+    // f32 means f32, unless a configuration says otherwise.
+    torch::allow_tf32(false).map_err(|error| CudaError::Setting(error.to_string()))?;
+    Ok(Device::Cuda(index))
 }
 
 #[cfg(target_os = "linux")]

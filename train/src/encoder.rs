@@ -19,11 +19,11 @@ use umedsam_export::bundle::{self, MakeError};
 use umedsam_export::checkpoint::{self, Provenance, TensorData, Weights};
 
 use crate::autocast;
-use crate::config::{Arithmetic, CacheConfig, Floats, QuantizationConfig};
-use crate::data::{Picture, images};
+use crate::config::{Arithmetic, CacheConfig, EngineConfig, Floats, QuantizationConfig};
+use crate::data::{Batch, Picture, Staged, images};
 use crate::embeddings::{EmbeddingCache, Stored};
 use crate::hex;
-use crate::model::LiteMedSam;
+use crate::model::{self, LiteMedSam};
 
 /// Beginning of the encoder's names.
 const PREFIX: &str = "image_encoder.";
@@ -61,7 +61,7 @@ pub struct FrozenEncoder {
 #[derive(Debug)]
 enum Engine {
     Core(Box<Session>),
-    Torch { bf16: bool },
+    Torch { bf16: bool, channels_last: bool },
 }
 
 impl FrozenEncoder {
@@ -70,7 +70,8 @@ impl FrozenEncoder {
     /// # Errors
     /// If the cache cannot be opened, or core cannot load the encoder.
     pub fn new(variables: &nn::VarStore, arithmetic: Arithmetic, cache: &CacheConfig) -> Result<Self, EncoderError> {
-        Self::quantized(variables, arithmetic, &QuantizationConfig::default(), cache)
+        let plain = QuantizationConfig::default();
+        Self::quantized(variables, arithmetic, &EngineConfig::default(), &plain, cache)
     }
 
     /// As [`new`](Self::new), in 8 bits if the configuration wants it: then the network that [`embed`](Self::embed) is
@@ -81,6 +82,7 @@ impl FrozenEncoder {
     pub fn quantized(
         variables: &nn::VarStore,
         arithmetic: Arithmetic,
+        engine: &EngineConfig,
         quantization: &QuantizationConfig,
         cache: &CacheConfig,
     ) -> Result<Self, EncoderError> {
@@ -94,8 +96,9 @@ impl FrozenEncoder {
             };
             (Engine::Core(Box::new(session(variables, precision)?)), name)
         } else {
-            let name = if quantization.enabled { torch_name(quantization) } else { "torch".into() };
-            (Engine::Torch { bf16: arithmetic == Arithmetic::Bf16 }, name)
+            let name = if quantization.enabled { int8_name(quantization) } else { torch_name(arithmetic).into() };
+            let channels_last = engine.on(device).channels_last;
+            (Engine::Torch { bf16: arithmetic == Arithmetic::Bf16, channels_last }, name)
         };
         let cache = EmbeddingCache::open(cache, variables, &name)?.map(Arc::new);
         Ok(Self { engine, device, cache, encoded: 0 })
@@ -104,6 +107,11 @@ impl FrozenEncoder {
     /// Where embeddings are looked for.
     pub const fn cache(&self) -> Option<&Arc<EmbeddingCache>> {
         self.cache.as_ref()
+    }
+
+    /// Whether [`embed_all`](Self::embed_all) takes the network's inputs and not the pictures.
+    pub const fn takes_images(&self) -> bool {
+        matches!(self.engine, Engine::Torch { .. })
     }
 
     /// Images encoded since the last call.
@@ -125,10 +133,9 @@ impl FrozenEncoder {
                 let embedding = session.encode(&picture.view()?)?;
                 Tensor::from_slice(embedding.values()).view(SHAPE)
             }
-            Engine::Torch { bf16 } => {
-                let _autocast = bf16.then(|| autocast::bf16(self.device));
-                let input = images(&[picture], self.device)?;
-                tch::no_grad(|| model.encode(&input, false)).to_kind(Kind::Float)
+            Engine::Torch { bf16, channels_last } => {
+                let input = images(std::slice::from_ref(picture))?.to_device(self.device);
+                encode(model, &input, *bf16, *channels_last)
             }
         };
         self.encoded += 1;
@@ -138,26 +145,81 @@ impl FrozenEncoder {
         })
     }
 
-    /// As [`Self::embed`], of many pictures: (N,256,64,64). `stored` holds those that were read from the cache already.
+    /// As [`Self::embed`], of the pictures of a batch: (P,256,64,64). At most `at_once` images go through libtorch
+    /// together. `found` says that the batch's stored embeddings are this encoder's.
     ///
     /// # Errors
     /// As [`Self::embed`].
-    pub fn embed_all<'p>(
+    ///
+    /// # Panics
+    /// If the batch has no images, and this encoder [takes](Self::takes_images) them.
+    pub fn embed_all(
         &mut self,
         model: &LiteMedSam,
-        pictures: impl IntoIterator<Item = (&'p Picture, Option<&'p Stored>)>,
+        (staged, batch): (&Staged, &Batch),
+        at_once: usize,
+        found: bool,
     ) -> Result<Tensor, EncoderError> {
-        let of = |(picture, stored): (&Picture, Option<&Stored>)| match stored {
-            Some(stored) => Ok(stored.to_tensor(self.device)),
-            None => self.embed(model, picture),
+        let pictures = &staged.pictures;
+        let Engine::Torch { bf16, channels_last } = self.engine else {
+            let of = |(picture, stored): (&Picture, &Option<Stored>)| match stored.as_ref().filter(|_| found) {
+                Some(stored) => Ok(stored.to_tensor(self.device)),
+                None => self.embed(model, picture),
+            };
+            let all: Vec<Tensor> = pictures.iter().zip(&staged.stored).map(of).collect::<Result<_, _>>()?;
+            return Ok(Tensor::cat(&all, 0));
         };
-        let all: Vec<Tensor> = pictures.into_iter().map(of).collect::<Result<_, _>>()?;
-        Ok(Tensor::cat(&all, 0))
+        let stored = |i: usize| match &staged.stored[i] {
+            Some(stored) if found => Some(stored.to_tensor(self.device)),
+            _ => self.cache.as_ref().and_then(|cache| cache.get(&pictures[i])).map(|s| s.to_tensor(self.device)),
+        };
+        let mut all: Vec<Option<Tensor>> = (0..pictures.len()).map(stored).collect();
+        let missing: Vec<i64> = (0i64..).zip(&all).filter(|(_, known)| known.is_none()).map(|(i, _)| i).collect();
+        let images = batch.images.as_ref().expect("the network's inputs");
+        let mut fresh = Vec::new();
+        for rows in missing.chunks(at_once.max(1)) {
+            let input = match rows.len() == pictures.len() {
+                true => images.shallow_clone(),
+                false => images.index_select(0, &Tensor::from_slice(rows).to_device(self.device)),
+            };
+            fresh.push(encode(model, &input, bf16, channels_last));
+        }
+        self.encoded += missing.len() as u64;
+        let Some(cache) = self.cache.as_ref().filter(|_| !missing.is_empty()) else {
+            return Ok(match all.into_iter().collect::<Option<Vec<Tensor>>>() {
+                Some(known) => Tensor::cat(&known, 0),
+                None => Tensor::cat(&fresh, 0),
+            });
+        };
+        let fresh = Tensor::cat(&fresh, 0);
+        for (row, &i) in (0i64..).zip(&missing) {
+            let i = i as usize;
+            all[i] = Some(cache.put(&pictures[i], &fresh.narrow(0, row, 1))?.to_tensor(self.device));
+        }
+        Ok(Tensor::cat(&all.into_iter().flatten().collect::<Vec<_>>(), 0))
+    }
+}
+
+/// Embeddings of images that are on the network's device, in f32.
+fn encode(model: &LiteMedSam, images: &Tensor, bf16: bool, channels_last: bool) -> Tensor {
+    let _autocast = bf16.then(|| autocast::bf16(images.device()));
+    tch::no_grad(|| {
+        let images = if channels_last { model::channels_last(images) } else { images.shallow_clone() };
+        model.encode(&images, false).to_kind(Kind::Float).contiguous()
+    })
+}
+
+/// What tells embeddings of libtorch from others: a cache holds one arithmetic's only.
+const fn torch_name(arithmetic: Arithmetic) -> &'static str {
+    match arithmetic {
+        Arithmetic::F32 => "torch-f32",
+        Arithmetic::Tf32 => "torch-tf32",
+        Arithmetic::Bf16 => "torch-bf16",
     }
 }
 
 /// What tells embeddings in 8 bits that libtorch makes from others.
-fn torch_name(quantization: &QuantizationConfig) -> String {
+fn int8_name(quantization: &QuantizationConfig) -> String {
     let floats = if quantization.floats == Floats::Bf16 { "bf16" } else { "f32" };
     let mut kept = quantization.keep.clone();
     kept.sort();
@@ -168,7 +230,7 @@ fn torch_name(quantization: &QuantizationConfig) -> String {
 /// A session of core on the network's weights, on as many threads as libtorch may use.
 fn session(variables: &nn::VarStore, precision: Precision) -> Result<Session, EncoderError> {
     let mut tensors = BTreeMap::new();
-    for (name, value) in crate::model::published(variables) {
+    for (name, value) in model::published(variables) {
         let shape = value.size().iter().map(|&side| side as usize).collect();
         let flat = value.view(-1);
         let data = match value.kind() {

@@ -21,6 +21,7 @@ pub mod optim;
 pub mod ranks;
 pub mod soup;
 pub mod store;
+pub mod torch;
 pub mod trainer;
 
 /// Lower-case hexadecimal digits.

@@ -6,6 +6,7 @@ mod console;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
@@ -90,9 +91,18 @@ struct TrainArguments {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     #[command(flatten)]
+    length: LengthArguments,
+    #[command(flatten)]
     config: ConfigArguments,
     #[command(flatten)]
     device: DeviceArguments,
+}
+
+#[derive(Args, Debug)]
+struct LengthArguments {
+    /// End after so many minutes, if not before: the last epoch is cut short, validated and written as a last epoch is.
+    #[arg(long, value_name = "MINUTES", value_parser = parse_minutes)]
+    minutes: Option<Duration>,
 }
 
 #[derive(Args, Debug)]
@@ -102,6 +112,8 @@ struct ResumeArguments {
     /// Train to the end of this epoch, instead of that in the run's configuration.
     #[arg(long, value_name = "N")]
     epochs: Option<u64>,
+    #[command(flatten)]
+    length: LengthArguments,
     #[command(flatten)]
     device: DeviceArguments,
 }
@@ -183,13 +195,25 @@ fn parse_device(text: &str) -> Result<Choice, String> {
     }
 }
 
+fn parse_minutes(text: &str) -> Result<Duration, String> {
+    let minutes: f64 = text.parse().map_err(|_| format!("'{text}' is no number"))?;
+    if minutes > 0.0 && minutes <= 1e6 {
+        Ok(Duration::from_secs_f64(60.0 * minutes))
+    } else {
+        Err("more than 0 and at most 1000000 expected".into())
+    }
+}
+
 impl DeviceArguments {
     fn open(&self, ranks: &Ranks) -> anyhow::Result<Device> {
         // Before anything else asks libtorch, which would settle that there is no CUDA.
         let device = match self.device {
             Some(Choice::Cpu) => Device::Cpu,
             Some(Choice::Cuda(index)) => cuda::device(index.unwrap_or(ranks.local_rank()))?,
-            None => cuda::device(ranks.local_rank()).unwrap_or(Device::Cpu),
+            None => cuda::device(ranks.local_rank()).unwrap_or_else(|error| {
+                eprintln!("no CUDA device, so the CPU trains: {error}");
+                Device::Cpu
+            }),
         };
         if let Some(threads) = self.threads {
             tch::set_num_threads(i32::from(threads));
@@ -200,6 +224,7 @@ impl DeviceArguments {
 
 fn main() -> ExitCode {
     memory::keep_freed();
+    memory::silence_shortages();
     let result = match Arguments::parse().command {
         Command::Train(arguments) => train(&arguments),
         Command::Resume(arguments) => resume(&arguments),
@@ -303,7 +328,8 @@ fn train(arguments: &TrainArguments) -> anyhow::Result<()> {
     let mut observer = observer(&ranks, device);
     let origin = Origin { weights: &arguments.weights, teacher: arguments.teacher.as_deref() };
     let out = &arguments.out;
-    run(Trainer::start(&config, &folders, origin, out, device, &ranks, &mut *observer)?, &ranks, out)
+    let trainer = Trainer::start(&config, &folders, origin, out, device, &ranks, &mut *observer)?;
+    run(trainer, &arguments.length, &ranks, out)
 }
 
 fn resume(arguments: &ResumeArguments) -> anyhow::Result<()> {
@@ -311,7 +337,7 @@ fn resume(arguments: &ResumeArguments) -> anyhow::Result<()> {
     let device = arguments.device.open(&ranks)?;
     let mut observer = observer(&ranks, device);
     let trainer = Trainer::resume(&arguments.run, arguments.epochs, device, &ranks, &mut *observer)?;
-    run(trainer, &ranks, &arguments.run)
+    run(trainer, &arguments.length, &ranks, &arguments.run)
 }
 
 /// A run remembers where its cases are, from wherever it is resumed.
@@ -324,7 +350,10 @@ fn observer(ranks: &Ranks, device: Device) -> Box<dyn Observer> {
     if ranks.is_first() { Box::new(Console::new(device, ranks.size())) } else { Box::new(()) }
 }
 
-fn run(trainer: Trainer<'_>, ranks: &Ranks, out: &Path) -> anyhow::Result<()> {
+fn run(mut trainer: Trainer<'_>, length: &LengthArguments, ranks: &Ranks, out: &Path) -> anyhow::Result<()> {
+    if let Some(time) = length.minutes {
+        trainer = trainer.with_deadline(Instant::now() + time);
+    }
     let summary = trainer.run()?;
     if !summary.finished {
         bail!("stopped; `umedsam-train resume {}` goes on", out.display());

@@ -9,7 +9,7 @@ use common::{network, write_case};
 use proptest::prelude::*;
 use tch::{Device, Kind, Tensor};
 use umedsam_train::config::{BadCases, CacheConfig, CacheKind, DataConfig};
-use umedsam_train::data::{Dataset, DatasetError, Drawing, Loader, Picture, Sample, Task};
+use umedsam_train::data::{Dataset, DatasetError, Drawing, Loader, Picture, Sample, Staged, Task};
 use umedsam_train::embeddings::EmbeddingCache;
 
 /// An image and a volume whose intensities are 50 times the labels: what is flipped with what can be seen. Label 3 is of
@@ -194,18 +194,54 @@ fn threads_keep_the_order_and_shapes_are_wanted_or_not() {
     let dataset = dataset(&folder, &config);
     let drawings: Vec<Drawing> =
         (0..23).map(|i| Drawing::random(&dataset, (i % 2) as usize, &config, 5, 1, i)).collect();
-    let load = |shape, workers| {
-        let task = Task { dataset: dataset.clone(), cache: None, min_area: 3, shape };
-        let samples: Vec<Sample> = Loader::new(&task, drawings.clone(), workers).map(Result::unwrap).collect();
-        samples
+    let batches: Vec<Vec<Drawing>> = drawings.chunks(4).map(<[Drawing]>::to_vec).collect();
+    let load = |shape, images, workers| -> Vec<Staged> {
+        let (dataset, device) = (dataset.clone(), Device::Cpu);
+        let task = Task { dataset, cache: None, min_area: 3, shape, images, share: false, device };
+        Loader::new(&task, batches.clone(), workers).map(Result::unwrap).collect()
     };
-    let (one, three) = (load(false, 1), load(true, 3));
-    assert_eq!((one.len(), three.len()), (23, 23));
-    for (a, b) in one.iter().zip(&three) {
-        assert_eq!((&a.name, &a.mask, a.model_box), (&b.name, &b.mask, b.model_box));
-        assert_eq!((a.shape.len(), b.shape.len()), (0, 256 * 256));
-        assert!(b.shape.iter().zip(&b.mask).all(|(&d, &inside)| (d > 0.4) == inside));
+    let (one, three) = (load(false, false, 1), load(true, true, 3));
+    assert_eq!((one.len(), three.len()), (6, 6));
+    for ((a, b), drawn) in one.iter().zip(&three).zip(&batches) {
+        assert_eq!((&a.names, &a.pictures, a.names.len()), (&b.names, &b.pictures, drawn.len()));
+        for (name, drawing) in a.names.iter().zip(drawn) {
+            assert_eq!(*name, Sample::new(&dataset, drawing, 3).unwrap().name);
+        }
+        let (a, b) = (a.to_device(Device::Cpu), b.to_device(Device::Cpu));
+        assert!(a.boxes.equal(&b.boxes) && a.masks.equal(&b.masks) && a.shapes.is_none() && a.images.is_none());
+        assert!(b.shapes.unwrap().gt(0.4).equal(&b.masks.gt(0.5)));
+        assert_eq!(b.images.unwrap().size(), [drawn.len() as i64, 3, 256, 256]);
     }
+}
+
+#[test]
+fn objects_of_one_slice_share_its_picture_where_that_is_asked_for() {
+    let folder = folder();
+    let dataset = dataset(&folder, &DataConfig::default());
+    let exact = |&(entry, z, label): &(usize, usize, u16)| Drawing::exact(entry, z, label);
+    let slices = &dataset.entries()[0].slices;
+    let label = |at: usize| (0, slices[0].0, slices[0].1[at % slices[0].1.len()]);
+    let mut drawings: Vec<Drawing> = [label(0), label(1), label(0), label(1)].iter().map(exact).collect();
+    drawings[2..].iter_mut().for_each(|drawing| drawing.flips = [true, false]);
+    let stage = |share| {
+        let task = Task {
+            dataset: dataset.clone(),
+            cache: None,
+            min_area: 0,
+            shape: false,
+            images: true,
+            share,
+            device: Device::Cpu,
+        };
+        Loader::new(&task, vec![drawings.clone()], 1).next().unwrap().unwrap()
+    };
+    let (shared, apart) = (stage(true), stage(false));
+    assert_eq!((shared.pictures.len(), apart.pictures.len()), (2, 4));
+    let images = |staged: &Staged| {
+        let batch = staged.to_device(Device::Cpu);
+        batch.of_samples(batch.images.as_ref().unwrap().shallow_clone())
+    };
+    assert!(images(&shared).equal(&images(&apart)));
 }
 
 #[test]

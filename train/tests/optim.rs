@@ -6,6 +6,7 @@ use std::collections::HashMap;
 
 use safetensors::{Dtype, SafeTensors};
 use tch::{Device, Kind, Tensor};
+use umedsam_train::memory::attempt;
 use umedsam_train::optim::{
     AdamW, AdamWOptions, Group, Mode, Plateau, PlateauOptions, SharpMin, StateError, ThresholdMode,
 };
@@ -293,4 +294,55 @@ fn the_schedule_is_that_of_pytorch_and_survives_json_at_every_step() {
     let parsed: PlateauOptions = serde_json::from_str(r#"{"mode": "max", "min-lr": 1e-7}"#).unwrap();
     assert_eq!(parsed, PlateauOptions { mode: Mode::Max, min_lr: 1e-7, ..PlateauOptions::default() });
     assert!(serde_json::from_str::<PlateauOptions>(r#"{"patient": 3}"#).is_err());
+}
+
+#[test]
+fn a_fused_step_is_a_step_unless_the_device_finds_nan() {
+    let shapes: [&[i64]; 3] = [&[7, 5], &[11], &[]];
+    let parameter = |i: i64, shape: &&[i64]| {
+        let count = shape.iter().product::<i64>();
+        let values = (Tensor::arange(count, (Kind::Float, Device::Cpu)) + i).sin().view(*shape);
+        values.set_requires_grad(true)
+    };
+    let set = || -> Vec<Tensor> { shapes.iter().zip(0..).map(|(shape, i)| parameter(i, shape)).collect() };
+    let optimizer = |parameters: &[Tensor], fused| {
+        let named = |range: std::ops::Range<usize>| {
+            range.map(|i| (format!("p{i}"), parameters[i].shallow_clone())).collect::<Vec<_>>()
+        };
+        let groups = vec![
+            Group { parameters: named(0..2), weight_decay: 0.01 },
+            Group { parameters: named(2..3), weight_decay: 0.0 },
+        ];
+        AdamW::new(groups, AdamWOptions { learning_rate: 1e-2, fused, ..AdamWOptions::default() })
+    };
+    let (plain, fused) = (set(), set());
+    let (mut by_tensor, mut at_once) = (optimizer(&plain, false), optimizer(&fused, true));
+    for step in 0..20 {
+        for (parameters, optimizer) in [(&plain, &mut by_tensor), (&fused, &mut at_once)] {
+            optimizer.zero_grad();
+            // The second has no gradient at first, so that its steps count otherwise.
+            let reached = parameters.iter().zip(0..).filter(|(_, i)| *i != 1 || step > 4);
+            let losses: Vec<Tensor> = reached.map(|(p, i)| (p * (step + i)).cos().sum(Kind::Float)).collect();
+            Tensor::stack(&losses, 0).sum(Kind::Float).backward();
+            optimizer.step();
+        }
+    }
+    for (a, b) in plain.iter().zip(&fused) {
+        let apart = (a - b).abs().max().double_value(&[]);
+        assert!(apart < 1e-6, "{apart}");
+    }
+    let before: Vec<Tensor> = fused.iter().map(Tensor::copy).collect();
+    at_once.step_unless(Some(&Tensor::from(1f32)));
+    assert!(fused.iter().zip(&before).all(|(p, b)| p.equal(b)));
+    at_once.step_unless(Some(&Tensor::from(0f32)));
+    assert!(fused.iter().zip(&before).all(|(p, b)| !p.equal(b)));
+}
+
+#[test]
+fn what_there_is_no_memory_for_is_an_error_and_other_panics_go_on() {
+    let shortage = attempt(|| Tensor::zeros([1 << 50], (Kind::Float, Device::Cpu))).unwrap_err();
+    assert!(shortage.to_string().contains("allocate"), "{shortage}");
+    assert_eq!(attempt(|| 3), Ok(3));
+    let panic = std::panic::catch_unwind(|| attempt(|| panic!("another matter"))).unwrap_err();
+    assert_eq!(panic.downcast_ref::<&str>(), Some(&"another matter"));
 }

@@ -36,7 +36,7 @@ impl Observer for Stop {
 
 /// What must not depend on whether a run was stopped.
 fn timeless(epochs: Vec<Epoch>) -> Vec<Epoch> {
-    epochs.into_iter().map(|epoch| Epoch { seconds: 0.0, encoded: 0, ..epoch }).collect()
+    epochs.into_iter().map(|epoch| Epoch { seconds: 0.0, encoded: 0, waited: 0.0, ..epoch }).collect()
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn a_stopped_run_goes_on_to_the_bit_and_the_loss_falls() {
     assert_eq!(epochs.len(), 3);
     let csv = fs::read_to_string(bench.path("broken/metrics.csv")).unwrap();
     let columns: Vec<usize> = csv.lines().map(|line| line.split(',').count()).collect();
-    assert_eq!(columns, [8 + 5 + 5 + 2; 4], "{csv}");
+    assert_eq!(columns, [9 + 5 + 5 + 2; 4], "{csv}");
     assert!(fs::read_to_string(bench.path("broken/curves.svg")).unwrap().contains("shape-distance"));
 
     // The same data, or none.
@@ -109,9 +109,75 @@ fn two_half_batches_are_one_batch() {
 }
 
 #[test]
-fn what_is_not_finite_stops_with_its_batch() {
+fn pieces_of_a_batch_are_the_batch() {
     let folder = tempfile::tempdir().unwrap();
     let (bench, ranks) = (Bench::new(folder.path()), Ranks::alone());
+    let config = bench.config(&[
+        "training.epochs=1",
+        "training.batch=3",
+        "optimizer.epsilon=1e-3",
+        "loss.terms=['dice', 'bce', 'shape-distance', 'iou', 'imitation']",
+    ]);
+    let train = |at_once, run| {
+        let mut silent = ();
+        let trainer = bench.start(&ranks, &config, run, &mut silent).unwrap();
+        trainer.with_samples_at_once(at_once).run().unwrap().epochs[1].losses.clone()
+    };
+    // Three at once, and two and one.
+    let (whole, pieces) = (train(3, "whole"), train(2, "pieces"));
+    for (name, value) in &whole {
+        assert!((value - pieces[name]).abs() < 1e-5 * value.abs().max(0.1), "{name}: {value} {}", pieces[name]);
+    }
+    let tensors = |run: &str| bench.tensors(&format!("{run}/final.safetensors"));
+    let (start, whole, pieces) = (bench.tensors("weights.safetensors"), tensors("whole"), tensors("pieces"));
+    let (moved, apart) = (largest(&whole, &start), largest(&whole, &pieces));
+    assert!(moved > 1e-6 && apart < 1e-3 * moved, "moved {moved:e}, apart {apart:e}");
+}
+
+#[test]
+fn a_device_that_is_looked_at_seldom_does_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let (bench, ranks) = (Bench::new(folder.path()), Ranks::alone());
+    let settings = |read_every: &str, fused: &str| {
+        bench.config(&["engine.fused-adamw=true", "training.batch=1", "training.checkpoint-steps=2", read_every, fused])
+    };
+    let often = bench.train(&ranks, &settings("engine.read-every=1", "engine.fused-attention=false"), "often");
+    let seldom = bench.train(&ranks, &settings("engine.read-every=5", "engine.fused-attention=false"), "seldom");
+    assert_eq!(timeless(often.epochs), timeless(seldom.epochs));
+    let [a, b] = ["often", "seldom"].map(|run| bench.tensors(&format!("{run}/last.safetensors")));
+    same(&a, &b);
+}
+
+#[test]
+fn the_time_ends_a_run_as_its_last_epoch_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let (bench, ranks) = (Bench::new(folder.path()), Ranks::alone());
+    let config = bench.config(&["training.batch=1", "training.epochs=1000", "validation.every=1000"]);
+    let folders = Folders { data: bench.path("cases"), validation: Some(bench.path("cases")) };
+    let (weights, run, mut silent) = (bench.path("weights.safetensors"), bench.path("run"), ());
+    let trainer = Trainer::start(&config, &folders, &weights, &run, Device::Cpu, &ranks, &mut silent).unwrap();
+    let summary = trainer.with_deadline(std::time::Instant::now()).run().unwrap();
+    assert!(summary.finished && summary.epochs.len() == 2);
+    assert_eq!(summary.epochs[1].samples, 1);
+    assert!(summary.epochs[1].validation.is_some() && run.join("final.safetensors").exists());
+}
+
+#[test]
+fn what_is_not_finite_is_told_late_and_leaves_no_trace() {
+    let folder = tempfile::tempdir().unwrap();
+    let (bench, ranks) = (Bench::new(folder.path()), Ranks::alone());
+    break_tokens(&bench);
+    let config = bench.config(&["training.batch=3", "engine.fused-adamw=true", "engine.read-every=2"]);
+    let error = bench.start(&ranks, &config, "bad", &mut ()).unwrap().run().unwrap_err();
+    assert!(matches!(&error, TrainError::NotFinite { epoch: 1, step: 1, .. }), "{error}");
+    let (state, start) = (bench.tensors("bad/last.safetensors"), bench.tensors("weights.safetensors"));
+    for (name, value) in state.iter().filter_map(|(name, value)| Some((name.strip_prefix("model.")?, value))) {
+        assert!(value.equal(&start[name]), "{name}");
+    }
+}
+
+/// Weights with which nothing is finite, though they are.
+fn break_tokens(bench: &Bench) {
     let mut weights: Vec<(String, Tensor)> = bench.tensors("weights.safetensors").into_iter().collect();
     for (name, value) in &mut weights {
         if name == "mask_decoder.mask_tokens.weight" {
@@ -120,6 +186,13 @@ fn what_is_not_finite_stops_with_its_batch() {
         }
     }
     Tensor::write_safetensors(&weights, bench.path("weights.safetensors")).unwrap();
+}
+
+#[test]
+fn what_is_not_finite_stops_with_its_batch() {
+    let folder = tempfile::tempdir().unwrap();
+    let (bench, ranks) = (Bench::new(folder.path()), Ranks::alone());
+    break_tokens(&bench);
     let config = bench.config(&["training.batch=3"]);
     let error = bench.start(&ranks, &config, "bad", &mut ()).unwrap().run().unwrap_err();
     let TrainError::NotFinite { epoch: 1, step: 1, batch, .. } = &error else { panic!("{error}") };
@@ -206,6 +279,43 @@ fn a_damaged_state_is_an_error() {
     assert!(error.to_string().contains("metadata"), "{error}");
     let error = resume(&bench.path("absent"));
     assert!(error.to_string().contains("absent"), "{error}");
+}
+
+#[test]
+fn tf32_is_no_arithmetic_of_a_cpu() {
+    let folder = tempfile::tempdir().unwrap();
+    let (bench, ranks) = (Bench::new(folder.path()), Ranks::alone());
+    let error = bench.start(&ranks, &bench.config(&["model.arithmetic=tf32"]), "none", &mut ()).err().unwrap();
+    assert!(matches!(error, TrainError::Cuda(_)) && !bench.path("none").exists(), "{error}");
+}
+
+#[test]
+fn the_forms_of_a_cuda_device_give_the_same_gradients() {
+    let folder = tempfile::tempdir().unwrap();
+    let (bench, ranks) = (Bench::new(folder.path()), Ranks::alone());
+    let run = |form: &str, run: &str| {
+        let settings = [
+            "training.epochs=1",
+            "data.samples-per-epoch=2",
+            "model.trained=['image_encoder.layers.2.', 'image_encoder.neck.']",
+            "optimizer.epsilon=1e-3",
+            form,
+        ];
+        let losses = bench.train(&ranks, &bench.config(&settings), run).epochs[1].losses.clone();
+        (losses, bench.tensors(&format!("{run}/final.safetensors")))
+    };
+    let start = bench.tensors("weights.safetensors");
+    let (plain, weights) = run("engine.fused-attention=false", "plain");
+    let moved = largest(&weights, &start);
+    for form in ["fused-attention", "channels-last", "fused-adamw"] {
+        let (losses, other) = run(&format!("engine.{form}=true"), form);
+        for (name, value) in &plain {
+            assert!((value - losses[name]).abs() < 1e-5 * value.abs().max(0.1), "{form}, {name}");
+        }
+        let apart = largest(&weights, &other);
+        // The weights are of the order of 1, where f32 has steps of 1e-7.
+        assert!(moved > 2e-5 && apart < 1e-6, "{form}: moved {moved:e}, apart {apart:e}");
+    }
 }
 
 #[test]

@@ -55,13 +55,25 @@ impl Config {
     /// # Errors
     /// [`ConfigError::Value`] for the first value out of its range.
     pub fn check(&self) -> Result<(), ConfigError> {
-        let Self { model, quantization, data, loss, sharp_min, optimizer, schedule, training, validation, cache } =
-            self;
+        let Self {
+            model,
+            engine,
+            quantization,
+            data,
+            loss,
+            sharp_min,
+            optimizer,
+            schedule,
+            training,
+            validation,
+            cache,
+        } = self;
         field("model.trained", &model.trained, "at least one name", !model.trained.is_empty())?;
         let folds = !quantization.enabled || model.batch_norm == BatchNorm::Frozen;
         field("model.batch-norm", model.batch_norm, "frozen, as a model in 8 bits has it in its weights", folds)?;
         let own = !quantization.enabled || model.arithmetic == Arithmetic::F32;
         field("model.arithmetic", model.arithmetic, "f32, as quantization has floats of its own", own)?;
+        field("engine.read-every", engine.read_every, "at least 1", engine.read_every != Some(0))?;
         let keep = &quantization.keep;
         field("quantization.keep", keep, "names", keep.iter().all(|name| !name.is_empty()))?;
         field("data.samples-per-epoch", data.samples_per_epoch, "at least 1", data.samples_per_epoch != Some(0))?;

@@ -1,6 +1,7 @@
 //! What a training run is: presets, a TOML file and single settings, laid over each other.
 
 mod check;
+mod engine;
 mod layers;
 mod quantization;
 
@@ -8,6 +9,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 pub use check::ConfigError;
+pub use engine::{Engine, EngineConfig};
 pub use layers::{PRESETS, resolve};
 pub use quantization::{Floats, QuantizationConfig};
 use serde::{Deserialize, Serialize};
@@ -20,6 +22,8 @@ use crate::loss::{Term, Weighting};
 pub struct Config {
     /// Which part of the network is trained, and how it is computed.
     pub model: ModelConfig,
+    /// How it is computed on its device.
+    pub engine: EngineConfig,
     /// Training for 8 bits.
     pub quantization: QuantizationConfig,
     /// What is drawn from the cases.
@@ -79,9 +83,11 @@ pub enum BatchNorm {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Arithmetic {
-    /// Single precision.
+    /// Single precision, all of it.
     F32,
-    /// libtorch's autocast to bfloat16: for CUDA devices, on which it has not been run yet; on a CPU it is tested.
+    /// As f32, but that a CUDA device may round the operands of its products to 10 bits.
+    Tf32,
+    /// libtorch's autocast to bfloat16: for CUDA devices; on a CPU it is tested, and slow.
     Bf16,
 }
 

@@ -13,7 +13,7 @@ mod plan;
 mod sample;
 mod tone;
 
-pub use batch::{Batch, images};
+pub use batch::{Batch, Staged, images};
 pub use case::{CaseProblem, Picture};
 pub use dataset::{Dataset, DatasetError, Entry, Skipped};
 pub use loader::{Loader, Task};

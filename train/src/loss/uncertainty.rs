@@ -104,16 +104,13 @@ impl Uncertainty {
         weighted.sum(None::<Kind>)
     }
 
-    /// s or c of each term, for logs; nothing for [`Weighting::Equal`]. Waits for the device.
-    pub fn sigmas(&self) -> Vec<f64> {
-        if self.parameters.is_empty() {
-            return Vec::new();
-        }
-        let values = tch::no_grad(|| Tensor::stack(&self.parameters, 0).to_kind(Kind::Double));
-        let values: Vec<f64> = (&values).try_into().expect("a list of f64");
+    /// s or c of each term, for logs, in f64 on the parameters' device; nothing for [`Weighting::Equal`].
+    pub fn sigmas(&self) -> Option<Tensor> {
+        let values = || tch::no_grad(|| Tensor::stack(&self.parameters, 0).to_kind(Kind::Double));
         match self.weighting {
-            Weighting::Kendall => values.into_iter().map(f64::exp).collect(),
-            Weighting::LiebelKoerner | Weighting::Equal => values,
+            Weighting::Kendall => Some(values().exp()),
+            Weighting::LiebelKoerner => Some(values()),
+            Weighting::Equal => None,
         }
     }
 }

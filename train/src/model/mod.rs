@@ -24,6 +24,11 @@ use crate::config::QuantizationConfig;
 /// Side of the input images, in pixels.
 pub const IMAGE_SIDE: i64 = 256;
 
+/// The same values (N,C,H,W), with the channels of a pixel beside each other in memory.
+pub(crate) fn channels_last(x: &Tensor) -> Tensor {
+    x.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2])
+}
+
 /// The network, with every parameter and buffer named as in the checkpoint.
 #[derive(Debug)]
 pub struct LiteMedSam {
@@ -47,6 +52,12 @@ impl LiteMedSam {
             prompts: PromptEncoder::new(&(root / "prompt_encoder")),
             decoder: MaskDecoder::new(&(root / "mask_decoder"), &scheme),
         }
+    }
+
+    /// Computes the encoder's attention in one operation from now on, or as it is written, which is how a network is
+    /// made. In 8 bits it stays as devices compute it.
+    pub fn fuse_attention(&mut self, fused: bool) {
+        self.encoder.fuse_attention(fused);
     }
 
     /// The layers that are computed in 8 bits: name, weights in integers (f32, shaped as in the checkpoint), and the scale

@@ -5,6 +5,7 @@ use std::f64::consts::TAU;
 use tch::{Tensor, nn};
 
 use super::layers::LayerNorm2d;
+use crate::autocast;
 
 const DIM: i64 = 256;
 const GRID: i64 = 64;
@@ -31,7 +32,10 @@ impl PromptEncoder {
     }
 
     /// Fourier features (..., 256) of points (..., 2) in 0..1.
+    ///
+    /// In f32 always: bf16 would move a point by a third of a pixel.
     fn encode(&self, points: &Tensor) -> Tensor {
+        let _f32 = autocast::off(points.device());
         let x = (points * 2.0 - 1.0).matmul(&self.gaussian) * TAU;
         Tensor::cat(&[x.sin(), x.cos()], -1)
     }

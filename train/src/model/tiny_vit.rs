@@ -58,6 +58,11 @@ impl TinyVit {
         self.neck.forward(&x)
     }
 
+    /// Computes attention in one operation from now on, or not; in 8 bits never.
+    pub(super) fn fuse_attention(&mut self, fused: bool) {
+        self.stages.iter_mut().flat_map(|(_, blocks)| blocks).for_each(|block| block.attention.fused = fused);
+    }
+
     /// Adds the layers in 8 bits.
     pub(super) fn report(&self, all: &mut Vec<(String, Tensor, Tensor)>) {
         for block in self.stages.iter().flat_map(|(_, blocks)| blocks) {
@@ -153,6 +158,8 @@ struct Attention {
     window: i64,
     /// The floats of the products in between; nothing where the network is computed as it is.
     floats: Option<Floats>,
+    /// In one operation, where the network is computed as it is.
+    fused: bool,
 }
 
 impl Attention {
@@ -176,6 +183,7 @@ impl Attention {
             heads,
             window,
             floats: scheme.floats(),
+            fused: false,
         }
     }
 
@@ -201,6 +209,10 @@ impl Attention {
         let [q, k, v] = [0, 1, 2].map(|i| qkv[i].transpose(1, 2));
         let bias = self.biases.index_select(1, &self.index).view([self.heads, tokens, tokens]);
         let attended = match self.floats {
+            None if self.fused => {
+                let bias = bias.unsqueeze(0);
+                Tensor::scaled_dot_product_attention(&q, &k, &v, Some(&bias), 0.0, false, scale(head), false)
+            }
             None => {
                 let scores = q.matmul(&k.transpose(-2, -1)) * scale(head) + bias;
                 scores.softmax(-1, None::<Kind>).matmul(&v)

@@ -1,10 +1,11 @@
 //! AdamW (I. Loshchilov and F. Hutter, "Decoupled weight decay regularization", ICLR 2019).
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-use tch::{COptimizer, Tensor};
+use tch::{COptimizer, Kind, Tensor};
 
 use super::state::{Moments, StateError};
+use crate::torch::{self, AdamWLists, AdamWNumbers};
 
 /// Parameters with the same weight decay.
 #[derive(Debug)]
@@ -24,19 +25,21 @@ pub struct AdamWOptions {
     pub betas: (f64, f64),
     /// Added to the root of the average square.
     pub epsilon: f64,
+    /// All parameters in one kernel, whose last bits may differ.
+    pub fused: bool,
 }
 
 impl Default for AdamWOptions {
     fn default() -> Self {
-        Self { learning_rate: 5e-5, betas: (0.9, 0.999), epsilon: 1e-8 }
+        Self { learning_rate: 5e-5, betas: (0.9, 0.999), epsilon: 1e-8, fused: false }
     }
 }
 
 /// `torch.optim.AdamW`, without its variants.
 ///
 /// The operations are those of PyTorch's one-tensor implementation, its default on the CPU, in their order and with
-/// their roundings. On CUDA, PyTorch's default takes all tensors at once, and the last bits may differ. As there, a
-/// parameter without gradient is passed over, with its decay and its count of steps.
+/// their roundings; with [`AdamWOptions::fused`] they are its `fused=True`. As there, a parameter without gradient is
+/// passed over, with its decay and its count of steps.
 ///
 /// Ours is the state by name: see [`AdamW::state`].
 #[derive(Debug)]
@@ -61,7 +64,7 @@ impl AdamW {
     /// # Panics
     /// If two parameters have the same name, or an option is out of its range.
     pub fn new(groups: Vec<Group>, options: AdamWOptions) -> Self {
-        let AdamWOptions { learning_rate, betas, epsilon } = options;
+        let AdamWOptions { learning_rate, betas, epsilon, .. } = options;
         assert!(learning_rate >= 0.0 && epsilon >= 0.0, "learning rate and epsilon must not be negative");
         assert!((0.0..1.0).contains(&betas.0) && (0.0..1.0).contains(&betas.1), "betas must be in 0..1");
         let slots: Vec<Slot> = groups
@@ -83,9 +86,47 @@ impl AdamW {
 
     /// Moves every parameter that has a gradient.
     pub fn step(&mut self) {
+        self.step_unless(None);
+    }
+
+    /// As [`step`](Self::step), but that nothing moves if `not_finite`, an f32 scalar on the parameters' device, is not 0;
+    /// nobody waits to know. What the state counts as steps is off by this one then: the training is to end.
+    ///
+    /// # Panics
+    /// If there is such a condition, and the optimizer is not [fused](AdamWOptions::fused).
+    pub fn step_unless(&mut self, not_finite: Option<&Tensor>) {
         let _guard = tch::no_grad_guard();
+        if self.options.fused {
+            return self.step_fused(not_finite);
+        }
+        assert!(not_finite.is_none(), "only a fused step can be left out by the device");
         for slot in &mut self.slots {
             slot.step(&self.options);
+        }
+    }
+
+    fn step_fused(&mut self, not_finite: Option<&Tensor>) {
+        // One kernel for parameters of one weight decay and one number of steps: a few at most.
+        let mut groups: BTreeMap<(u64, u32), AdamWLists> = BTreeMap::new();
+        for slot in &mut self.slots {
+            let gradient = slot.parameter.grad();
+            if !gradient.defined() {
+                continue;
+            }
+            slot.moments.steps += 1;
+            let lists = groups.entry((slot.weight_decay.to_bits(), slot.moments.steps)).or_default();
+            let (mean, square) = slot.averages();
+            lists.means.push(mean.shallow_clone());
+            lists.squares.push(square.shallow_clone());
+            lists.gradients.push(gradient);
+            lists.parameters.push(slot.parameter.shallow_clone());
+        }
+        let AdamWOptions { learning_rate, betas, epsilon, .. } = self.options;
+        for ((weight_decay, steps), lists) in groups {
+            let weight_decay = f64::from_bits(weight_decay);
+            let steps = Tensor::full([], f64::from(steps), (Kind::Float, lists.parameters[0].device()));
+            let numbers = AdamWNumbers { learning_rate, betas, weight_decay, epsilon };
+            torch::adamw(&lists, &steps, numbers, not_finite).expect("parameters, gradients and averages of one shape");
         }
     }
 
@@ -137,26 +178,33 @@ impl AdamW {
 }
 
 impl Slot {
+    /// The running averages, 0 at first.
+    fn averages(&mut self) -> &mut (Tensor, Tensor) {
+        let parameter = &self.parameter;
+        self.moments.averages.get_or_insert_with(|| (parameter.zeros_like(), parameter.zeros_like()))
+    }
+
     fn step(&mut self, options: &AdamWOptions) {
         let gradient = self.parameter.grad();
         if !gradient.defined() {
             return;
         }
-        let AdamWOptions { learning_rate, betas, epsilon } = *options;
-        let Moments { steps, averages } = &mut self.moments;
-        let (mean, square) = averages.get_or_insert_with(|| (self.parameter.zeros_like(), self.parameter.zeros_like()));
-        *steps += 1;
+        let AdamWOptions { learning_rate, betas, epsilon, .. } = *options;
+        self.moments.steps += 1;
+        let steps = self.moments.steps;
         if self.weight_decay != 0.0 {
             let _ = self.parameter.g_mul_scalar_(1.0 - learning_rate * self.weight_decay);
         }
         // PyTorch gives addcmul and addcdiv a factor, which `tch` lacks. It multiplies their first tensor before all
         // else, so that to do it beforehand gives the same bits.
+        let (mean, square) = self.averages();
         let _ = mean.lerp_(&gradient, 1.0 - betas.0);
         let _ = square.g_mul_scalar_(betas.1).addcmul_(&(&gradient * (1.0 - betas.1)), &gradient);
         // powi would round otherwise than Python's power.
-        let correction = |beta: f64| 1.0 - beta.powf(f64::from(*steps));
+        let correction = |beta: f64| 1.0 - beta.powf(f64::from(steps));
         let step_size = learning_rate / correction(betas.0);
         let denominator = (square.sqrt() / correction(betas.1).powf(0.5)).g_add_scalar_(epsilon);
-        let _ = self.parameter.addcdiv_(&(&*mean * -step_size), &denominator);
+        let step = &*mean * -step_size;
+        let _ = self.parameter.addcdiv_(&step, &denominator);
     }
 }

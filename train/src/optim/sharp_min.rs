@@ -8,8 +8,12 @@
 
 use tch::Tensor;
 
+use crate::torch;
+
 /// Keeps a gradient of zero, which moves nothing, from being divided by zero.
 const LEAST_NORM: f64 = 1e-12;
+
+const ONE_DEVICE: &str = "parameters on one device";
 
 /// The perturbation's size and form.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -38,35 +42,34 @@ impl SharpMin {
     /// If the parameters are on several devices.
     pub fn perturb<'a>(&self, parameters: impl IntoIterator<Item = &'a Tensor>) -> Perturbation {
         let _guard = tch::no_grad_guard();
-        // The direction in the units of T, whose norm counts, and T.
-        let moves: Vec<(&Tensor, Tensor, Option<Tensor>)> = parameters
-            .into_iter()
-            .map(|parameter| (parameter, parameter.grad()))
-            .filter(|(_, gradient)| gradient.defined())
-            .map(|(parameter, gradient)| match self.adaptive {
-                false => (parameter, gradient, None),
-                true => {
-                    let unit = parameter.abs() + self.eta;
-                    (parameter, gradient * &unit, Some(unit))
-                }
-            })
-            .collect();
-        if moves.is_empty() {
+        // Directions, for ASAM in the units of T: their norm counts.
+        let (mut moved, mut directions) = (Vec::new(), Vec::new());
+        for parameter in parameters {
+            let gradient = parameter.grad();
+            if gradient.defined() {
+                moved.push(parameter.shallow_clone());
+                directions.push(gradient);
+            }
+        }
+        if moved.is_empty() {
             return Perturbation { saved: Vec::new() };
         }
-        let norms: Vec<Tensor> = moves.iter().map(|(_, direction, _)| direction.norm()).collect();
-        let scale = self.rho / (Tensor::stack(&norms, 0).norm() + LEAST_NORM);
-        let saved = moves.into_iter().map(|(parameter, direction, unit)| {
-            let saved = parameter.copy();
-            let mut parameter = parameter.shallow_clone();
-            let step = match unit {
-                None => direction * &scale,
-                Some(unit) => direction * unit * &scale,
-            };
-            let _ = parameter.g_add_(&step);
-            (parameter, saved)
-        });
-        Perturbation { saved: saved.collect() }
+        let units: Vec<Tensor> = match self.adaptive {
+            false => Vec::new(),
+            true => moved.iter().map(|parameter| parameter.abs() + self.eta).collect(),
+        };
+        let in_units = |directions: &[Tensor]| directions.iter().zip(&units).map(|(d, unit)| d * unit).collect();
+        if self.adaptive {
+            directions = in_units(&directions);
+        }
+        let scale = self.rho / (torch::norm(&directions).expect(ONE_DEVICE) + LEAST_NORM);
+        if self.adaptive {
+            directions = in_units(&directions);
+        }
+        let saved = moved.iter().map(|parameter| (parameter.shallow_clone(), parameter.copy())).collect();
+        let perturbation = Perturbation { saved };
+        torch::add_scaled(&moved, &directions, &scale).expect(ONE_DEVICE);
+        perturbation
     }
 }
 

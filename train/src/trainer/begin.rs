@@ -12,6 +12,7 @@ use super::step::Objective;
 use super::validate::Validator;
 use super::{TrainError, Trainer};
 use crate::config::{Config, QuantizationConfig, Watch};
+use crate::cuda;
 use crate::data::{Dataset, Task};
 use crate::loss::Term;
 use crate::model::{self, LiteMedSam};
@@ -49,6 +50,7 @@ impl<'a> Trainer<'a> {
         observer: &'a mut dyn Observer,
     ) -> Result<Self, TrainError> {
         config.check()?;
+        cuda::configure(device, config)?;
         if [state::FILE, state::BEST, state::FINAL].iter().any(|name| folder.join(name).exists()) {
             return Err(TrainError::Exists { folder: folder.into() });
         }
@@ -74,7 +76,21 @@ impl<'a> Trainer<'a> {
         let validator = validator(config, folders, &mut network, observer)?;
         let task = task(config, cases, &network);
         let folder = folder.to_path_buf();
-        let trainer = Self { folder, state, ranks, observer, network, objective, average, task, validator };
+        let at_once = config.training.batch;
+        let trainer = Self {
+            folder,
+            state,
+            ranks,
+            observer,
+            network,
+            objective,
+            average,
+            task,
+            validator,
+            at_once,
+            deadline: None,
+            late: false,
+        };
         trainer.steps()?;
         if trainer.ranks.is_first() {
             trainer.describe()?;
@@ -99,6 +115,7 @@ impl<'a> Trainer<'a> {
             state.config.training.epochs = epochs;
         }
         let config = state.config.clone();
+        cuda::configure(device, &config)?;
         let fits = |problem: String| TrainError::State { path: path.clone(), problem };
         if state.ranks != ranks.size() {
             return Err(fits(format!("a run of {} ranks, not of {}", state.ranks, ranks.size())));
@@ -134,7 +151,20 @@ impl<'a> Trainer<'a> {
         }
         let validator = validator(&config, &state.folders.clone(), &mut network, observer)?;
         let task = task(&config, cases, &network);
-        Ok(Self { folder: folder.into(), state, ranks, observer, network, objective, average, task, validator })
+        Ok(Self {
+            folder: folder.into(),
+            state,
+            ranks,
+            observer,
+            network,
+            objective,
+            average,
+            task,
+            validator,
+            at_once: config.training.batch,
+            deadline: None,
+            late: false,
+        })
     }
 }
 
@@ -194,5 +224,13 @@ fn validator(
 
 fn task(config: &Config, dataset: Arc<Dataset>, network: &Network) -> Task {
     let shape = config.loss.terms.contains(&Term::ShapeDistance);
-    Task { dataset, cache: network.cache(), min_area: config.data.min_area, shape }
+    Task {
+        dataset,
+        cache: network.cache(),
+        min_area: config.data.min_area,
+        shape,
+        images: network.takes_images(),
+        share: false,
+        device: network.device(),
+    }
 }

@@ -4,9 +4,11 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::config::ConfigError;
+use crate::cuda::CudaError;
 use crate::data::DatasetError;
 use crate::encoder::EncoderError;
 use crate::loss::UncertaintyError;
+use crate::memory::OutOfMemory;
 use crate::model::WeightsError;
 use crate::optim::StateError;
 use crate::ranks::RanksError;
@@ -92,6 +94,17 @@ pub enum TrainError {
         samples: usize,
         /// Samples of a step.
         step: usize,
+    },
+    /// What CUDA devices are asked for and cannot give.
+    #[error(transparent)]
+    Cuda(#[from] CudaError),
+    /// So many samples don't fit, and it cannot be fewer.
+    #[error("{shortage}, with {at_once} samples at once")]
+    Memory {
+        /// libtorch's account.
+        shortage: OutOfMemory,
+        /// Samples that went through the network together.
+        at_once: usize,
     },
     /// A loss or a gradient that is no finite number.
     #[error("epoch {epoch}, step {step}: {losses}; its samples are in {}", batch.display())]

@@ -7,10 +7,10 @@ use std::path::Path;
 use tch::nn;
 use umedsam::files::write_atomically;
 
-use super::network::Prepared;
 use super::step::StepLosses;
 use super::validate::Validator;
 use super::{TrainError, Trainer};
+use crate::data::Loader;
 use crate::loss::Term;
 use crate::optim::Average;
 use crate::store;
@@ -52,12 +52,31 @@ impl Trainer<'_> {
         write_atomically(&path, |out| out.write_all(text.as_bytes())).map_err(file(&path))
     }
 
-    /// Saves the batches that a step failed on.
-    pub(super) fn failed(&self, batches: &[Prepared], losses: &StepLosses) -> TrainError {
+    /// Saves the batches that a step of the epoch failed on, counted from 0. They are drawn again: by the time that a loss
+    /// is looked at they may be gone.
+    pub(super) fn failed(&mut self, step: u64, losses: &StepLosses) -> TrainError {
         let path = self.folder.join(format!("failed-batch-{}.safetensors", self.ranks.rank()));
+        if let Err(error) = self.save_batches(&path, step) {
+            return error;
+        }
+        let terms = self.objective.uncertainty.terms().iter().zip(&losses.terms);
+        let terms: Vec<String> = terms.map(|(t, v): (&Term, _)| format!("{} {v}", t.name())).collect();
+        TrainError::NotFinite {
+            epoch: self.state.epoch + 1,
+            step: step + 1,
+            losses: format!("total {}, gradient {}, {}", losses.total, losses.gradient, terms.join(", ")),
+            batch: path,
+        }
+    }
+
+    fn save_batches(&mut self, path: &Path, step: u64) -> Result<(), TrainError> {
+        let mut drawings = self.drawings(self.steps()?.0, step);
+        drawings.truncate(self.state.config.training.accumulation);
         let mut tensors = Vec::new();
         let mut names = Vec::new();
-        for (i, prepared) in batches.iter().enumerate() {
+        for (staged, i) in Loader::new(&self.task, drawings, 1).zip(0..) {
+            let staged = staged?;
+            let prepared = self.network.prepare(&staged, self.at_once)?;
             let (kind, input) = prepared.input();
             let batch = &prepared.batch;
             let shapes = batch.shapes.as_ref().map(|shapes| ("shapes", shapes));
@@ -66,19 +85,8 @@ impl Trainer<'_> {
             {
                 tensors.push((format!("{i}.{name}"), tensor.shallow_clone()));
             }
-            names.extend(batch.names.iter().cloned());
+            names.extend(staged.names);
         }
-        let text = serde_json::json!({ "samples": names }).to_string();
-        if let Err(error) = store::write(&path, &tensors, text) {
-            return error.into();
-        }
-        let terms = self.objective.uncertainty.terms().iter().zip(&losses.terms);
-        let terms: Vec<String> = terms.map(|(t, v): (&Term, _)| format!("{} {v}", t.name())).collect();
-        TrainError::NotFinite {
-            epoch: self.state.epoch + 1,
-            step: self.state.step + 1,
-            losses: format!("total {}, gradient {}, {}", losses.total, losses.gradient, terms.join(", ")),
-            batch: path,
-        }
+        Ok(store::write(path, &tensors, serde_json::json!({ "samples": names }).to_string())?)
     }
 }

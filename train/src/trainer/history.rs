@@ -31,6 +31,9 @@ pub struct Epoch {
     pub seconds: f64,
     /// Images that went through the encoder, those of the validation among them.
     pub encoded: u64,
+    /// Time of the steps in which they waited for samples; the device may have been at work.
+    #[serde(default)]
+    pub waited: f64,
 }
 
 /// DSC, 0 to 1, on the network's own grid.
@@ -71,7 +74,7 @@ fn csv(epochs: &[Epoch]) -> String {
     let losses = names(|e| Some(&e.losses));
     let sigmas = names(|e| Some(&e.sigmas));
     let groups = names(|e| e.validation.as_ref().map(|v| &v.groups));
-    let mut text = String::from("epoch,samples,learning_rate,loss,gradient,seconds,encoded,validation_dsc");
+    let mut text = String::from("epoch,samples,learning_rate,loss,gradient,seconds,waited,encoded,validation_dsc");
     let columns = losses.iter().map(|n| format!("loss {n}")).chain(sigmas.iter().map(|n| format!("sigma {n}")));
     for column in columns.chain(groups.iter().map(|n| format!("dsc {n}"))) {
         text += ",";
@@ -82,7 +85,8 @@ fn csv(epochs: &[Epoch]) -> String {
         let dsc = e.validation.as_ref().map(|v| v.dsc);
         // Writing to a string cannot fail.
         let _ = write!(text, "\n{},{},{}", e.epoch, e.samples, e.learning_rate);
-        let _ = write!(text, ",{},{},{},{},{}", number(e.loss), number(e.gradient), e.seconds, e.encoded, number(dsc));
+        let _ = write!(text, ",{},{},{},{}", number(e.loss), number(e.gradient), e.seconds, e.waited);
+        let _ = write!(text, ",{},{}", e.encoded, number(dsc));
         let values = losses.iter().map(|n| e.losses.get(n)).chain(sigmas.iter().map(|n| e.sigmas.get(n)));
         let groups = groups.iter().map(|n| e.validation.as_ref().and_then(|v| v.groups.get(n)));
         for value in values.chain(groups) {

@@ -5,6 +5,7 @@
 //! `curves.svg`, `skipped.txt`. Every file is whole at any time.
 
 mod begin;
+mod epoch;
 mod error;
 mod files;
 mod history;
@@ -17,7 +18,6 @@ mod teacher;
 mod validate;
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -28,11 +28,11 @@ use network::Network;
 pub use observer::{Event, Observer, Progress};
 pub use state::Folders;
 use state::State;
-use step::{NoStep, Objective};
+use step::Objective;
 use validate::Validator;
 
 use crate::config::Watch;
-use crate::data::{Drawing, Loader, Sample, Task, plan};
+use crate::data::Task;
 use crate::model;
 use crate::optim::Average;
 use crate::ranks::Ranks;
@@ -48,6 +48,12 @@ pub struct Trainer<'a> {
     average: Option<Average>,
     task: Task,
     validator: Option<Validator>,
+    /// Samples that go through the network together: those of a batch, or as many as there is memory for.
+    at_once: usize,
+    /// When the run ends, if before its last epoch.
+    deadline: Option<Instant>,
+    /// Whether that has come.
+    late: bool,
 }
 
 /// How a run ended.
@@ -62,7 +68,26 @@ pub struct Summary {
 }
 
 impl<'a> Trainer<'a> {
-    /// Trains until the last epoch, or until the observer says stop.
+    /// Ends the run at this time, after the step under way, as if it were the end of the last epoch: with a validation
+    /// and the final weights.
+    #[must_use]
+    pub fn with_deadline(mut self, deadline: Instant) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+
+    /// Sends at most so many samples through the network together, and adds up the gradients of the pieces of a batch: less
+    /// memory for the same step, but for BatchNorm where it takes its statistics from what it sees, and the focal loss.
+    /// Where there is no memory for a batch, a run does so by itself.
+    ///
+    /// 0 counts as 1.
+    #[must_use]
+    pub fn with_samples_at_once(mut self, samples: usize) -> Self {
+        self.at_once = samples.max(1);
+        self
+    }
+
+    /// Trains until the last epoch, the deadline, or until the observer says stop.
     ///
     /// # Errors
     /// [`TrainError`]; the state on disk is that of the last save.
@@ -79,10 +104,11 @@ impl<'a> Trainer<'a> {
                 validation: None,
                 seconds: 0.0,
                 encoded: 0,
+                waited: 0.0,
             };
             self.finish_epoch(before)?;
         }
-        while self.state.epoch < self.state.config.training.epochs {
+        while self.state.epoch < self.state.config.training.epochs && !self.late {
             if self.epoch()?.is_break() {
                 self.save()?;
                 return Ok(self.summary(false));
@@ -97,108 +123,6 @@ impl<'a> Trainer<'a> {
 
     fn summary(self, finished: bool) -> Summary {
         Summary { epochs: self.state.history, best: self.state.best, finished }
-    }
-
-    /// Samples of a step on all ranks, and steps of an epoch; what is over is left out, and drawn in another epoch.
-    fn steps(&self) -> Result<(usize, u64), TrainError> {
-        let training = &self.state.config.training;
-        let step = training.batch * training.accumulation * self.ranks.size();
-        let samples = self.plan(0).len();
-        let steps = samples / step;
-        if steps == 0 && training.epochs > 0 {
-            return Err(TrainError::TooFewSamples { samples, step });
-        }
-        Ok((step, steps as u64))
-    }
-
-    fn plan(&self, epoch: u64) -> Vec<usize> {
-        let config = &self.state.config;
-        plan(self.task.dataset.entries(), &config.data, config.training.seed, epoch)
-    }
-
-    /// What this rank draws in the rest of the epoch.
-    fn drawings(&self, step: usize) -> Vec<Drawing> {
-        let config = &self.state.config;
-        let own = step / self.ranks.size();
-        let (seed, epoch) = (config.training.seed, self.state.epoch);
-        let plan = self.plan(epoch);
-        let steps = plan.chunks_exact(step).zip(0u64..).skip(self.state.step as usize);
-        let first = own * self.ranks.rank();
-        steps
-            .flat_map(|(cases, number)| {
-                let positions = number * step as u64 + first as u64..;
-                cases[first..first + own].iter().zip(positions).map(|(&entry, position)| {
-                    Drawing::random(&self.task.dataset, entry, &config.data, seed, epoch, position)
-                })
-            })
-            .collect()
-    }
-
-    /// The rest of the epoch.
-    fn epoch(&mut self) -> Result<ControlFlow<()>, TrainError> {
-        let training = self.state.config.training;
-        let (step_samples, steps) = self.steps()?;
-        let mut loader = Loader::new(&self.task, self.drawings(step_samples), training.workers);
-        while self.state.step < steps {
-            let start = Instant::now();
-            let mut batches = Vec::with_capacity(training.accumulation);
-            for _ in 0..training.accumulation {
-                let samples: Vec<Sample> = loader.by_ref().take(training.batch).collect::<Result<_, _>>()?;
-                batches.push(self.network.prepare(&samples)?);
-            }
-            let losses = match self.objective.step(&self.network, &batches, self.ranks) {
-                Ok(losses) => losses,
-                Err(NoStep::Ranks(error)) => return Err(error.into()),
-                Err(NoStep::NotFinite(losses)) => return Err(self.failed(&batches, &losses)),
-                Err(NoStep::NoGradient) => {
-                    return Err(TrainError::NothingTrained { names: self.state.config.model.trained.clone() });
-                }
-            };
-            if let Some(average) = &mut self.average {
-                average.update();
-            }
-            let state = &mut self.state;
-            state.step += 1;
-            state.sums.add(&losses);
-            state.sums.seconds += start.elapsed().as_secs_f64();
-            state.sums.encoded += self.network.take_encoded();
-            let progress = Progress {
-                epoch: state.epoch + 1,
-                epochs: training.epochs,
-                step: state.step,
-                steps,
-                loss: losses.total,
-                losses: self.objective.uncertainty.terms().iter().map(|t| t.name()).zip(losses.terms).collect(),
-                sigmas: self.objective.uncertainty.sigmas(),
-                samples_per_second: (step_samples as u64 * state.step) as f64 / state.sums.seconds,
-            };
-            let stop = self.observer.observe(Event::Step(&progress)).is_break();
-            if self.ranks.any(stop)? {
-                return Ok(ControlFlow::Break(()));
-            }
-            let saved_every = training.checkpoint_steps;
-            if saved_every > 0 && self.state.step.is_multiple_of(saved_every) && self.state.step < steps {
-                self.save()?;
-            }
-        }
-        let sums = std::mem::take(&mut self.state.sums);
-        let mean = |sum: f64| sum / steps as f64;
-        let names = self.objective.uncertainty.terms().iter().map(|t| t.name().to_string());
-        let finished = Epoch {
-            epoch: self.state.epoch + 1,
-            samples: steps * step_samples as u64,
-            learning_rate: self.state.learning_rate,
-            loss: Some(mean(sums.total)),
-            losses: names.zip(sums.terms.iter().map(|&v| mean(v))).collect(),
-            sigmas: self.sigmas(),
-            gradient: Some(mean(sums.gradient)),
-            validation: None,
-            seconds: sums.seconds,
-            encoded: sums.encoded,
-        };
-        (self.state.epoch, self.state.step) = (self.state.epoch + 1, 0);
-        self.finish_epoch(finished)?;
-        Ok(ControlFlow::Continue(()))
     }
 
     /// Measures, adapts the learning rate, and writes everything down.
@@ -240,7 +164,9 @@ impl<'a> Trainer<'a> {
     fn measure(&mut self, epoch: &mut Epoch) -> Result<(), TrainError> {
         let config = &self.state.config;
         if let Some(validator) = &self.validator
-            && (epoch.epoch.is_multiple_of(config.validation.every) || epoch.epoch == config.training.epochs)
+            && (epoch.epoch.is_multiple_of(config.validation.every)
+                || epoch.epoch == config.training.epochs
+                || self.late)
         {
             let (mut done, total) = (0, validator.len().div_ceil(self.ranks.size()));
             let observer = &mut *self.observer;
@@ -263,6 +189,7 @@ impl<'a> Trainer<'a> {
 
     fn sigmas(&self) -> BTreeMap<String, f64> {
         let uncertainty = &self.objective.uncertainty;
-        uncertainty.terms().iter().map(|t| t.name().to_string()).zip(uncertainty.sigmas()).collect()
+        let sigmas = uncertainty.sigmas().map(|t| Vec::<f64>::try_from(t).expect("a list of f64"));
+        uncertainty.terms().iter().map(|t| t.name().to_string()).zip(sigmas.unwrap_or_default()).collect()
     }
 }

@@ -7,11 +7,11 @@ use tch::{Device, Kind, Tensor, nn};
 use super::TrainError;
 use super::teacher::{Taught, Teacher};
 use crate::autocast;
-use crate::config::{Arithmetic, BatchNorm, Config, ModelConfig};
-use crate::data::{Batch, Picture, Sample, images};
+use crate::config::{Arithmetic, BatchNorm, Config, Engine, ModelConfig};
+use crate::data::{Batch, Staged};
 use crate::embeddings::EmbeddingCache;
 use crate::encoder::FrozenEncoder;
-use crate::model::LiteMedSam;
+use crate::model::{self, LiteMedSam};
 
 /// The network, its variables, and the embeddings of its encoder where that is frozen.
 #[derive(Debug)]
@@ -22,6 +22,7 @@ pub(super) struct Network {
     /// Whom the losses ask, where they do.
     teacher: Option<Teacher>,
     config: ModelConfig,
+    engine: Engine,
     encoder: Encoder,
     /// Images that went through an encoder that isn't frozen.
     encoded: u64,
@@ -62,12 +63,37 @@ impl Prepared {
             Input::Images(images) => ("images", images),
         }
     }
+
+    /// Samples.
+    pub(super) fn len(&self) -> usize {
+        self.batch.masks.size()[0] as usize
+    }
+
+    /// The batch in pieces of at most `most` samples, which share its memory.
+    pub(super) fn pieces(&self, most: usize) -> impl Iterator<Item = Self> {
+        (0..self.len()).step_by(most).map(move |start| {
+            let (start, length) = (start as i64, most.min(self.len() - start) as i64);
+            let part = |t: &Tensor| t.narrow(0, start, length);
+            Self {
+                batch: self.batch.narrow(start, length),
+                teacher: self
+                    .teacher
+                    .as_ref()
+                    .map(|t| Taught { logits: part(&t.logits), embeddings: part(&t.embeddings) }),
+                input: match &self.input {
+                    Input::Embeddings(embeddings) => Input::Embeddings(part(embeddings)),
+                    Input::Images(images) => Input::Images(part(images)),
+                },
+            }
+        })
+    }
 }
 
 impl Network {
     /// The network with the variables that are there; parameters that aren't trained lose their gradients.
-    pub(super) fn new(variables: nn::VarStore, model: LiteMedSam, config: &Config) -> Result<Self, TrainError> {
-        let (quantization, cache, config) = (&config.quantization, &config.cache, &config.model);
+    pub(super) fn new(variables: nn::VarStore, mut model: LiteMedSam, config: &Config) -> Result<Self, TrainError> {
+        let (quantization, cache, engine) = (&config.quantization, &config.cache, &config.engine);
+        let config = &config.model;
         let names: Vec<String> = variables.variables().into_keys().collect();
         let is_layer = |name: &&String| {
             let of = |v: &String| v.rsplit_once('.').is_some_and(|(layer, _)| layer.starts_with(name.as_str()));
@@ -96,10 +122,14 @@ impl Network {
             return Err(TrainError::NothingTrained { names: config.trained.clone() });
         }
         let frozen = match encoder {
-            Encoder::Frozen => Some(FrozenEncoder::quantized(&variables, config.arithmetic, quantization, cache)?),
+            Encoder::Frozen => {
+                Some(FrozenEncoder::quantized(&variables, config.arithmetic, engine, quantization, cache)?)
+            }
             Encoder::Drifting | Encoder::Trained => None,
         };
-        Ok(Self { variables, model, frozen, teacher: None, config: config.clone(), encoder, encoded: 0 })
+        let engine = engine.on(variables.device());
+        model.fuse_attention(engine.fused_attention);
+        Ok(Self { variables, model, frozen, teacher: None, config: config.clone(), engine, encoder, encoded: 0 })
     }
 
     /// Asks a teacher of these variables in every batch from now on.
@@ -119,6 +149,16 @@ impl Network {
     /// The teacher's variables, to be saved.
     pub(super) fn teacher(&self) -> Option<&nn::VarStore> {
         self.teacher.as_ref().map(|teacher| &teacher.variables)
+    }
+
+    /// Whether a batch needs the network's inputs.
+    pub(super) fn takes_images(&self) -> bool {
+        self.frozen.as_ref().is_none_or(FrozenEncoder::takes_images)
+            || self.teacher.as_ref().is_some_and(Teacher::takes_images)
+    }
+
+    pub(super) const fn engine(&self) -> &Engine {
+        &self.engine
     }
 
     pub(super) fn device(&self) -> Device {
@@ -156,15 +196,15 @@ impl Network {
         found
     }
 
-    /// Samples on the device, with their embeddings where the encoder is frozen.
-    pub(super) fn prepare(&mut self, samples: &[Sample]) -> Result<Prepared, TrainError> {
-        let batch = Batch::new(samples, self.device());
+    /// Samples on the device, with their embeddings where the encoder is frozen. At most `at_once` images are encoded
+    /// together.
+    pub(super) fn prepare(&mut self, staged: &Staged, at_once: usize) -> Result<Prepared, TrainError> {
+        let batch = staged.to_device(self.device());
         let input = if self.encoder == Encoder::Frozen {
-            Input::Embeddings(self.embed(samples)?)
+            Input::Embeddings(self.embed(staged, &batch, at_once)?)
         } else {
-            self.encoded += samples.len() as u64;
-            let pictures: Vec<&Picture> = samples.iter().map(|s| &s.picture).collect();
-            Input::Images(images(&pictures, self.device())?)
+            self.encoded += staged.pictures.len() as u64;
+            Input::Images(images(&batch))
         };
         let own = match &input {
             Input::Embeddings(embeddings) => Some(embeddings),
@@ -172,24 +212,29 @@ impl Network {
         };
         let autocast = self.autocast();
         let teacher = match &mut self.teacher {
-            Some(teacher) => Some(teacher.ask(samples, &batch.boxes, own)?),
+            Some(teacher) => Some(teacher.ask((staged, &batch), own, at_once)?),
             None => None,
         };
         drop(autocast);
         Ok(Prepared { batch, teacher, input })
     }
 
-    /// Embeddings (N,256,64,64) as the encoder is now, without gradients and with BatchNorm's running statistics.
-    pub(super) fn embed(&mut self, samples: &[Sample]) -> Result<Tensor, TrainError> {
+    /// Embeddings (N,256,64,64), or (1,256,64,64) where all samples share a picture, as the encoder is now, without
+    /// gradients and with BatchNorm's running statistics.
+    pub(super) fn embed(&mut self, staged: &Staged, batch: &Batch, at_once: usize) -> Result<Tensor, TrainError> {
         if let Some(frozen) = &mut self.frozen {
-            let pictures = samples.iter().map(|s| (&s.picture, s.embedding.as_ref()));
-            return Ok(frozen.embed_all(&self.model, pictures)?);
+            return Ok(batch.of_samples(frozen.embed_all(&self.model, (staged, batch), at_once, true)?));
         }
-        let pictures: Vec<&Picture> = samples.iter().map(|s| &s.picture).collect();
-        self.encoded += samples.len() as u64;
+        let images = images(batch);
+        self.encoded += staged.pictures.len() as u64;
         let _autocast = self.autocast();
-        let images = images(&pictures, self.device())?;
-        Ok(tch::no_grad(|| self.model.encode(&images, false).to_kind(Kind::Float)))
+        let encode = |images: &Tensor| self.model.encode(&self.laid_out(images), false).to_kind(Kind::Float);
+        let parts: Vec<Tensor> = tch::no_grad(|| images.split(at_once.max(1) as i64, 0).iter().map(encode).collect());
+        Ok(batch.of_samples(Tensor::cat(&parts, 0)))
+    }
+
+    fn laid_out(&self, images: &Tensor) -> Tensor {
+        if self.engine.channels_last { model::channels_last(images) } else { images.shallow_clone() }
     }
 
     /// Logits (N,1,256,256), predicted IoU (N,1) and embeddings (N,256,64,64) of a batch, with gradients to what is
@@ -200,10 +245,11 @@ impl Network {
             Input::Embeddings(embeddings) => embeddings.shallow_clone(),
             Input::Images(images) => {
                 let moves = self.config.batch_norm == BatchNorm::Batch;
+                let images = self.laid_out(images);
                 if self.encoder == Encoder::Trained {
-                    self.model.encode(images, moves)
+                    self.model.encode(&images, moves)
                 } else {
-                    tch::no_grad(|| self.model.encode(images, moves))
+                    tch::no_grad(|| self.model.encode(&images, moves))
                 }
             }
         };
@@ -211,15 +257,25 @@ impl Network {
         (logits, iou, embeddings)
     }
 
-    /// As [`Self::forward`], of embeddings and boxes, without gradients.
-    pub(super) fn decode(&self, embeddings: &Tensor, boxes: &Tensor) -> (Tensor, Tensor) {
-        tch::no_grad(|| {
+    /// Logits (N,1,256,256) and predicted IoU (N,1) of a batch, without gradients.
+    pub(super) fn decode_batch(
+        &mut self,
+        staged: &Staged,
+        batch: &Batch,
+        at_once: usize,
+    ) -> Result<(Tensor, Tensor), TrainError> {
+        let embeddings = self.embed(staged, batch, at_once)?;
+        Ok(tch::no_grad(|| {
             let _autocast = self.autocast();
-            self.model.decode(embeddings, boxes)
-        })
+            self.model.decode(&embeddings, &batch.boxes)
+        }))
     }
 
     fn autocast(&self) -> Option<autocast::Guard> {
         (self.config.arithmetic == Arithmetic::Bf16).then(|| autocast::bf16(self.device()))
     }
+}
+
+fn images(batch: &Batch) -> Tensor {
+    batch.images.as_ref().expect("a loader that was told to make the network's inputs").shallow_clone()
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::history::Epoch;
 use crate::data::Skipped;
+use crate::memory::OutOfMemory;
 
 /// Who is told. To break ends the run after the step, saved; elsewhere it is not heeded.
 pub trait Observer: Send {
@@ -41,6 +42,13 @@ pub enum Event<'a> {
     },
     /// A step is done.
     Step(&'a Progress),
+    /// There was no memory for a step, which is done again with fewer samples at once; their gradients are added up.
+    Smaller {
+        /// libtorch's account.
+        shortage: &'a OutOfMemory,
+        /// Samples at once from now on.
+        at_once: usize,
+    },
     /// Objects have been validated.
     Validating {
         /// So many.

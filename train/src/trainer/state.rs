@@ -62,6 +62,8 @@ pub(super) struct Sums {
     pub(super) gradient: f64,
     pub(super) seconds: f64,
     pub(super) encoded: u64,
+    #[serde(default)]
+    pub(super) waited: f64,
 }
 
 impl Sums {

@@ -7,6 +7,7 @@ use crate::config::{Config, Sharpness};
 use crate::loss::{Outputs, Uncertainty, UncertaintyError};
 use crate::optim::{AdamW, AdamWOptions, Group, SharpMin};
 use crate::ranks::{Ranks, RanksError};
+use crate::torch;
 
 /// What is minimised, and how.
 #[derive(Debug)]
@@ -15,6 +16,8 @@ pub(super) struct Objective {
     pub(super) uncertainty: Uncertainty,
     pub(super) optimizer: AdamW,
     sharp_min: Option<SharpMin>,
+    /// Whether the optimizer finds out on the device that there is to be no step.
+    fused: bool,
 }
 
 /// Losses of a step, means over its samples on all ranks.
@@ -26,6 +29,15 @@ pub(super) struct StepLosses {
     pub(super) terms: Vec<f64>,
     /// Length of the gradient.
     pub(super) gradient: f64,
+}
+
+/// What a step found: its losses, and the uncertainties that it began with.
+#[derive(Debug)]
+pub(super) enum Measured {
+    /// On the device still: losses, their sum, the length of the gradient, uncertainties.
+    Waiting(Tensor),
+    /// Read.
+    Known(StepLosses, Vec<f64>),
 }
 
 /// Why there was no step.
@@ -46,7 +58,7 @@ impl From<RanksError> for NoStep {
 }
 
 impl StepLosses {
-    fn is_finite(&self) -> bool {
+    pub(super) fn is_finite(&self) -> bool {
         self.total.is_finite() && self.gradient.is_finite() && self.terms.iter().all(|v| v.is_finite())
     }
 }
@@ -66,12 +78,14 @@ impl Objective {
             learning_rate: config.optimizer.learning_rate,
             betas: (config.optimizer.beta1, config.optimizer.beta2),
             epsilon: config.optimizer.epsilon,
+            fused: config.engine.on(network.device()).fused_adamw,
         };
         let sharp = |adaptive| SharpMin { rho: config.sharp_min.rho, adaptive, eta: config.sharp_min.eta };
         Ok(Self {
             uncertainties,
             uncertainty,
             optimizer: AdamW::new(groups, options),
+            fused: options.fused,
             sharp_min: match config.sharp_min.kind {
                 Sharpness::Off => None,
                 Sharpness::Sam => Some(sharp(false)),
@@ -80,22 +94,26 @@ impl Objective {
         })
     }
 
-    /// One step on the mean over `batches`, and over the ranks. Without one, no parameter has moved.
+    /// One step on the mean over `batches`, and over the ranks. At most `at_once` samples go through the network together.
+    ///
+    /// Without a step, no parameter has moved. A fused optimizer leaves that to the device: where a loss or the gradient
+    /// is not finite nothing moves there either, but it is [`read`](Self::read) that tells.
     pub(super) fn step(
         &mut self,
         network: &Network,
         batches: &[Prepared],
+        at_once: usize,
         ranks: &Ranks,
-    ) -> Result<StepLosses, NoStep> {
+    ) -> Result<Measured, NoStep> {
         let parameters: Vec<Tensor> = self.optimizer.parameters().map(Tensor::shallow_clone).collect();
         // Whether there is a sharper neighbour or not, BatchNorm moves once: by what the parameters as they are do.
-        let losses = self.gradients(network, batches, &parameters, ranks)?;
+        let losses = self.gradients(network, batches, at_once, &parameters, ranks)?;
         let mut norm = gradient_norm(&parameters);
         if let Some(sharp_min) = &self.sharp_min {
             let statistics = network.statistics();
             let before: Vec<Tensor> = statistics.iter().map(Tensor::copy).collect();
             let perturbation = sharp_min.perturb(&parameters);
-            let again = self.gradients(network, batches, &parameters, ranks);
+            let again = self.gradients(network, batches, at_once, &parameters, ranks);
             perturbation.undo();
             let _ = again?;
             tch::no_grad(|| {
@@ -106,19 +124,35 @@ impl Objective {
             // Of both gradients, so that neither can be NaN unseen.
             norm += 0.0 * gradient_norm(&parameters);
         }
-        // The only wait for the device in a step.
-        let measured = Tensor::cat(&[losses.view(-1), norm.view(-1)], 0).to_kind(Kind::Double);
-        let mut values = Vec::<f64>::try_from(measured).expect("a list of f64");
-        let gradient = values.pop().unwrap_or(f64::NAN);
-        ranks.sum(&mut values)?;
-        values.iter_mut().for_each(|v| *v /= ranks.size() as f64);
-        let total = values.pop().unwrap_or(f64::NAN);
-        let losses = StepLosses { total, terms: values, gradient };
+        let mut found = vec![losses.view(-1), norm.view(-1)];
+        found.extend(self.uncertainty.sigmas());
+        let measured = Tensor::cat(&found, 0).to_kind(Kind::Double);
+        if self.fused && ranks.size() == 1 {
+            let not_finite = measured.isfinite().all().logical_not().to_kind(Kind::Float);
+            self.optimizer.step_unless(Some(&not_finite));
+            return Ok(Measured::Waiting(measured));
+        }
+        let (losses, sigmas) = self.read(Measured::Waiting(measured), ranks)?;
         if ranks.any(!losses.is_finite())? {
             return Err(NoStep::NotFinite(losses));
         }
         self.optimizer.step();
-        Ok(losses)
+        Ok(Measured::Known(losses, sigmas))
+    }
+
+    /// What a step found, means over the ranks. Waits for the device.
+    pub(super) fn read(&self, measured: Measured, ranks: &Ranks) -> Result<(StepLosses, Vec<f64>), RanksError> {
+        let measured = match measured {
+            Measured::Known(losses, sigmas) => return Ok((losses, sigmas)),
+            Measured::Waiting(measured) => measured,
+        };
+        let mut values = Vec::<f64>::try_from(measured).expect("a list of f64");
+        let sigmas = values.split_off(self.uncertainty.terms().len() + 2);
+        let gradient = values.pop().unwrap_or(f64::NAN);
+        ranks.sum(&mut values)?;
+        values.iter_mut().for_each(|v| *v /= ranks.size() as f64);
+        let total = values.pop().unwrap_or(f64::NAN);
+        Ok((StepLosses { total, terms: values, gradient }, sigmas))
     }
 
     /// Sets the gradients of the mean over batches and ranks; the losses and their sum, means over the batches.
@@ -126,38 +160,48 @@ impl Objective {
         &mut self,
         network: &Network,
         batches: &[Prepared],
+        at_once: usize,
         parameters: &[Tensor],
         ranks: &Ranks,
     ) -> Result<Tensor, NoStep> {
         self.optimizer.zero_grad();
         let mut measured = Vec::with_capacity(batches.len());
         for prepared in batches {
-            let (logits, iou, embeddings) = network.forward(prepared);
-            let batch = &prepared.batch;
-            let outputs = Outputs {
-                logits: &logits,
-                iou: &iou,
-                mask: &batch.masks,
-                shape: batch.shapes.as_ref().unwrap_or(&batch.masks),
-                teacher: prepared.teacher.as_ref().map_or(&logits, |taught| &taught.logits),
-                embeddings: [&embeddings, prepared.teacher.as_ref().map_or(&embeddings, |taught| &taught.embeddings)],
-            };
-            let mut losses: Vec<Tensor> = self.uncertainty.terms().iter().map(|t| t.evaluate(&outputs)).collect();
-            let total = self.uncertainty.total(&losses);
-            if !total.requires_grad() {
-                return Err(NoStep::NoGradient);
+            for piece in prepared.pieces(at_once) {
+                let share = piece.len() as f64 / (prepared.len() * batches.len()) as f64;
+                measured.push(self.backward(network, &piece, share)? * share);
             }
-            (&total / batches.len() as f64).backward();
-            losses.push(total);
-            measured.push(Tensor::stack(&losses.iter().map(Tensor::detach).collect::<Vec<_>>(), 0));
         }
         let gradients: Vec<Tensor> = parameters.iter().map(Tensor::grad).filter(Tensor::defined).collect();
         ranks.mean(&gradients)?;
-        Ok(Tensor::stack(&measured, 0).mean_dim([0i64].as_slice(), false, Kind::Float))
+        Ok(Tensor::stack(&measured, 0).sum_dim_intlist([0i64].as_slice(), false, Kind::Float))
+    }
+
+    /// Adds a share of the gradients of the mean over a batch; its losses and their sum.
+    fn backward(&self, network: &Network, prepared: &Prepared, share: f64) -> Result<Tensor, NoStep> {
+        let (logits, iou, embeddings) = network.forward(prepared);
+        let batch = &prepared.batch;
+        let outputs = Outputs {
+            logits: &logits,
+            iou: &iou,
+            mask: &batch.masks,
+            shape: batch.shapes.as_ref().unwrap_or(&batch.masks),
+            teacher: prepared.teacher.as_ref().map_or(&logits, |taught| &taught.logits),
+            embeddings: [&embeddings, prepared.teacher.as_ref().map_or(&embeddings, |taught| &taught.embeddings)],
+        };
+        let mut losses: Vec<Tensor> = self.uncertainty.terms().iter().map(|t| t.evaluate(&outputs)).collect();
+        let total = self.uncertainty.total(&losses);
+        if !total.requires_grad() {
+            return Err(NoStep::NoGradient);
+        }
+        (&total * share).backward();
+        losses.push(total);
+        Ok(Tensor::stack(&losses.iter().map(Tensor::detach).collect::<Vec<_>>(), 0))
     }
 }
 
+/// The length of all gradients together.
 fn gradient_norm(parameters: &[Tensor]) -> Tensor {
-    let norms: Vec<Tensor> = parameters.iter().map(Tensor::grad).filter(Tensor::defined).map(|g| g.norm()).collect();
-    Tensor::stack(&norms, 0).norm()
+    let gradients: Vec<Tensor> = parameters.iter().map(Tensor::grad).filter(Tensor::defined).collect();
+    torch::norm(&gradients).expect("gradients on one device")
 }

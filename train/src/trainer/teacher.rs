@@ -3,8 +3,8 @@
 use tch::{Tensor, nn};
 
 use super::TrainError;
-use crate::config::Config;
-use crate::data::Sample;
+use crate::config::{Config, QuantizationConfig};
+use crate::data::{Batch, Staged};
 use crate::encoder::FrozenEncoder;
 use crate::model::LiteMedSam;
 
@@ -29,29 +29,44 @@ pub(super) struct Taught {
 impl Teacher {
     /// `shared` says that it is given its embeddings.
     pub(super) fn new(
-        (variables, model): (nn::VarStore, LiteMedSam),
+        (variables, mut model): (nn::VarStore, LiteMedSam),
         shared: bool,
         config: &Config,
     ) -> Result<Self, TrainError> {
+        model.fuse_attention(config.engine.on(variables.device()).fused_attention);
         let encoder = match shared {
             true => None,
-            false => Some(FrozenEncoder::new(&variables, config.model.arithmetic, &config.cache)?),
+            false => {
+                let plain = QuantizationConfig::default();
+                let Config { model, engine, cache, .. } = config;
+                Some(FrozenEncoder::quantized(&variables, model.arithmetic, engine, &plain, cache)?)
+            }
         };
         Ok(Self { variables, model, encoder })
     }
 
-    /// What it says of samples with these boxes; `embeddings` are the student's, where it has them already.
+    /// Whether a batch needs the network's inputs.
+    pub(super) fn takes_images(&self) -> bool {
+        self.encoder.as_ref().is_some_and(FrozenEncoder::takes_images)
+    }
+
+    /// What it says of a batch; `embeddings` are the student's, where it has them already.
     pub(super) fn ask(
         &mut self,
-        samples: &[Sample],
-        boxes: &Tensor,
+        (staged, batch): (&Staged, &Batch),
         embeddings: Option<&Tensor>,
+        at_once: usize,
     ) -> Result<Taught, TrainError> {
         let embeddings = match &mut self.encoder {
-            Some(encoder) => encoder.embed_all(&self.model, samples.iter().map(|s| (&s.picture, None)))?,
+            Some(encoder) => batch.of_samples(encoder.embed_all(&self.model, (staged, batch), at_once, false)?),
             None => embeddings.expect("an encoder that is shared is frozen").shallow_clone(),
         };
-        let (logits, _) = tch::no_grad(|| self.model.decode(&embeddings, boxes));
+        let decode = |(embeddings, boxes): (&Tensor, &Tensor)| self.model.decode(embeddings, boxes).0;
+        let parts = |t: &Tensor| t.split(at_once.max(1) as i64, 0);
+        let logits = tch::no_grad(|| {
+            let logits: Vec<Tensor> = parts(&embeddings).iter().zip(&parts(&batch.boxes)).map(decode).collect();
+            Tensor::cat(&logits, 0)
+        });
         Ok(Taught { logits, embeddings })
     }
 }

@@ -9,15 +9,18 @@ use super::TrainError;
 use super::history::Validation;
 use super::network::Network;
 use crate::config::ValidationConfig;
-use crate::data::{Batch, Dataset, Drawing, Loader, Sample, Task};
+use crate::data::{Dataset, Drawing, Loader, Task};
 use crate::ranks::Ranks;
+
+/// Objects that a CUDA device looks at together.
+const AT_ONCE: usize = 32;
 
 /// The objects that are looked at, always the same.
 #[derive(Debug)]
 pub(super) struct Validator {
     task: Task,
     /// Objects of one slice follow each other.
-    slices: Vec<Vec<Drawing>>,
+    batches: Vec<Vec<Drawing>>,
 }
 
 impl Validator {
@@ -29,8 +32,18 @@ impl Validator {
                 slices.push(labels.map(|&label| Drawing::exact(entry, *z, label)).collect());
             }
         }
-        let task = Task { dataset: dataset.clone(), cache: network.cache(), min_area: 0, shape: false };
-        Self { task, slices }
+        let task = Task {
+            dataset: dataset.clone(),
+            cache: network.cache(),
+            min_area: 0,
+            shape: false,
+            images: network.takes_images(),
+            share: true,
+            device: network.device(),
+        };
+        // A CPU gains nothing by many slices at once, and loses the sharing of an embedding by its objects.
+        let at_once = if network.device().is_cuda() { AT_ONCE } else { 1 };
+        Self { task, batches: gathered(slices, at_once) }
     }
 
     pub(super) fn dataset(&self) -> &Arc<Dataset> {
@@ -39,7 +52,7 @@ impl Validator {
 
     /// Objects looked at in all.
     pub(super) fn len(&self) -> usize {
-        self.slices.iter().map(Vec::len).sum()
+        self.batches.iter().map(Vec::len).sum()
     }
 
     /// Mean DSC: over the objects of a case, the cases of a group, the groups. Each rank takes its share of the slices.
@@ -51,21 +64,20 @@ impl Validator {
         mut progress: impl FnMut(usize),
     ) -> Result<Validation, TrainError> {
         let mut scores = vec![0.0; self.len()];
-        let starts = self.slices.iter().scan(0, |sum, slice| {
-            *sum += slice.len();
-            Some(*sum - slice.len())
+        let starts = self.batches.iter().scan(0, |sum, batch| {
+            *sum += batch.len();
+            Some(*sum - batch.len())
         });
         let own: Vec<(usize, &Vec<Drawing>)> =
-            starts.zip(&self.slices).skip(ranks.rank()).step_by(ranks.size()).collect();
-        let drawings = own.iter().flat_map(|(_, slice)| slice.iter().cloned()).collect();
+            starts.zip(&self.batches).skip(ranks.rank()).step_by(ranks.size()).collect();
+        let drawings = own.iter().map(|(_, batch)| (*batch).clone()).collect();
         let mut loader = Loader::new(&self.task, drawings, workers);
-        for (start, slice) in own {
-            let samples: Vec<Sample> = loader.by_ref().take(slice.len()).collect::<Result<_, _>>()?;
-            let embedding = network.embed(&samples[..1])?;
-            let batch = Batch::new(&samples, network.device());
-            let (logits, _) = network.decode(&embedding, &batch.boxes);
-            scores[start..][..slice.len()].copy_from_slice(&dice(&logits, &batch.masks));
-            progress(slice.len());
+        for (start, drawings) in own {
+            let staged = loader.next().expect("a batch for each list of drawings")?;
+            let batch = staged.to_device(network.device());
+            let (logits, _) = network.decode_batch(&staged, &batch, AT_ONCE)?;
+            scores[start..][..drawings.len()].copy_from_slice(&dice(&logits, &batch.masks));
+            progress(drawings.len());
         }
         ranks.sum(&mut scores)?;
         Ok(self.means(&scores))
@@ -73,7 +85,7 @@ impl Validator {
 
     fn means(&self, scores: &[f64]) -> Validation {
         let mut cases: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
-        for (drawing, &score) in self.slices.iter().flatten().zip(scores) {
+        for (drawing, &score) in self.batches.iter().flatten().zip(scores) {
             cases.entry(drawing.entry).or_default().push(score);
         }
         let mut groups: BTreeMap<String, Vec<f64>> = BTreeMap::new();
@@ -83,6 +95,18 @@ impl Validator {
         let groups: BTreeMap<String, f64> = groups.into_iter().map(|(g, scores)| (g, mean(&scores))).collect();
         Validation { dsc: mean(&groups.values().copied().collect::<Vec<_>>()), groups }
     }
+}
+
+/// Slices in batches of `at_least` objects or more, but for the last.
+fn gathered(slices: Vec<Vec<Drawing>>, at_least: usize) -> Vec<Vec<Drawing>> {
+    let mut batches: Vec<Vec<Drawing>> = Vec::new();
+    for slice in slices {
+        match batches.last_mut().filter(|last| last.len() < at_least) {
+            Some(last) => last.extend(slice),
+            None => batches.push(slice),
+        }
+    }
+    batches
 }
 
 fn mean(values: &[f64]) -> f64 {

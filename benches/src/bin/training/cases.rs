@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use tch::{Device, Tensor};
 use umedsam_train::config::Config;
-use umedsam_train::data::{Batch, Dataset, Drawing, Picture, Sample, images, plan};
+use umedsam_train::data::{Batch, Dataset, Drawing, Sample, Staged, plan};
 use umedsam_train::loss::shape_target;
 
 const SIDE: usize = umedsam::MODEL_SIDE;
@@ -62,10 +62,10 @@ impl Cases {
                 sample.shape = shape_target(&sample.mask, SIDE, SIDE);
                 samples.push(sample);
             }
-            let pictures: Vec<&Picture> = samples.iter().map(|sample| &sample.picture).collect();
-            let images = images(&pictures, Device::Cpu)?;
-            let Batch { boxes, masks, shapes, .. } = Batch::new(&samples, Device::Cpu);
+            let Batch { boxes, masks, shapes, images, .. } =
+                Staged::new(samples, Device::Cpu, true, false)?.to_device(Device::Cpu);
             let shapes = shapes.context("targets of the shape-distance loss")?;
+            let images = images.context("the network's inputs")?;
             let arrays = [("images", images), ("boxes", boxes), ("masks", masks), ("shapes", shapes)];
             Tensor::write_npz(&arrays, folder.join(format!("{number}.npz")))?;
         }

@@ -70,6 +70,8 @@ impl Setting {
             format!("training.batch={batch}"),
             "training.epochs=1".into(),
             "training.checkpoint-steps=0".into(),
+            // The clock is stopped after each step.
+            "engine.read-every=1".into(),
             format!("cache.folder='{}'", cache.display()),
             format!("sharp-min.kind={}", if self.sharp_min { "sam" } else { "off" }),
         ];
