@@ -1,10 +1,12 @@
 """Trains LiteMedSAM in PyTorch, a step a request.
 
-training.py FOLDER PART SHARPNESS DEVICE THREADS
+training.py FOLDER PART SHARPNESS DEVICE THREADS [ARITHMETIC]
 
-FOLDER has the batches that the program `training` wrote, PART is cached, uncached or whole, SHARPNESS sam or off. Answers:
-`version`; `step` (milliseconds, and the loss that the step began with).
+FOLDER has the batches that `write_batches` of umedsam-train wrote, which are taken in turns; PART is cached, uncached or
+whole, SHARPNESS sam or off, ARITHMETIC f32, tf32 or bf16. Answers: `version`; `step` (milliseconds, and the loss that the
+step began with). UMEDSAM_WEIGHTS names a safetensors file of weights; those of the package if it is not set.
 """
+import itertools
 import os
 import sys
 import time
@@ -25,14 +27,23 @@ answers = os.fdopen(os.dup(1), "w", buffering=1)
 os.dup2(2, 1)
 
 folder, part, sam, device = Path(sys.argv[1]), sys.argv[2], sys.argv[3] == "sam", torch.device(sys.argv[4])
+arithmetic = sys.argv[6] if len(sys.argv) > 6 else "f32"
 torch.set_num_threads(int(sys.argv[5]))
+torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = arithmetic == "tf32"
+# Shapes never change.
+torch.backends.cudnn.benchmark = True
 torch.set_num_interop_threads(1)
 RHO = 0.05
 # BatchNorm's default.
 MOMENTUM = 0.1
 
 net = build_lite_medsam()
-net.load_state_dict(torch.load(get_asset_path(), map_location="cpu"), strict=True)
+if weights_file := os.environ.get("UMEDSAM_WEIGHTS"):
+    from safetensors.torch import load_file
+
+    net.load_state_dict(load_file(weights_file), strict=True)
+else:
+    net.load_state_dict(torch.load(get_asset_path(), map_location="cpu"), strict=True)
 net.to(device)
 net.train()
 if part != "whole":
@@ -68,10 +79,15 @@ def read(path):
     return {name: t.pin_memory() if device.type == "cuda" else t for name, t in batch.items()}
 
 
-batches = iter([read(folder / f"{i}.npz") for i in range(len(list(folder.glob("*.npz"))))])
+batches = itertools.cycle([read(folder / f"{i}.npz") for i in range(len(list(folder.glob("*.npz"))))])
 
 
 def total_loss(batch):
+    with torch.autocast(device.type, torch.bfloat16, enabled=arithmetic == "bf16"):
+        return losses_of(batch)
+
+
+def losses_of(batch):
     embeddings = batch["embeddings"] if part != "whole" else net.image_encoder(batch["images"])
     sparse, dense = net.prompt_encoder(points=None, boxes=batch["boxes"][:, None], masks=None)
     logits, iou = net.mask_decoder(
@@ -81,6 +97,7 @@ def total_loss(batch):
         dense_prompt_embeddings=dense,
         multimask_output=False,
     )
+    logits, iou = logits.float(), iou.float()
     mask, shape = batch["masks"], batch["shapes"]
     pixels = (2, 3)
     p = logits.sigmoid()
@@ -110,7 +127,7 @@ def step(batch):
     batch = {name: t.to(device, torch.float32, non_blocking=True) for name, t in batch.items()}
     if part == "uncached":
         # Once a step: the second pass has the same embeddings.
-        with torch.no_grad():
+        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=arithmetic == "bf16"):
             batch["embeddings"] = net.image_encoder(batch["images"])
     optimizer.zero_grad(set_to_none=True)
     loss = total_loss(batch)

@@ -56,10 +56,11 @@ impl View for &Bytes {
     }
 }
 
-const KINDS: [(Kind, Dtype); 5] = [
+const KINDS: [(Kind, Dtype); 6] = [
     (Kind::Float, Dtype::F32),
     (Kind::Double, Dtype::F64),
     (Kind::Half, Dtype::F16),
+    (Kind::BFloat16, Dtype::BF16),
     (Kind::Int64, Dtype::I64),
     (Kind::Uint8, Dtype::U8),
 ];
@@ -71,7 +72,7 @@ const TEXT: &str = "umedsam";
 ///
 /// # Errors
 /// [`StoreError`] if the file cannot be written; one that was there is then untouched.
-pub(crate) fn write(path: &Path, tensors: &[(String, Tensor)], text: String) -> Result<(), StoreError> {
+pub fn write(path: &Path, tensors: &[(String, Tensor)], text: String) -> Result<(), StoreError> {
     let format = |problem: String| StoreError::Format { path: path.into(), problem };
     let mut stored = Vec::with_capacity(tensors.len());
     for (name, tensor) in tensors {
@@ -96,7 +97,7 @@ pub(crate) fn write(path: &Path, tensors: &[(String, Tensor)], text: String) -> 
 ///
 /// # Errors
 /// [`StoreError`] if the file cannot be read or is damaged.
-pub(crate) fn read(path: &Path) -> Result<(HashMap<String, Tensor>, String), StoreError> {
+pub fn read(path: &Path) -> Result<(HashMap<String, Tensor>, String), StoreError> {
     let format = |problem: String| StoreError::Format { path: path.into(), problem };
     let bytes = fs::read(path).map_err(|source| StoreError::File { path: path.into(), source })?;
     let (_, metadata): (usize, Metadata) = SafeTensors::read_metadata(&bytes).map_err(|e| format(e.to_string()))?;

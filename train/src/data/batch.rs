@@ -76,6 +76,15 @@ impl Staged {
         })
     }
 
+    /// Whether the tensors are in memory that a CUDA device reads by itself.
+    pub fn is_pinned(&self) -> bool {
+        let Tensors { boxes, masks, shapes, images } = &self.tensors;
+        [Some(boxes), Some(masks), shapes.as_ref(), images.as_ref()]
+            .into_iter()
+            .flatten()
+            .all(|t| t.is_pinned(Device::Cuda(0)))
+    }
+
     /// The samples on a device. Nobody waits for the copy of what is pinned.
     pub fn to_device(&self, device: Device) -> Batch {
         let there = |t: &Tensor| if device == Device::Cpu { t.shallow_clone() } else { copied(t, device) };

@@ -12,6 +12,7 @@ mod modality;
 mod plan;
 mod sample;
 mod tone;
+mod written;
 
 pub use batch::{Batch, Staged, images};
 pub use case::{CaseProblem, Picture};
@@ -21,6 +22,7 @@ pub use modality::Modality;
 pub use plan::plan;
 pub use sample::{Drawing, Sample};
 pub use tone::Tone;
+pub use written::{WriteError, write_batches};
 
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;

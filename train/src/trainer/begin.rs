@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tch::{Device, nn};
 
@@ -90,6 +91,7 @@ impl<'a> Trainer<'a> {
             at_once,
             deadline: None,
             late: false,
+            validating: Duration::ZERO,
         };
         trainer.steps()?;
         if trainer.ranks.is_first() {
@@ -164,6 +166,7 @@ impl<'a> Trainer<'a> {
             at_once: config.training.batch,
             deadline: None,
             late: false,
+            validating: Duration::ZERO,
         })
     }
 }

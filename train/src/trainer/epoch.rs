@@ -121,7 +121,7 @@ impl Trainer<'_> {
     /// Whether the time is over, on any rank.
     fn is_late(&self) -> Result<bool, TrainError> {
         let Some(deadline) = self.deadline else { return Ok(false) };
-        Ok(self.ranks.any(Instant::now() >= deadline)?)
+        Ok(self.ranks.any(Instant::now() + self.validating >= deadline)?)
     }
 
     /// One step, with as many samples at once as there is memory for.

@@ -19,7 +19,7 @@ mod validate;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub use begin::Origin;
 pub use error::TrainError;
@@ -54,6 +54,8 @@ pub struct Trainer<'a> {
     deadline: Option<Instant>,
     /// Whether that has come.
     late: bool,
+    /// How long the last validation took, which the one at the end will take again.
+    validating: Duration,
 }
 
 /// How a run ended.
@@ -68,8 +70,8 @@ pub struct Summary {
 }
 
 impl<'a> Trainer<'a> {
-    /// Ends the run at this time, after the step under way, as if it were the end of the last epoch: with a validation
-    /// and the final weights.
+    /// Ends the run in time, after the step under way, as if it were the end of the last epoch: with a validation, if there
+    /// was one before, and the final weights.
     #[must_use]
     pub fn with_deadline(mut self, deadline: Instant) -> Self {
         self.deadline = Some(deadline);
@@ -168,6 +170,7 @@ impl<'a> Trainer<'a> {
                 || epoch.epoch == config.training.epochs
                 || self.late)
         {
+            let start = Instant::now();
             let (mut done, total) = (0, validator.len().div_ceil(self.ranks.size()));
             let observer = &mut *self.observer;
             let progress = |more| {
@@ -176,6 +179,7 @@ impl<'a> Trainer<'a> {
                 let _ = observer.observe(Event::Validating { done, total });
             };
             epoch.validation = Some(validator.run(&mut self.network, config.training.workers, self.ranks, progress)?);
+            self.validating = start.elapsed();
         }
         epoch.encoded += self.network.take_encoded();
         Ok(())

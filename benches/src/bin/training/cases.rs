@@ -3,11 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
-use tch::{Device, Tensor};
+use tch::Tensor;
 use umedsam_train::config::Config;
-use umedsam_train::data::{Batch, Dataset, Drawing, Sample, Staged, plan};
-use umedsam_train::loss::shape_target;
+use umedsam_train::data::{Dataset, write_batches};
 
 const SIDE: usize = umedsam::MODEL_SIDE;
 
@@ -47,28 +45,8 @@ impl Cases {
     /// Writes the batches of a run's first epoch into a new folder, `0.npz`, `1.npz` ...: what the trainer will draw.
     pub(crate) fn write_batches(&self, config: &Config, name: &str) -> anyhow::Result<PathBuf> {
         let folder = self.beside(name);
-        fs::create_dir(&folder)?;
         let dataset = Dataset::read(&self.folder(), &config.data, |_, _| {})?;
-        let seed = config.training.seed;
-        let drawings: Vec<Drawing> = plan(dataset.entries(), &config.data, seed, 0)
-            .into_iter()
-            .zip(0..)
-            .map(|(entry, position)| Drawing::random(&dataset, entry, &config.data, seed, 0, position))
-            .collect();
-        for (drawings, number) in drawings.chunks_exact(config.training.batch).zip(0..) {
-            let mut samples = Vec::with_capacity(drawings.len());
-            for drawing in drawings {
-                let mut sample = Sample::new(&dataset, drawing, config.data.min_area)?;
-                sample.shape = shape_target(&sample.mask, SIDE, SIDE);
-                samples.push(sample);
-            }
-            let Batch { boxes, masks, shapes, images, .. } =
-                Staged::new(samples, Device::Cpu, true, false)?.to_device(Device::Cpu);
-            let shapes = shapes.context("targets of the shape-distance loss")?;
-            let images = images.context("the network's inputs")?;
-            let arrays = [("images", images), ("boxes", boxes), ("masks", masks), ("shapes", shapes)];
-            Tensor::write_npz(&arrays, folder.join(format!("{number}.npz")))?;
-        }
+        write_batches(&dataset, config, &folder)?;
         Ok(folder)
     }
 }
