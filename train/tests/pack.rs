@@ -166,6 +166,9 @@ fn a_box_is_carried_on_from_a_slice_that_is_not_packed() {
         let same = Drawing { entry, ..drawing.clone() };
         let [a, b] = [(&packed, &drawing), (&files, &same)].map(|(of, what)| Sample::new(of, what, 3).unwrap());
         assert_eq!((a.model_box, a.mask), (b.model_box, b.mask));
+        // It is the box of the label there, flipped in the same way, and moved out as inference does.
+        let there = Drawing { z: other, carried_from: None, jitter: [(3.0, 0.0); 4], ..same };
+        assert_eq!(Sample::new(&files, &there, 3).unwrap().model_box, a.model_box);
         from[other] += 1;
     }
     assert!(from[0] > 0 && from[2] > 0);
