@@ -75,7 +75,7 @@ struct DeviceArguments {
 
 #[derive(Args, Debug)]
 struct TrainArguments {
-    /// Folder of NPZ cases with `imgs` and `gts`.
+    /// Folder of NPZ cases with `imgs` and `gts`, or of packs.
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
     /// Folder of cases that progress is judged on.

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use umedsam::npz::{Labelled, NpzError};
 use umedsam::resize::Resizer;
-use umedsam::{Frame, ImageView};
+use umedsam::{Frame, ImageView, PixelBox};
+
+use super::crop::bounds;
 
 /// Why a case cannot be trained on.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +24,9 @@ pub enum CaseProblem {
         /// `data.min-area`.
         min_area: usize,
     },
+    /// A packed data set has less of a case than its file.
+    #[error("{0} is not in the packed data set")]
+    NotPacked(String),
 }
 
 /// An image with a longest side of 256, 8 bits, channels interleaved.
@@ -75,6 +80,12 @@ impl Slice {
         Ok(Self { picture: Picture::new(&image, resizer), labels })
     }
 
+    /// The label's box in pixels of the grid; nothing where it isn't there.
+    pub(super) fn label_box(&self, label: u16) -> Option<PixelBox> {
+        let mask: Vec<bool> = self.labels.iter().map(|&l| l == label).collect();
+        bounds(&mask, self.picture.width)
+    }
+
     /// Memory taken.
     pub(super) fn bytes(&self) -> usize {
         self.picture.pixels.len() + 2 * self.labels.len()
@@ -88,13 +99,17 @@ pub(super) fn usable_labels(case: &Labelled, z: usize, min_area: usize) -> Resul
         return Ok(Vec::new());
     }
     let frame = Frame::new(case.shape.width, case.shape.height)?;
-    let labels = shrink_labels(full, &frame);
+    Ok(large_labels(&shrink_labels(full, &frame), frame.scaled_width(), min_area))
+}
+
+/// The same of a label map that is on the network's grid.
+pub(super) fn large_labels(labels: &[u16], width: usize, min_area: usize) -> Vec<u16> {
     let mut largest: BTreeMap<u16, usize> = BTreeMap::new();
-    for component in components(&labels, frame.scaled_width(), |_| true) {
+    for component in components(labels, width, |_| true) {
         let area = largest.entry(component.label).or_default();
         *area = component.pixels.len().max(*area);
     }
-    Ok(largest.into_iter().filter_map(|(label, area)| (area > min_area).then_some(label)).collect())
+    largest.into_iter().filter_map(|(label, area)| (area > min_area).then_some(label)).collect()
 }
 
 /// Points along each side of a pixel of the grid at which the labels are looked up.

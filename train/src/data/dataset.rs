@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sha2::{Digest, Sha256};
+use umedsam::PixelBox;
 use umedsam::metrics::{group, on_all_cores};
 use umedsam::npz::{self, Labelled, Limits, NpzError};
 use umedsam::resize::Resizer;
@@ -14,14 +15,16 @@ use umedsam::resize::Resizer;
 use super::case::{CaseProblem, Picture, Slice, usable_labels};
 use super::crop::crop;
 use super::modality::Modality;
+use super::pack::PackError;
+use super::packed::{Packed, packs};
 use crate::config::{BadCases, DataConfig};
 
 /// One case.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// The file.
+    /// The file; of a packed case, the one it was packed from, in the folder of the packs.
     pub path: PathBuf,
-    /// The slices with usable labels, and these, in order.
+    /// The slices with usable labels, and these, in order; of a packed case, those that were packed.
     pub slices: Vec<(usize, Vec<u16>)>,
 }
 
@@ -70,6 +73,12 @@ pub enum DatasetError {
         /// What is wrong with the first.
         first: Box<CaseProblem>,
     },
+    /// Packs beside NPZ files.
+    #[error("{}: has both packs and NPZ cases; either alone is a data set", .0.display())]
+    Mixed(PathBuf),
+    /// A pack that cannot be used, or not with these settings.
+    #[error(transparent)]
+    Pack(#[from] PackError),
     /// A case that cannot be used, or no longer.
     #[error("{}: {problem}", path.display())]
     Case {
@@ -80,12 +89,20 @@ pub enum DatasetError {
     },
 }
 
-/// Cases with their labels, and as many of their slices in memory as the bound allows.
+/// Cases with their labels, and as many of their slices in memory as the bound allows; of packs, all.
 #[derive(Debug)]
 pub struct Dataset {
     entries: Vec<Entry>,
     skipped: Vec<Skipped>,
-    kept: Mutex<Kept>,
+    source: Source,
+}
+
+/// Where slices come from.
+#[derive(Debug)]
+enum Source {
+    /// NPZ files, unless they are kept.
+    Files(Mutex<Kept>),
+    Packs(Packed),
 }
 
 #[derive(Debug)]
@@ -95,18 +112,27 @@ struct Kept {
 }
 
 impl Dataset {
-    /// Reads every case of `folder` once, on all cores.
+    /// Reads every case of `folder` once, on all cores: of its NPZ files, or of its packs, which are taken together
+    /// and kept whole, whatever [`DataConfig::memory_gib`] says.
     ///
-    /// `progress` is told of every case, from any thread.
+    /// `progress` is told of every case, or every packed slice, from any thread.
     ///
     /// # Errors
-    /// [`DatasetError`] if the folder cannot be listed or no case in it can be used. A case that cannot is among
-    /// [`Self::skipped`], or an error by [`DataConfig::bad_cases`].
+    /// [`DatasetError`] if the folder cannot be listed or no case in it can be used. An NPZ case that cannot is among
+    /// [`Self::skipped`], or an error by [`DataConfig::bad_cases`]; a pack that cannot is an error.
     pub fn read(
         folder: &Path,
         config: &DataConfig,
         progress: impl Fn(usize, usize) + Sync,
     ) -> Result<Self, DatasetError> {
+        let packs = packs(folder);
+        if !packs.is_empty() {
+            if folder.is_dir() && npz::cases(folder).is_ok() {
+                return Err(DatasetError::Mixed(folder.into()));
+            }
+            let (entries, packed) = Packed::read(&packs, config, progress)?;
+            return Ok(Self { entries, skipped: Vec::new(), source: Source::Packs(packed) });
+        }
         let min_area = config.min_area;
         let memory = (config.memory_gib * f64::from(1 << 30)) as usize;
         let files = npz::cases(folder)?;
@@ -141,7 +167,7 @@ impl Dataset {
             let first = skipped.swap_remove(0).problem.into();
             return Err(DatasetError::NoCases { path: folder.into(), count: files.len(), first });
         }
-        Ok(Self { entries, skipped, kept: Mutex::new(Kept { slices, ..kept }) })
+        Ok(Self { entries, skipped, source: Source::Files(Mutex::new(Kept { slices, ..kept })) })
     }
 
     /// The usable cases, in order of their names.
@@ -157,9 +183,15 @@ impl Dataset {
     /// Slice `z` of the case at this position, out of memory or the file.
     ///
     /// # Errors
-    /// [`DatasetError::Case`] if the file can no longer be used.
+    /// [`DatasetError::Case`] if the file can no longer be used, or the slice was not packed.
     pub(super) fn slice(&self, entry: usize, z: usize) -> Result<Arc<Slice>, DatasetError> {
-        if let Some(slice) = self.kept.lock().unwrap_or_else(PoisonError::into_inner).slices.get(&(entry, z)) {
+        let kept = match &self.source {
+            Source::Files(kept) => kept,
+            Source::Packs(packed) => {
+                return packed.slice(entry, z).ok_or_else(|| self.not_packed(entry, format!("slice {z}")));
+            }
+        };
+        if let Some(slice) = kept.lock().unwrap_or_else(PoisonError::into_inner).slices.get(&(entry, z)) {
             return Ok(slice.clone());
         }
         let path = &self.entries[entry].path;
@@ -169,14 +201,43 @@ impl Dataset {
         };
         let slice =
             Arc::new(read().map_err(|problem| DatasetError::Case { path: path.clone(), problem: problem.into() })?);
-        keep(&self.kept, (entry, z), &slice);
+        keep(kept, (entry, z), &slice);
         Ok(slice)
+    }
+
+    /// The slices next to slice `z` where the label can be drawn, in order.
+    pub(super) fn neighbours(&self, entry: usize, z: usize, label: u16) -> Vec<usize> {
+        match &self.source {
+            Source::Files(_) => {
+                let beside = |other: &&(usize, Vec<u16>)| other.0.abs_diff(z) == 1 && other.1.contains(&label);
+                self.entries[entry].slices.iter().filter(beside).map(|(z, _)| *z).collect()
+            }
+            Source::Packs(packed) => packed.neighbours(entry, z, label),
+        }
+    }
+
+    /// The label's box in slice `z`, in pixels of the network's grid, both ends within; nothing where it isn't there.
+    ///
+    /// # Errors
+    /// [`DatasetError::Case`] if the file can no longer be used, or neither the slice was packed nor one beside it.
+    pub(super) fn label_box(&self, entry: usize, z: usize, label: u16) -> Result<Option<PixelBox>, DatasetError> {
+        match &self.source {
+            Source::Files(_) => Ok(self.slice(entry, z)?.label_box(label)),
+            Source::Packs(packed) => match packed.label_box(entry, z, label) {
+                None => Err(self.not_packed(entry, format!("label {label} in slice {z}"))),
+                found => Ok(found),
+            },
+        }
+    }
+
+    fn not_packed(&self, entry: usize, what: String) -> DatasetError {
+        DatasetError::Case { path: self.entries[entry].path.clone(), problem: CaseProblem::NotPacked(what).into() }
     }
 
     /// The crop around an object of an image and the object in it, out of the file; see [`crop`].
     ///
     /// # Errors
-    /// [`DatasetError::Case`] if the file can no longer be used.
+    /// [`DatasetError::Case`] if the file can no longer be used, or was packed.
     pub(super) fn crop(
         &self,
         entry: usize,
@@ -188,6 +249,9 @@ impl Dataset {
         let Entry { path, slices } = &self.entries[entry];
         if slices.len() > 1 {
             return Ok(None);
+        }
+        if matches!(self.source, Source::Packs(_)) {
+            return Err(self.not_packed(entry, "a closer look at an object".into()));
         }
         let read = || -> Result<_, CaseProblem> {
             let case = Labelled::read(path, &Limits::new())?;

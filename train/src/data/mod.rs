@@ -1,4 +1,4 @@
-//! From folders of NPZ cases to batches: cases, what an epoch draws of them, one sample, many in time.
+//! From folders of NPZ cases, or packs of them, to batches: cases, what an epoch draws of them, one sample, many in time.
 //!
 //! Everything random is a function of the seed, the epoch and the position of the sample in it, never of time or
 //! threads: a run that is resumed draws what it would have drawn.
@@ -9,6 +9,8 @@ mod crop;
 mod dataset;
 mod loader;
 mod modality;
+pub mod pack;
+mod packed;
 mod plan;
 mod sample;
 mod tone;

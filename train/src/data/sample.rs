@@ -67,9 +67,8 @@ impl Drawing {
         let slices = &dataset.entries()[entry].slices;
         let (z, labels) = &slices[rng.random_range(..slices.len())];
         let label = labels.choose(rng).copied().unwrap_or_default();
-        let beside = |other: &&(usize, Vec<u16>)| other.0.abs_diff(*z) == 1 && other.1.contains(&label);
-        let neighbours: Vec<usize> = slices.iter().filter(beside).map(|(z, _)| *z).collect();
-        let carried_from = neighbours.choose(rng).copied().filter(|_| rng.random_bool(config.carried));
+        let carried_from =
+            dataset.neighbours(entry, *z, label).choose(rng).copied().filter(|_| rng.random_bool(config.carried));
         let component = rng.random_bool(config.component).then(|| rng.next_u64());
         let jitter = [(); 4].map(|()| (rng.random_range(0..=config.jitter), rng.random_range(0.0..=1.0)));
         Self {
@@ -108,7 +107,7 @@ impl Sample {
     /// The sample of a drawing, without embedding and shape.
     ///
     /// # Errors
-    /// [`DatasetError::Case`] if the file can no longer be used.
+    /// [`DatasetError::Case`] if the file can no longer be used, or has more than a packed data set.
     pub fn new(dataset: &Dataset, drawing: &Drawing, min_area: usize) -> Result<Self, DatasetError> {
         let Drawing { entry, z, label, component, zoom, flips, tone, carried_from, jitter } = *drawing;
         let close = match zoom {
@@ -124,26 +123,25 @@ impl Sample {
             }
         };
         let (width, channels) = (picture.width, picture.channels);
-        // What the box is around, where that is not the object.
-        let mut guide = match carried_from {
-            Some(z) => dataset.slice(entry, z)?.labels.iter().map(|&l| l == label).collect(),
-            None => Vec::new(),
+        let height = object.len() / width;
+        let mut around = match carried_from {
+            Some(z) => dataset.label_box(entry, z, label)?,
+            None => bounds(&object, width),
         };
         if flips[0] {
             flip_columns(&mut object, width, 1);
-            flip_columns(&mut guide, width, 1);
             flip_columns(&mut picture.pixels, width, channels);
+            around = around.map(|b| PixelBox { x0: mirrored(b.x1, width), x1: mirrored(b.x0, width), ..b });
         }
         if flips[1] {
             flip_rows(&mut object, width);
-            flip_rows(&mut guide, width);
             flip_rows(&mut picture.pixels, width * channels);
+            around = around.map(|b| PixelBox { y0: mirrored(b.y1, height), y1: mirrored(b.y0, height), ..b });
         }
-        let model_box = if guide.is_empty() {
-            surround(&object, width, |side| jitter.map(|(pixels, share)| pixels.max(share * side)))
-        } else {
-            surround(&guide, width, |_| [volume::MARGIN as f64; 4])
-        };
+        let model_box = surround(around, [width, height], |side| match carried_from {
+            None => jitter.map(|(pixels, share)| pixels.max(share * side)),
+            Some(_) => [volume::MARGIN as f64; 4],
+        });
         if let Some(tone) = tone {
             tone.apply(&mut picture);
         }
@@ -192,11 +190,15 @@ fn flip_rows<T>(pixels: &mut [T], width: usize) {
     }
 }
 
-/// The box around the object, each side moved outwards within the picture by whole pixels: `outwards` says how far for
-/// the box's longer side.
-fn surround(object: &[bool], width: usize, outwards: impl Fn(f64) -> [f64; 4]) -> [f32; 4] {
-    let height = object.len() / width;
-    let b = bounds(object, width).unwrap_or(PixelBox::new(0.0, 0.0, 0.0, 0.0));
+/// Where one of `length` rows or columns lies after a flip.
+fn mirrored(position: f64, length: usize) -> f64 {
+    (length - 1) as f64 - position
+}
+
+/// A box, or the first pixel where there is none, each side moved outwards within the picture by whole pixels:
+/// `outwards` says how far for the box's longer side.
+fn surround(around: Option<PixelBox>, [width, height]: [usize; 2], outwards: impl Fn(f64) -> [f64; 4]) -> [f32; 4] {
+    let b = around.unwrap_or(PixelBox::new(0.0, 0.0, 0.0, 0.0));
     let [left, top, right, bottom] = outwards((b.x1 - b.x0).max(b.y1 - b.y0) + 1.0).map(f64::round);
     let (x0, y0) = ((b.x0 - left).max(0.0), (b.y0 - top).max(0.0));
     let (x1, y1) = ((b.x1 + right).min(width as f64), (b.y1 + bottom).min(height as f64));
@@ -228,10 +230,10 @@ mod tests {
             0, 1, 0, 0, 0,
             0, 0, 0, 0, 0,
         ].map(|v| v == 1);
-        let by = |outwards: [f64; 4]| surround(&object, 5, |_| outwards);
+        let by = |outwards: [f64; 4]| surround(bounds(&object, 5), [5, 4], |_| outwards);
         assert_eq!(by([0.0; 4]), [1.0, 1.0, 2.0, 2.0]);
         assert_eq!(by([1.0, 0.4, 1.6, 1.0]), [0.0, 1.0, 4.0, 3.0]);
         assert_eq!(by([5.0; 4]), [0.0, 0.0, 5.0, 4.0]);
-        assert_eq!(surround(&object, 5, |side| [side; 4]), [0.0, 0.0, 4.0, 4.0]);
+        assert_eq!(surround(bounds(&object, 5), [5, 4], |side| [side; 4]), [0.0, 0.0, 4.0, 4.0]);
     }
 }
