@@ -35,7 +35,10 @@ pub(crate) fn measure(kit: &Kit, until: Instant) -> anyhow::Result<()> {
     };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let counts: Vec<usize> = std::iter::successors(Some(1), |n| Some(2 * n)).take_while(|&n| n <= cores).collect();
-    println!("| threads | images/s | a thread | with {} of {CORES} cores, if each gives as much |\n|---|---|---|---|", CORES - 2);
+    println!(
+        "| threads | images/s | a thread | with {} of {CORES} cores, if each gives as much |\n|---|---|---|---|",
+        CORES - 2
+    );
     let mut left = counts.len() as u32;
     for threads in counts {
         let share = until.saturating_duration_since(Instant::now()) / left;

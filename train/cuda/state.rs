@@ -20,7 +20,8 @@ pub(crate) fn compact(file: &Path, origin: &HashMap<String, Tensor>) -> anyhow::
     let (tensors, text) = store::read(file)?;
     let mut kept = Vec::new();
     for (name, value) in &tensors {
-        let known = |prefix| name.strip_prefix(prefix).and_then(|name| origin.get(name)).is_some_and(|o| o.equal(value));
+        let known =
+            |prefix| name.strip_prefix(prefix).and_then(|name| origin.get(name)).is_some_and(|o| o.equal(value));
         if known(MODEL) || known(TEACHER) {
             continue;
         }

@@ -179,7 +179,8 @@ impl Observer for Teller {
                 );
             }
             Event::Epoch { epoch, .. } => {
-                let dsc = epoch.validation.as_ref().map(|v| format!(", DSC {:.2} %", 100.0 * v.dsc)).unwrap_or_default();
+                let dsc =
+                    epoch.validation.as_ref().map(|v| format!(", DSC {:.2} %", 100.0 * v.dsc)).unwrap_or_default();
                 let loss = epoch.loss.map(|loss| format!(" loss {loss:.4}")).unwrap_or_default();
                 let waited = 100.0 * epoch.waited / epoch.seconds.max(1e-9);
                 println!(
@@ -197,4 +198,3 @@ impl Observer for Teller {
         ControlFlow::Continue(())
     }
 }
-

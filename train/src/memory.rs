@@ -56,7 +56,10 @@ pub fn attempt<T>(body: impl FnOnce() -> T) -> Result<T, OutOfMemory> {
 
 /// The line that tells of a want of memory.
 fn shortage(text: &str) -> Option<&str> {
-    text.split("\\n").flat_map(str::lines).find(|line| PHRASES.iter().any(|phrase| line.contains(phrase)))
+    let line =
+        text.split("\\n").flat_map(str::lines).find(|line| PHRASES.iter().any(|phrase| line.contains(phrase)))?;
+    // Without the words of `unwrap`.
+    Some(line.split_once("Torch(\"").map_or(line, |(_, account)| account))
 }
 
 /// Keeps the panics that [`attempt`] catches from being printed, with libtorch's stack. For programs, at their start.

@@ -14,6 +14,9 @@ use tch::{Kind, Tensor};
 use crate::kit::Kit;
 use scene::Scene;
 
+/// Why a CPU is not compared with itself.
+const REFERENCE: &str = "this device is the reference";
+
 /// What was compared, and how it came out.
 pub(crate) struct Table {
     rows: usize,
@@ -32,7 +35,11 @@ impl Table {
     pub(crate) fn row(&mut self, name: &str, error: f64, bound: f64) {
         // NaN is not at most anything.
         let good = error <= bound;
-        println!("| {name} | {error:.2e} | {bound:.0e} | {} | {:.1} |", if good { "ok" } else { "FAILED" }, self.seconds());
+        println!(
+            "| {name} | {error:.2e} | {bound:.0e} | {} | {:.1} |",
+            if good { "ok" } else { "FAILED" },
+            self.seconds()
+        );
         self.rows += 1;
         if !good {
             self.failed.push(name.into());

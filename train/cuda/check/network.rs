@@ -5,7 +5,7 @@ use umedsam_train::config::{Floats, QuantizationConfig};
 use umedsam_train::{autocast, torch};
 
 use super::scene::{Net, Scene};
-use super::{Table, apart, rms_apart};
+use super::{REFERENCE, Table, apart, rms_apart};
 
 /// Rounding of f32, through thirty layers and back.
 const F32: f64 = 1e-4;
@@ -17,15 +17,16 @@ pub(super) fn check(scene: &Scene, table: &mut Table) {
     let [cpu, device] = &scene.batches;
     let expected = no_grad(|| reference.forward(cpu, false));
     let gradients = reference.gradients(cpu, false);
-    // A second one, since gradients add up.
-    let mut fused = scene.net(scene.device, &plain);
-    let net = scene.net(scene.device, &plain);
-    for ((what, expected), found) in
-        ["logits", "predicted IoU", "embeddings"].iter().zip(&expected).zip(no_grad(|| net.forward(device, false)))
-    {
-        table.row(&format!("network, f32: {what}"), apart(expected, &found), F32);
+    let [mut fused, net] = [(); 2].map(|()| scene.net(scene.device, &plain));
+    if scene.device.is_cuda() {
+        let found = no_grad(|| net.forward(device, false));
+        for ((what, expected), found) in ["logits", "predicted IoU", "embeddings"].iter().zip(&expected).zip(&found) {
+            table.row(&format!("network, f32: {what}"), apart(expected, found), F32);
+        }
+        table.row("network, f32: gradients", worst(&gradients, &net.gradients(device, false)), GRADIENT);
+    } else {
+        table.skip("network, f32: values and gradients", REFERENCE);
     }
-    table.row("network, f32: gradients", worst(&gradients, &net.gradients(device, false)), GRADIENT);
     fused.model.fuse_attention(true);
     let found = no_grad(|| fused.forward(device, false));
     table.row("attention in one operation: logits", apart(&expected[0], &found[0]), F32);
@@ -54,27 +55,40 @@ pub(super) fn check(scene: &Scene, table: &mut Table) {
         let gradients_found = bf16_gradients(scene, net);
         table.row(&format!("{name}: direction of the gradient"), 1.0 - cosine(&gradients, &gradients_found), 0.3);
     }
-    let in_8_bits = QuantizationConfig { enabled: true, floats: Floats::F32, ..plain };
-    let [cpu_net, device_net] = [Device::Cpu, scene.device].map(|device| scene.net(device, &in_8_bits));
-    let expected = no_grad(|| cpu_net.forward(cpu, false));
-    let found = no_grad(|| device_net.forward(device, false));
+    if scene.device.is_cuda() {
+        in_8_bits(scene, table);
+        statistics(scene, table);
+    } else {
+        table.skip("8 bits", REFERENCE);
+        table.skip("BatchNorm of the batch", REFERENCE);
+    }
+}
+
+/// The network as devices compute it in 8 bits, and its gradients as if nothing were rounded.
+fn in_8_bits(scene: &Scene, table: &mut Table) {
+    let config = QuantizationConfig { enabled: true, floats: Floats::F32, ..QuantizationConfig::default() };
+    let [cpu, device] = &scene.batches;
+    let [reference, net] = [Device::Cpu, scene.device].map(|device| scene.net(device, &config));
+    let [expected, found] =
+        [(&reference, cpu), (&net, device)].map(|(net, batch)| no_grad(|| net.forward(batch, false)));
     // An activation at the edge between two steps falls to one side or the other.
     table.row("8 bits: embeddings (rms)", rms_apart(&expected[2], &found[2]), 2e-2);
-    table.row("8 bits: gradients", worst_of_large(&cpu_net.gradients(cpu, false), &device_net.gradients(device, false)), 0.2);
-    statistics(scene, table);
+    let [expected, found] = [(&reference, cpu), (&net, device)].map(|(net, batch)| net.gradients(batch, false));
+    table.row("8 bits: gradients", worst_of_large(&expected, &found), 0.2);
 }
 
 /// BatchNorm by the batch's statistics, and what it leaves in the running ones.
 fn statistics(scene: &Scene, table: &mut Table) {
     let plain = QuantizationConfig::default();
-    let [expected, found] = [(Device::Cpu, &scene.batches[0]), (scene.device, &scene.batches[1])].map(|(device, batch)| {
-        let net = scene.net(device, &plain);
-        let gradients = net.gradients(batch, true);
-        let running = net.variables.variables().into_iter().filter(|(name, _)| name.contains("running_"));
-        let mut running: Vec<(String, Tensor)> = running.collect();
-        running.sort_by(|a, b| a.0.cmp(&b.0));
-        (gradients, running)
-    });
+    let [expected, found] =
+        [(Device::Cpu, &scene.batches[0]), (scene.device, &scene.batches[1])].map(|(device, batch)| {
+            let net = scene.net(device, &plain);
+            let gradients = net.gradients(batch, true);
+            let running = net.variables.variables().into_iter().filter(|(name, _)| name.contains("running_"));
+            let mut running: Vec<(String, Tensor)> = running.collect();
+            running.sort_by(|a, b| a.0.cmp(&b.0));
+            (gradients, running)
+        });
     table.row("BatchNorm of the batch: gradients", worst(&expected.0, &found.0), 1e-2);
     table.row("BatchNorm of the batch: running statistics", worst(&expected.1, &found.1), GRADIENT);
 }

@@ -10,7 +10,7 @@ use umedsam_train::config::Config;
 use umedsam_train::ranks::Ranks;
 use umedsam_train::trainer::{Event, Folders, Observer, TrainError, Trainer};
 
-use super::Table;
+use super::{REFERENCE, Table};
 use crate::kit::Kit;
 
 /// What a run brought.
@@ -74,27 +74,20 @@ fn runs_apart(kit: &Kit, expected: &Outcome, found: &Outcome) -> anyhow::Result<
     Ok((apart / moved, losses.fold(0.0, f64::max)))
 }
 
-const WHOLE: [&str; 4] = ["model.trained=['']", "model.batch-norm=frozen", "training.batch=2", "training.epochs=1"];
-
 pub(super) fn check(kit: &Kit, table: &mut Table) -> anyhow::Result<()> {
-    // A step of AdamW at its start is the gradient's sign, whatever its size: a larger epsilon makes it the gradient.
-    let tame = ["optimizer.epsilon=1e-3", "data.samples-per-epoch=16"];
-    let config = |preset: &str, settings: &[&str]| kit.config(preset, &[&WHOLE, &tame[..], settings].concat());
-    let exact = config("u-medsam", &["engine.read-every=1"])?;
-    let cpu = run(kit, &exact, Device::Cpu, "cpu", 2)?;
-    let device = run(kit, &exact, kit.device, "device", 2)?;
-    let (weights, losses) = runs_apart(kit, &cpu, &device)?;
-    table.row("two steps of the whole model, SharpMin: losses", losses, 1e-3);
-    table.row("two steps of the whole model, SharpMin: parameters", weights, 1e-2);
-    let batch = config("u-medsam", &["model.batch-norm=batch"])?;
-    let (weights, losses) =
-        runs_apart(kit, &run(kit, &batch, Device::Cpu, "cpu-bn", 2)?, &run(kit, &batch, kit.device, "device-bn", 2)?)?;
-    table.row("the same, BatchNorm of the batch: losses", losses, 1e-3);
-    table.row("the same, BatchNorm of the batch: parameters", weights, 2e-2);
-
+    if kit.device.is_cuda() {
+        beside_the_cpu(kit, table)?;
+    } else {
+        table.skip("steps of the whole model", REFERENCE);
+    }
     // On the device alone, where the CPU would take long: the same run done otherwise.
-    let decoder = ["model.trained=['mask_decoder.']", "training.batch=4", "training.epochs=1", "optimizer.epsilon=1e-3"];
-    let decoder = |settings: &[&str]| kit.config("u-medsam", &[&decoder, &["data.samples-per-epoch=24"][..], settings].concat());
+    let (batch, samples) = if kit.device.is_cuda() { (4, 24) } else { (1, 6) };
+    let size = [format!("training.batch={batch}"), format!("data.samples-per-epoch={samples}")];
+    let decoder = |settings: &[&str]| {
+        let own =
+            ["model.trained=['mask_decoder.']", "training.epochs=1", "optimizer.epsilon=1e-3", &size[0], &size[1]];
+        kit.config("u-medsam", &[&own, settings].concat())
+    };
     let strict = decoder(&["engine.deterministic=true", "engine.read-every=1"])?;
     let straight = run(kit, &strict, kit.device, "straight", 6)?;
     let again = run(kit, &strict, kit.device, "again", 6)?;
@@ -111,6 +104,22 @@ pub(super) fn check(kit: &Kit, table: &mut Table) -> anyhow::Result<()> {
     table.row("losses read every third step, AdamW in one kernel: parameters", weights, 1e-2);
     not_finite(kit, &seldom, table)?;
     restore(kit)
+}
+
+/// Steps of everything that is trained: of all parameters, SharpMin's two passes, AdamW.
+fn beside_the_cpu(kit: &Kit, table: &mut Table) -> anyhow::Result<()> {
+    // A step of AdamW at its start is the gradient's sign, whatever its size: a larger epsilon makes it the gradient.
+    let tame = ["optimizer.epsilon=1e-3", "data.samples-per-epoch=16", "engine.read-every=1"];
+    for (name, norm) in [("frozen BatchNorm", "frozen"), ("BatchNorm of the batch", "batch")] {
+        let norm = format!("model.batch-norm={norm}");
+        let whole = ["model.trained=['']", "training.batch=2", "training.epochs=1", &norm];
+        let config = kit.config("u-medsam", &[&whole, &tame[..]].concat())?;
+        let run = |device, at: &str| run(kit, &config, device, &format!("{at}-{name}"), 2);
+        let (weights, losses) = runs_apart(kit, &run(Device::Cpu, "cpu")?, &run(kit.device, "device")?)?;
+        table.row(&format!("two steps of the whole model, SharpMin, {name}: losses"), losses, 1e-3);
+        table.row(&format!("two steps of the whole model, SharpMin, {name}: parameters"), weights, 2e-2);
+    }
+    Ok(())
 }
 
 /// A loss that is not finite ends a run, and the state that it left is the one before.
@@ -147,14 +156,18 @@ fn restore(kit: &Kit) -> anyhow::Result<()> {
 /// # Errors
 /// If they are not the same: then nothing that the device trains is to be believed.
 pub(crate) fn prove(kit: &Kit, config: &Config) -> anyhow::Result<()> {
+    if !kit.device.is_cuda() {
+        println!("  not compared: {REFERENCE}");
+        return Ok(());
+    }
     let mut config = config.clone();
     config.model.arithmetic = umedsam_train::config::Arithmetic::F32;
     (config.training.batch, config.training.accumulation, config.training.epochs) = (2, 1, 1);
     config.data.samples_per_epoch = Some(4);
     config.optimizer.epsilon = 1e-3;
     config.optimizer.average = 0.0;
-    let [expected, found] =
-        [("prove-cpu", Device::Cpu), ("prove-device", kit.device)].map(|(name, device)| run(kit, &config, device, name, 2));
+    let [expected, found] = [("prove-cpu", Device::Cpu), ("prove-device", kit.device)]
+        .map(|(name, device)| run(kit, &config, device, name, 2));
     let (expected, found) = (expected?, found?);
     let (weights, losses) = runs_apart(kit, &expected, &found)?;
     for (step, (e, f)) in expected.losses.iter().zip(&found.losses).enumerate() {

@@ -204,7 +204,8 @@ fn row(kit: &Kit, setting: &Setting, share: Duration, peer: Option<&Peer>) -> an
     let part = if setting.part == Part::Whole { "whole" } else { "decoder" };
     let batch = found.at_once.map_or(setting.batch.to_string(), |n| format!("{} as {n} at once", setting.batch));
     let mut line = format!("| {part} | {} | {} | {batch} | {} |", setting.sharp, setting.arithmetic, setting.form);
-    let shown = rate.map_or_else(|| format!("{} steps in {:.0} s", found.steps.len(), share.as_secs_f64()), |r| format!("{r:.1}"));
+    let shown = rate
+        .map_or_else(|| format!("{} steps in {:.0} s", found.steps.len(), share.as_secs_f64()), |r| format!("{r:.1}"));
     let _ = write!(line, " {shown} | {:.1} % |", 100.0 * found.waited);
     match kit.device {
         Device::Cuda(index) => {

@@ -48,13 +48,7 @@ impl Peer {
         Ok(Self { folder, version: String::from_utf8_lossy(&output.stdout).trim().into() })
     }
 
-    pub(super) fn run(
-        &self,
-        kit: &Kit,
-        setting: &Setting,
-        config: &Config,
-        share: Duration,
-    ) -> anyhow::Result<Theirs> {
+    pub(super) fn run(&self, kit: &Kit, setting: &Setting, config: &Config, share: Duration) -> anyhow::Result<Theirs> {
         let batches = kit.place("batches");
         if batches.exists() {
             fs::remove_dir_all(&batches)?;

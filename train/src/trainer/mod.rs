@@ -70,8 +70,8 @@ pub struct Summary {
 }
 
 impl<'a> Trainer<'a> {
-    /// Ends the run in time, after the step under way, as if it were the end of the last epoch: with a validation, if there
-    /// was one before, and the final weights.
+    /// Ends the run in time, after the step under way, as if it were the end of the last epoch: with a validation, if
+    /// there is time for one as long as the last, and the final weights.
     #[must_use]
     pub fn with_deadline(mut self, deadline: Instant) -> Self {
         self.deadline = Some(deadline);
@@ -169,6 +169,8 @@ impl<'a> Trainer<'a> {
             && (epoch.epoch.is_multiple_of(config.validation.every)
                 || epoch.epoch == config.training.epochs
                 || self.late)
+            // There was not even time for what is kept for the last validation.
+            && !(self.late && self.deadline.is_some_and(|deadline| Instant::now() > deadline))
         {
             let start = Instant::now();
             let (mut done, total) = (0, validator.len().div_ceil(self.ranks.size()));
