@@ -8,21 +8,32 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
+use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 use umedsam_train::store;
 
-const MODEL: &str = "model.";
+pub(crate) const MODEL: &str = "model.";
 const TEACHER: &str = "teacher.";
 const AVERAGE: &str = "average.";
+
+/// What stands in a compact state beside its tensors.
+#[derive(Deserialize, Serialize)]
+struct Text {
+    /// The state's own.
+    text: String,
+    /// Tensors that are those of the weights that the run began with.
+    left_out: Vec<String>,
+}
 
 /// Squeezed bytes of the state in `file`, of a run that began with `origin`.
 pub(crate) fn compact(file: &Path, origin: &HashMap<String, Tensor>) -> anyhow::Result<Vec<u8>> {
     let (tensors, text) = store::read(file)?;
-    let mut kept = Vec::new();
+    let (mut kept, mut left_out) = (Vec::new(), Vec::new());
     for (name, value) in &tensors {
         let known =
             |prefix| name.strip_prefix(prefix).and_then(|name| origin.get(name)).is_some_and(|o| o.equal(value));
         if known(MODEL) || known(TEACHER) {
+            left_out.push(name.clone());
             continue;
         }
         let value = if let Some(parameter) = name.strip_prefix(AVERAGE) {
@@ -36,8 +47,9 @@ pub(crate) fn compact(file: &Path, origin: &HashMap<String, Tensor>) -> anyhow::
         kept.push((name.clone(), value));
     }
     kept.sort_by(|a, b| a.0.cmp(&b.0));
+    left_out.sort();
     let beside = file.with_extension("compact");
-    store::write(&beside, &kept, text)?;
+    store::write(&beside, &kept, serde_json::to_string(&Text { text, left_out })?)?;
     let squeezed = crate::planes::squeeze(&fs::read(&beside)?)?;
     fs::remove_file(&beside)?;
     Ok(squeezed)
@@ -49,13 +61,12 @@ pub(crate) fn expand(squeezed: &[u8], origin: &HashMap<String, Tensor>, file: &P
     fs::write(&beside, crate::planes::unsqueeze(squeezed)?)?;
     let (kept, text) = store::read(&beside)?;
     fs::remove_file(&beside)?;
+    let Text { text, left_out } = serde_json::from_str(&text).context("the text of a compact state")?;
     let mut tensors: BTreeMap<String, Tensor> = BTreeMap::new();
-    let taught = kept.keys().any(|name| name.starts_with(TEACHER)) || asks_teacher(&text)?;
-    for (name, value) in origin {
-        tensors.insert(format!("{MODEL}{name}"), value.shallow_clone());
-        if taught {
-            tensors.insert(format!("{TEACHER}{name}"), value.shallow_clone());
-        }
+    for name in left_out {
+        let own = name.strip_prefix(MODEL).or(name.strip_prefix(TEACHER)).and_then(|name| origin.get(name));
+        let Some(value) = own else { bail!("{name} is not among the weights that the run began with") };
+        tensors.insert(name, value.shallow_clone());
     }
     let (averages, others): (Vec<_>, Vec<_>) = kept.into_iter().partition(|(name, _)| name.starts_with(AVERAGE));
     for (name, value) in others {
@@ -69,14 +80,6 @@ pub(crate) fn expand(squeezed: &[u8], origin: &HashMap<String, Tensor>, file: &P
         tensors.insert(name, average);
     }
     Ok(store::write(file, &tensors.into_iter().collect::<Vec<_>>(), text)?)
-}
-
-/// Whether the run has a teacher, whose weights may be those that it began with.
-fn asks_teacher(text: &str) -> anyhow::Result<bool> {
-    let state: serde_json::Value = serde_json::from_str(text)?;
-    let Some(terms) = state["config"]["loss"]["terms"].as_array() else { bail!("a state without loss.terms") };
-    let terms: Vec<umedsam_train::loss::Term> = serde_json::from_value(terms.clone().into())?;
-    Ok(terms.iter().any(|term| term.asks_teacher()))
 }
 
 #[cfg(test)]
@@ -100,7 +103,7 @@ mod tests {
             ("optimizer.moved.step", Tensor::from(7i64)),
         ];
         let state: Vec<(String, Tensor)> = state.into_iter().map(|(name, t)| (name.into(), t)).collect();
-        let text = serde_json::json!({ "config": { "loss": { "terms": ["dice", "distillation"] } } }).to_string();
+        let text = "{ \"epoch\": 3 }".to_string();
         store::write(&file, &state, text.clone()).unwrap();
         let squeezed = compact(&file, &origin).unwrap();
         expand(&squeezed, &origin, &again).unwrap();

@@ -11,6 +11,7 @@ use umedsam_train::trainer::{Event, Folders, Observer, Trainer};
 
 use crate::check::runs;
 use crate::kit::{Kit, STATE};
+use crate::state::MODEL;
 use crate::{parts, state};
 
 /// Time to write the state and its parts.
@@ -128,12 +129,18 @@ pub(crate) fn join(parts_in: &[PathBuf], kit: &Path, out: &Path) -> anyhow::Resu
     fs::create_dir_all(out)?;
     let weights = crate::kit::read_weights(kit)?;
     let file = out.join("last.safetensors");
-    state::expand(&squeezed, &weights.into_iter().collect(), &file)?;
+    let weights = weights.into_iter().collect();
+    state::expand(&squeezed, &weights, &file)?;
     let (tensors, _) = umedsam_train::store::read(&file)?;
     let averaged = |name: &str| tensors.get(&format!("average.{name}"));
-    let model = tensors.iter().filter_map(|(name, value)| Some((name.strip_prefix("model.")?, value)));
+    let model = tensors.iter().filter_map(|(name, value)| Some((name.strip_prefix(MODEL)?, value)));
     let mut final_weights: Vec<(String, tch::Tensor)> =
         model.map(|(name, value)| (name.to_string(), averaged(name).unwrap_or(value).shallow_clone())).collect();
+    // Counters of BatchNorm, which a state lacks.
+    let counters = weights.iter().filter(|(name, _)| name.ends_with("num_batches_tracked"));
+    let counted =
+        |name: &str| tensors.contains_key(&format!("{MODEL}{}", name.replace("num_batches_tracked", "weight")));
+    final_weights.extend(counters.filter(|(name, _)| counted(name)).map(|(name, t)| (name.clone(), t.shallow_clone())));
     final_weights.sort_by(|a, b| a.0.cmp(&b.0));
     let path = out.join("final.safetensors");
     tch::Tensor::write_safetensors(&final_weights, &path)?;
@@ -159,6 +166,12 @@ impl Observer for Teller {
         match event {
             Event::Cases { folder, cases, skipped } => {
                 println!("{seconds:6.1} s  {}: {cases} cases, {} passed over", folder.display(), skipped.len());
+            }
+            Event::FreshEncoder { weights } => {
+                println!(
+                    "{seconds:6.1} s  the encoder is none of {}: it begins with random weights",
+                    weights.display()
+                );
             }
             Event::Smaller { shortage, at_once } => {
                 println!("{seconds:6.1} s  {shortage}; goes on with {at_once} samples at once");

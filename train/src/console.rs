@@ -66,6 +66,9 @@ impl Observer for Console {
             Event::Step(progress) => {
                 self.bar("training", progress.step as usize, progress.steps as usize, line(progress));
             }
+            Event::FreshEncoder { weights } => {
+                eprintln!("{}: an encoder of another size; this one begins with random weights", weights.display());
+            }
             Event::Smaller { shortage, at_once } => {
                 eprintln!("{shortage}; goes on with {at_once} samples at once, whose gradients are added up");
             }

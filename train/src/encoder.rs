@@ -19,7 +19,7 @@ use umedsam_export::bundle::{self, MakeError};
 use umedsam_export::checkpoint::{self, Provenance, TensorData, Weights};
 
 use crate::autocast;
-use crate::config::{Arithmetic, CacheConfig, EngineConfig, Floats, QuantizationConfig};
+use crate::config::{Arithmetic, CacheConfig, EncoderSize, EngineConfig, Floats, QuantizationConfig};
 use crate::data::{Batch, Picture, Staged, images};
 use crate::embeddings::{EmbeddingCache, Stored};
 use crate::hex;
@@ -89,7 +89,8 @@ impl FrozenEncoder {
         let device = variables.device();
         let reaches = |name: &String| name.starts_with(PREFIX) || PREFIX.starts_with(name.as_str());
         let whole = !quantization.enabled || !quantization.keep.iter().any(reaches);
-        let (engine, name) = if device == Device::Cpu && arithmetic == Arithmetic::F32 && whole {
+        let known = model::size_of(variables) == EncoderSize::Lite;
+        let (engine, name) = if device == Device::Cpu && arithmetic == Arithmetic::F32 && whole && known {
             let (precision, name) = match quantization.enabled {
                 true => (Precision::Int8, format!("core-int8-{}", Kernels::detect().name())),
                 false => (Precision::F32, "core".into()),

@@ -13,7 +13,7 @@ use clap::{Args, Parser, Subcommand};
 use console::Console;
 use tch::{Device, nn};
 use umedsam::files::write_atomically;
-use umedsam_train::config::{self, Arithmetic, CacheConfig, CacheKind, PRESETS};
+use umedsam_train::config::{self, Arithmetic, CacheConfig, CacheKind, PRESETS, QuantizationConfig};
 use umedsam_train::cuda;
 use umedsam_train::encoder::FrozenEncoder;
 use umedsam_train::evaluate::{EvaluateOptions, Evaluation};
@@ -271,7 +271,8 @@ fn measure(
 ) -> anyhow::Result<(nn::VarStore, Evaluation)> {
     let device = device.open(&Ranks::alone())?;
     let variables = nn::VarStore::new(device);
-    let model = LiteMedSam::new(&variables.root());
+    let size = model::encoder_size(weights)?;
+    let model = LiteMedSam::sized(&variables.root(), size, &QuantizationConfig::default());
     model::load(&variables, weights)?;
     let cases = umedsam::npz::cases(cases)?;
     let options = EvaluateOptions::new().with_skip_failing(arguments.skip).with_loose(arguments.loose);

@@ -53,10 +53,8 @@ impl Peer {
         if batches.exists() {
             fs::remove_dir_all(&batches)?;
         }
-        let mut config = config.clone();
-        config.data.samples_per_epoch = Some(BATCHES * setting.batch);
         let dataset = Dataset::read(&kit.small()?, &config.data, |_, _| {})?;
-        write_batches(&dataset, &config, &batches)?;
+        write_batches(&dataset, config, BATCHES, &batches)?;
         let part = if setting.part == Part::Whole { "whole" } else { "uncached" };
         let device = match kit.device {
             Device::Cuda(index) => format!("cuda:{index}"),

@@ -7,12 +7,13 @@ use toml::{Table, Value};
 use super::{Config, ConfigError};
 
 /// Names and texts of the presets: what differs from the defaults.
-pub const PRESETS: [(&str, &str); 8] = [
+pub const PRESETS: [(&str, &str); 9] = [
     ("u-medsam", include_str!("presets/u-medsam.toml")),
     ("paper", include_str!("presets/paper.toml")),
     ("authors-code", include_str!("presets/authors-code.toml")),
     ("edge", include_str!("presets/edge.toml")),
     ("qat", include_str!("presets/qat.toml")),
+    ("distill", include_str!("presets/distill.toml")),
     ("lite-medsam", include_str!("presets/lite-medsam.toml")),
     ("sd-only", include_str!("presets/sd-only.toml")),
     ("no-sharpmin", include_str!("presets/no-sharpmin.toml")),

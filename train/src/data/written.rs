@@ -41,17 +41,18 @@ pub enum WriteError {
     },
 }
 
-/// Writes the batches of a run's first epoch into a new folder, `0.npz`, `1.npz` ...: `images` (N,3,256,256), `boxes`
+/// Writes the first batches of a run, `most` at most and those of its first epoch, into a new folder, `0.npz`, `1.npz` ...: `images` (N,3,256,256), `boxes`
 /// (N,4), `masks` and `shapes` (N,1,256,256), all f32, as the trainer draws them.
 ///
 /// # Errors
 /// [`WriteError`]: a folder that exists, a disk that is full, a case that can no longer be used.
-pub fn write_batches(dataset: &Dataset, config: &Config, folder: &Path) -> Result<(), WriteError> {
+pub fn write_batches(dataset: &Dataset, config: &Config, most: usize, folder: &Path) -> Result<(), WriteError> {
     fs::create_dir(folder).map_err(|source| WriteError::Folder { path: folder.into(), source })?;
     let seed = config.training.seed;
     let drawings: Vec<Drawing> = plan(dataset.entries(), &config.data, seed, 0)
         .into_iter()
         .zip(0..)
+        .take(most.saturating_mul(config.training.batch))
         .map(|(entry, position)| Drawing::random(dataset, entry, &config.data, seed, 0, position))
         .collect();
     let side = umedsam::MODEL_SIDE;

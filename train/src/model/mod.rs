@@ -16,10 +16,10 @@ use prompt_encoder::PromptEncoder;
 use quantize::Scheme;
 use tch::{Tensor, nn};
 use tiny_vit::TinyVit;
-pub use weights::{WeightsError, load, save};
-pub(crate) use weights::{published, write};
+pub use weights::{WeightsError, encoder_size, load, load_around_stages, save};
+pub(crate) use weights::{published, size_of, write};
 
-use crate::config::QuantizationConfig;
+use crate::config::{EncoderSize, QuantizationConfig};
 
 /// Side of the input images, in pixels.
 pub const IMAGE_SIDE: i64 = 256;
@@ -46,9 +46,14 @@ impl LiteMedSam {
     /// A network of random weights that is computed, if the configuration wants it, as devices compute a model in 8
     /// bits. Its variables are the same.
     pub fn quantized(root: &nn::Path<'_>, config: &QuantizationConfig) -> Self {
+        Self::sized(root, EncoderSize::Lite, config)
+    }
+
+    /// As [`quantized`](Self::quantized), with an encoder of another size.
+    pub fn sized(root: &nn::Path<'_>, size: EncoderSize, config: &QuantizationConfig) -> Self {
         let scheme = Scheme::new(config);
         Self {
-            encoder: TinyVit::new(&(root / "image_encoder"), &scheme),
+            encoder: TinyVit::new(&(root / "image_encoder"), size, &scheme),
             prompts: PromptEncoder::new(&(root / "prompt_encoder")),
             decoder: MaskDecoder::new(&(root / "mask_decoder"), &scheme),
         }

@@ -15,7 +15,7 @@ pub(super) struct Neck {
 }
 
 impl Neck {
-    pub(super) fn new(p: &nn::Path<'_>, scheme: &Scheme) -> Self {
+    pub(super) fn new(p: &nn::Path<'_>, input: i64, scheme: &Scheme) -> Self {
         let conv = |i: i64, input, kernel| {
             let p = p / i;
             let config = nn::ConvConfig { padding: kernel / 2, bias: false, ..Default::default() };
@@ -23,7 +23,7 @@ impl Neck {
             let layer = Layer::new(&p, &conv.ws, &[1, 2, 3], scheme.int8(&p));
             (conv, layer)
         };
-        let ((first, first_layer), (second, second_layer)) = (conv(0, 320, 1), conv(2, DIM, 3));
+        let ((first, first_layer), (second, second_layer)) = (conv(0, input, 1), conv(2, DIM, 3));
         Self {
             convs: [first, second],
             layers: [first_layer, second_layer],

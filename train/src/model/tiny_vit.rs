@@ -5,10 +5,25 @@ use tch::{Kind, Tensor, nn};
 use super::layers::{ConvBn, gelu, layer_norm};
 use super::neck::Neck;
 use super::quantize::{Form, Linear, Scheme, attended, operand};
-use crate::config::Floats;
+use crate::config::{EncoderSize, Floats};
 
-/// Channels, side, blocks, heads and window of the attention stages.
-const STAGES: [(i64, i64, i64, i64, i64); 3] = [(128, 128, 2, 4, 7), (160, 64, 6, 5, 14), (320, 64, 2, 10, 7)];
+/// The sizes of an encoder.
+#[derive(Debug)]
+struct Plan {
+    /// Channels of the patch embedding and of the first stage.
+    stem: i64,
+    /// Blocks of the first stage.
+    bottlenecks: i64,
+    /// Channels, side, blocks, heads and window of the attention stages.
+    stages: [(i64, i64, i64, i64, i64); 3],
+}
+
+const LITE: Plan =
+    Plan { stem: 64, bottlenecks: 2, stages: [(128, 128, 2, 4, 7), (160, 64, 6, 5, 14), (320, 64, 2, 10, 7)] };
+
+/// Heads keep their 32 channels. Where the image is large, most is taken away: there an encoder spends its time.
+const SMALL: Plan =
+    Plan { stem: 32, bottlenecks: 1, stages: [(64, 128, 1, 2, 7), (128, 64, 4, 4, 14), (256, 64, 2, 8, 7)] };
 
 #[derive(Debug)]
 pub(super) struct TinyVit {
@@ -20,32 +35,42 @@ pub(super) struct TinyVit {
 }
 
 impl TinyVit {
-    pub(super) fn new(p: &nn::Path<'_>, scheme: &Scheme) -> Self {
+    pub(super) fn new(p: &nn::Path<'_>, size: EncoderSize, scheme: &Scheme) -> Self {
+        let Plan { stem, bottlenecks, stages } = match size {
+            EncoderSize::Lite => LITE,
+            EncoderSize::Small => SMALL,
+        };
         let patch = p / "patch_embed" / "seq";
         let layers = p / "layers";
         let first = &layers / 0;
-        let bottlenecks = (0..2)
-            .map(|i| Bottleneck::new(&(&first / "blocks" / i), [64, 256, 64], 1, [scheme.kept(), scheme.kept_f32()]))
+        let bottleneck = |i| {
+            let forms = [scheme.kept(), scheme.kept_f32()];
+            Bottleneck::new(&(&first / "blocks" / i), [stem, 4 * stem, stem], 1, forms)
+        };
+        let bottlenecks = (0..bottlenecks).map(bottleneck).collect();
+        let mut input = stem;
+        let stages: Vec<_> = stages
+            .iter()
+            .zip(0..)
+            .map(|(&(channels, side, depth, heads, window), i)| {
+                let stride = if i == 0 || i == 1 { 2 } else { 1 };
+                let path = &layers / i / "downsample";
+                let forms = [scheme.stored(&path), scheme.kept_f32()];
+                let merge = Bottleneck::new(&path, [input, channels, channels], stride, forms);
+                input = channels;
+                let blocks = &layers / (i + 1) / "blocks";
+                let block = |b| Block::new(&(&blocks / b), [channels, side, heads, window], scheme);
+                (merge, (0..depth).map(block).collect())
+            })
             .collect();
-        let mut input = 64;
-        let stages = STAGES.iter().zip(0..).map(|(&(channels, side, depth, heads, window), i)| {
-            let stride = if i == 0 || i == 1 { 2 } else { 1 };
-            let path = &layers / i / "downsample";
-            let forms = [scheme.stored(&path), scheme.kept_f32()];
-            let merge = Bottleneck::new(&path, [input, channels, channels], stride, forms);
-            input = channels;
-            let blocks = &layers / (i + 1) / "blocks";
-            let block = |b| Block::new(&(&blocks / b), [channels, side, heads, window], scheme);
-            (merge, (0..depth).map(block).collect())
-        });
         Self {
             patch: [
-                ConvBn::new(&(&patch / 0), [3, 32], 1, 1, 1, scheme.kept_f32()),
-                ConvBn::new(&(&patch / 2), [32, 64], 1, 1, 1, scheme.kept()),
+                ConvBn::new(&(&patch / 0), [3, stem / 2], 1, 1, 1, scheme.kept_f32()),
+                ConvBn::new(&(&patch / 2), [stem / 2, stem], 1, 1, 1, scheme.kept()),
             ],
             bottlenecks,
-            stages: stages.collect(),
-            neck: Neck::new(&(p / "neck"), scheme),
+            stages,
+            neck: Neck::new(&(p / "neck"), input, scheme),
         }
     }
 

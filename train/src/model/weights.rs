@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use tch::{Kind, Tensor, nn};
 
+use crate::config::EncoderSize;
+
 /// Counters of BatchNorm, which libtorch's C++ layers don't have: the file's last 27 tensors.
 const COUNTER: &str = "num_batches_tracked";
 
@@ -48,9 +50,50 @@ pub enum WeightsError {
 /// [`WeightsError::File`] if the file cannot be read, [`WeightsError::Missing`] or [`WeightsError::Shape`] for a tensor
 /// that doesn't fit. Tensors that the network doesn't have are passed over.
 pub fn load(vs: &nn::VarStore, path: &Path) -> Result<(), WeightsError> {
+    load_where(vs, path, |_| true)
+}
+
+/// As [`load`], of all that does not depend on the encoder's size: the decoder, and the neck after its first layer, which
+/// gives embeddings the scale that the decoder knows. The encoder's stages stay as they are.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_around_stages(vs: &nn::VarStore, path: &Path) -> Result<(), WeightsError> {
+    let neck = |name: &str| name.starts_with("image_encoder.neck.") && !name.starts_with("image_encoder.neck.0.");
+    load_where(vs, path, |name| neck(name) || !name.starts_with("image_encoder."))
+}
+
+/// The tensor whose shape tells the encoder's size: the neck's first layer.
+const TELLING: &str = "image_encoder.neck.0.weight";
+
+fn size_by(telling: Option<&Tensor>) -> Option<EncoderSize> {
+    match telling?.size()[..] {
+        [_, 320, 1, 1] => Some(EncoderSize::Lite),
+        [_, 256, 1, 1] => Some(EncoderSize::Small),
+        _ => None,
+    }
+}
+
+/// The size of the encoder in a file of weights.
+///
+/// # Errors
+/// [`WeightsError::File`] if the file cannot be read, [`WeightsError::Missing`] if its encoder is of no known size.
+pub fn encoder_size(path: &Path) -> Result<EncoderSize, WeightsError> {
+    let stored = Tensor::read_safetensors(path).map_err(|source| WeightsError::File { path: path.into(), source })?;
+    size_by(stored.iter().find(|(name, _)| name == TELLING).map(|(_, t)| t))
+        .ok_or_else(|| WeightsError::Missing { path: path.into(), tensor: TELLING.into() })
+}
+
+/// The size of the encoder in these variables.
+pub(crate) fn size_of(vs: &nn::VarStore) -> EncoderSize {
+    size_by(vs.variables().get(TELLING)).unwrap_or(EncoderSize::Lite)
+}
+
+fn load_where(vs: &nn::VarStore, path: &Path, wanted: impl Fn(&str) -> bool) -> Result<(), WeightsError> {
     let file = |source| WeightsError::File { path: path.into(), source };
     let stored: HashMap<String, Tensor> = Tensor::read_safetensors(path).map_err(file)?.into_iter().collect();
-    let variables = vs.variables();
+    let mut variables = vs.variables();
+    variables.retain(|name, _| wanted(name));
     for (name, variable) in &variables {
         let Some(value) = stored.get(name) else {
             return Err(WeightsError::Missing { path: path.into(), tensor: name.clone() });

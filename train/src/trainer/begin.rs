@@ -12,7 +12,7 @@ use super::state::{self, Folders, State};
 use super::step::Objective;
 use super::validate::Validator;
 use super::{TrainError, Trainer};
-use crate::config::{Config, QuantizationConfig, Watch};
+use crate::config::{Config, EncoderSize, QuantizationConfig, Watch};
 use crate::cuda;
 use crate::data::{Dataset, Task};
 use crate::loss::Term;
@@ -61,12 +61,25 @@ impl<'a> Trainer<'a> {
         // No rank writes into the folder before all have looked into it.
         ranks.barrier()?;
         let Origin { weights, teacher } = origin.into();
-        let (variables, network) = blank(device, &config.quantization);
-        model::load(&variables, weights)?;
+        let size = config.model.encoder;
+        let (variables, network) = blank(device, size, &config.quantization);
+        match model::encoder_size(weights)? {
+            found if found == size => model::load(&variables, weights)?,
+            found => {
+                // An encoder of another size is learnt from nothing, if it is learnt at all.
+                let learnt = variables.variables().into_keys().filter(|name| name.starts_with("image_encoder."));
+                if !learnt.into_iter().all(|name| name.contains(".running_") || config.model.trains(&name)) {
+                    return Err(TrainError::EncoderSize { weights: weights.into(), found, wanted: size });
+                }
+                model::load_around_stages(&variables, weights)?;
+                let _ = observer.observe(Event::FreshEncoder { weights });
+            }
+        }
         let mut network = Network::new(variables, network, config)?;
         if asks_teacher(config) {
-            let blank = blank(device, &QuantizationConfig::default());
-            model::load(&blank.0, teacher.unwrap_or(weights))?;
+            let teacher = teacher.unwrap_or(weights);
+            let blank = blank(device, model::encoder_size(teacher)?, &QuantizationConfig::default());
+            model::load(&blank.0, teacher)?;
             network.learn_from(blank, config)?;
         }
         let cases = read(config, &folders.data, observer)?;
@@ -122,11 +135,17 @@ impl<'a> Trainer<'a> {
         if state.ranks != ranks.size() {
             return Err(fits(format!("a run of {} ranks, not of {}", state.ranks, ranks.size())));
         }
-        let (variables, network) = blank(device, &config.quantization);
+        let (variables, network) = blank(device, config.model.encoder, &config.quantization);
         state::fill(&variables, "model.", &tensors, folder)?;
         let mut network = Network::new(variables, network, &config)?;
         if asks_teacher(&config) {
-            let blank = blank(device, &QuantizationConfig::default());
+            // Of its size tells which blocks it has.
+            let size = if tensors.contains_key("teacher.image_encoder.layers.2.blocks.5.attn.qkv.weight") {
+                EncoderSize::Lite
+            } else {
+                EncoderSize::Small
+            };
+            let blank = blank(device, size, &QuantizationConfig::default());
             state::fill(&blank.0, "teacher.", &tensors, folder)?;
             network.learn_from(blank, &config)?;
         }
@@ -172,9 +191,9 @@ impl<'a> Trainer<'a> {
 }
 
 /// A network on the device, its weights to be filled.
-fn blank(device: Device, quantization: &QuantizationConfig) -> (nn::VarStore, LiteMedSam) {
+fn blank(device: Device, size: EncoderSize, quantization: &QuantizationConfig) -> (nn::VarStore, LiteMedSam) {
     let variables = nn::VarStore::new(device);
-    let network = LiteMedSam::quantized(&variables.root(), quantization);
+    let network = LiteMedSam::sized(&variables.root(), size, quantization);
     (variables, network)
 }
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::config::ConfigError;
+use crate::config::{ConfigError, EncoderSize};
 use crate::cuda::CudaError;
 use crate::data::DatasetError;
 use crate::encoder::EncoderError;
@@ -64,6 +64,16 @@ pub enum TrainError {
     /// The frozen encoder, or its embeddings on disk.
     #[error(transparent)]
     Encoder(#[from] EncoderError),
+    /// The weights have an encoder of another size than the configuration, which does not train all of it.
+    #[error("{}: its encoder is {found:?}, model.encoder is {wanted:?}, and not all of that is trained", weights.display())]
+    EncoderSize {
+        /// The file.
+        weights: PathBuf,
+        /// Its encoder's.
+        found: EncoderSize,
+        /// The configuration's.
+        wanted: EncoderSize,
+    },
     /// A file of the run.
     #[error("{}: {source}", path.display())]
     File {

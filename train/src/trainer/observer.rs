@@ -40,6 +40,11 @@ pub enum Event<'a> {
         /// The others.
         skipped: &'a [Skipped],
     },
+    /// The encoder begins with random weights, since those in the file are of another size; the rest is the file's.
+    FreshEncoder {
+        /// The file.
+        weights: &'a Path,
+    },
     /// A step is done.
     Step(&'a Progress),
     /// There was no memory for a step, which is done again with fewer samples at once; their gradients are added up.

@@ -46,7 +46,7 @@ impl Cases {
     pub(crate) fn write_batches(&self, config: &Config, name: &str) -> anyhow::Result<PathBuf> {
         let folder = self.beside(name);
         let dataset = Dataset::read(&self.folder(), &config.data, |_, _| {})?;
-        write_batches(&dataset, config, &folder)?;
+        write_batches(&dataset, config, usize::MAX, &folder)?;
         Ok(folder)
     }
 }
