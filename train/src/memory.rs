@@ -34,8 +34,10 @@ pub struct OutOfMemory(
     pub String,
 );
 
-/// What libtorch says then: a CUDA device's allocator, and the host's.
-const PHRASES: [&str; 2] = ["out of memory", "can't allocate memory"];
+/// What libtorch says then: a CUDA device's allocator, cuDNN and cuBLAS, the host's allocator, and oneDNN, which gives no
+/// reason.
+const PHRASES: [&str; 4] =
+    ["out of memory", "_STATUS_ALLOC_FAILED", "can't allocate memory", "could not create a primitive"];
 
 /// The result of `body`, or that libtorch had no memory for it, which `tch` makes known by a panic.
 ///

@@ -5,8 +5,9 @@ mod common;
 use std::collections::BTreeMap;
 
 use common::network;
-use tch::{Device, Kind, Tensor};
-use umedsam_train::model::{WeightsError, load, save};
+use tch::{Device, Kind, Tensor, nn};
+use umedsam_train::config::{EncoderSize, QuantizationConfig};
+use umedsam_train::model::{LiteMedSam, WeightsError, encoder_size, load, load_around_stages, save};
 
 /// Names, types and shapes of the published checkpoint.
 const TABLE: &str = include_str!("../../export/src/checkpoint/litemedsam.txt");
@@ -55,4 +56,35 @@ fn a_file_that_does_not_fit_changes_nothing() {
     let error = load(&vs, &path).unwrap_err();
     assert!(matches!(&error, WeightsError::Missing { tensor, .. } if tensor == name), "{error}");
     assert!(vs.variables()[name].equal(&before));
+}
+
+#[test]
+fn a_small_encoder_has_the_large_ones_form() {
+    tch::set_num_threads(1);
+    let vs = nn::VarStore::new(Device::Cpu);
+    let small = LiteMedSam::sized(&vs.root(), EncoderSize::Small, &QuantizationConfig::default());
+    let (large_vs, large) = network();
+    let image = Tensor::rand([1, 3, 256, 256], (Kind::Float, Device::Cpu));
+    let embed = |model: &LiteMedSam| tch::no_grad(|| model.encode(&image, false)).size();
+    assert_eq!(embed(&small), embed(&large));
+    let count = |vs: &nn::VarStore| {
+        let encoder =
+            vs.variables().into_iter().filter(|(name, t)| name.starts_with("image_encoder.") && t.requires_grad());
+        encoder.map(|(_, t)| t.numel()).sum::<usize>()
+    };
+    assert_eq!((count(&vs), count(&large_vs)), (3_241_282, 5_726_740));
+
+    // A file of the one is no file of the other, and tells which it is.
+    let folder = tempfile::tempdir().unwrap();
+    let [small_file, large_file] = ["small", "large"].map(|name| folder.path().join(format!("{name}.safetensors")));
+    save(&vs, &small_file).unwrap();
+    save(&large_vs, &large_file).unwrap();
+    assert_eq!(encoder_size(&small_file).unwrap(), EncoderSize::Small);
+    assert_eq!(encoder_size(&large_file).unwrap(), EncoderSize::Lite);
+    assert!(load(&vs, &large_file).is_err());
+    // What is around the stages is taken from the other.
+    load_around_stages(&vs, &large_file).unwrap();
+    for name in ["image_encoder.neck.3.weight", "mask_decoder.mask_tokens.weight"] {
+        assert!(vs.variables()[name].equal(&large_vs.variables()[name]), "{name}");
+    }
 }

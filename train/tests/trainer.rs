@@ -337,3 +337,18 @@ fn autocast_changes_little() {
     // In bf16 indeed.
     assert_ne!(exact, cast);
 }
+
+#[test]
+fn an_encoder_of_another_size_begins_anew_if_all_of_it_is_trained() {
+    let folder = tempfile::tempdir().unwrap();
+    let (bench, ranks) = (Bench::new(folder.path()), Ranks::alone());
+    let settings = ["model.encoder=small", "training.batch=1", "data.samples-per-epoch=1", "training.epochs=1"];
+    let config = |trained| bench.config(&[&settings[..], &[trained]].concat());
+    let error = bench.start(&ranks, &config("model.trained=['mask_decoder.']"), "none", &mut ()).err().unwrap();
+    assert!(matches!(error, TrainError::EncoderSize { .. }) && !bench.path("none").exists(), "{error}");
+    bench.train(&ranks, &config("model.trained=['image_encoder.']"), "small");
+    let (start, small) = (bench.tensors("weights.safetensors"), bench.tensors("small/final.safetensors"));
+    assert!(small.len() < start.len());
+    assert!(small["mask_decoder.mask_tokens.weight"].equal(&start["mask_decoder.mask_tokens.weight"]));
+    assert_eq!(small["image_encoder.neck.0.weight"].size(), [256, 256, 1, 1]);
+}
