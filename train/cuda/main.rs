@@ -114,7 +114,7 @@ const TRAIN: [&str; 6] = [
     "training.batch=32",
     "model.arithmetic=bf16",
     "validation.every=1000000",
-    "data.samples-per-epoch=3200",
+    "data.samples-per-epoch=9600",
     "engine.read-every=20",
 ];
 
@@ -163,25 +163,33 @@ fn run(command: Command) -> anyhow::Result<()> {
     }
 }
 
+/// The result of `body`; a panic, which is how `tch` tells of libtorch's errors, is one, too.
+pub(crate) fn caught<T>(body: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        // libtorch's stack follows the first line.
+        let text = text.unwrap_or("a panic").split("\\n").next().unwrap_or_default();
+        Err(anyhow::anyhow!("{text}"))
+    })
+}
+
 /// One after the other. What goes wrong is told at the end, too: minutes of such a machine are rare, and what the others
 /// give can be judged at home.
 fn all(arguments: &TrainArguments, until: Instant) -> anyhow::Result<()> {
     let TrainArguments { preset, budget } = arguments;
     let kit = Kit::open(&budget.kit)?;
     let mut failures = Vec::new();
-    let mut told = |what: &str, result: anyhow::Result<()>| {
-        if let Err(error) = result {
+    let mut part = |what: &str, body: &dyn Fn() -> anyhow::Result<()>| {
+        println!("## {what}");
+        if let Err(error) = caught(body) {
             println!("{what} FAILED: {error:#}");
             failures.push(what.to_string());
         }
     };
-    println!("## check");
-    told("check", check::check(&kit));
-    println!("## time");
+    part("check", &|| check::check(&kit));
     let left = until.saturating_duration_since(Instant::now());
-    told("time", time::time(&kit, Instant::now() + left / 4));
-    println!("## train {preset}");
-    told("train", train::train(&kit, &Order { preset, settings: &TRAIN, until, out: &budget.out }));
+    part("time", &|| time::time(&kit, Instant::now() + left / 4));
+    part("train", &|| train::train(&kit, &Order { preset, settings: &TRAIN, until, out: &budget.out }));
     anyhow::ensure!(failures.is_empty(), "failed: {}", failures.join(", "));
     Ok(())
 }

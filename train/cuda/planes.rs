@@ -19,7 +19,7 @@ pub(crate) fn squeeze(file: &[u8]) -> anyhow::Result<Vec<u8>> {
     let order = Order::of(file)?;
     let mut squeezed = MAGIC.to_vec();
     squeezed.extend((file.len() as u64).to_le_bytes());
-    let mut encoder = ZlibEncoder::new(squeezed, Compression::best());
+    let mut encoder = ZlibEncoder::new(squeezed, Compression::default());
     let mut lying = vec![0; file.len()];
     order.walk(|to, from| lying[to] = file[from]);
     encoder.write_all(&lying)?;

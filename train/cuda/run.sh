@@ -3,7 +3,7 @@
 # prints in $OUT/report.txt.
 #
 #     train/cuda/run.sh keep                     # only to bring a folder along; the last call is for work
-#     train/cuda/run.sh all edge --seconds 560
+#     train/cuda/run.sh all edge --seconds 540
 #
 # Needs CUDA 13 with its driver, a Python with torch 2.11 (of which only libtorch is used, unless `time` runs PyTorch
 # beside), and nothing from the network. UMEDSAM_TORCH_LIB names libtorch's folder where no Python has it.
@@ -17,7 +17,9 @@ out=${OUT:-$kit/out}
 work=${UMEDSAM_WORK:-${TMPDIR:-/tmp}/umedsam-cuda}
 mkdir -p "$out" "$work"
 torch=${UMEDSAM_TORCH_LIB:-$(python3 -c 'import os, torch; print(os.path.join(os.path.dirname(torch.__file__), "lib"))')}
-export LD_LIBRARY_PATH="$torch${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+# CUDA's own libraries are beside torch; some are looked for by name alone.
+nvidia=$torch/../../nvidia
+export LD_LIBRARY_PATH="$torch:$nvidia/cu13/lib:$nvidia/cudnn/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 # What `engine.deterministic` needs of cuBLAS; and memory that is freed is cut anew instead of falling to pieces.
 export CUBLAS_WORKSPACE_CONFIG=:4096:8 PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True
 # Threads that wait in a loop would take the time of those that make batches.
@@ -29,6 +31,10 @@ for folder in "$kit"/[0-9]*; do
   [ ! -d "$folder" ] || cp -r "$folder" "$work/kit/"
 done
 kit=$work/kit
+if [ "$command" = keep ]; then
+  echo "kept: $(cd "$kit" && echo ./*)"
+  exit 0
+fi
 
 program=$work/umedsam-cuda
 if [ ! -x "$program" ]; then
@@ -39,7 +45,6 @@ if [ ! -x "$program" ]; then
 fi
 
 case $command in
-keep) echo "kept: $(cd "$kit" && echo ./*)" && exit 0 ;;
 check) set -- --kit "$kit" --work "$work/work" "$@" ;;
 time | loader) set -- --kit "$kit" --work "$work/work" "$@" ;;
 train | distill | qat | all) set -- --kit "$kit" --work "$work/work" --out "$out" "$@" ;;

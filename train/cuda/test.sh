@@ -17,7 +17,7 @@ trap 'rm -rf "$root"' EXIT
 mkdir "$root/home"
 export LD_LIBRARY_PATH=$LIBTORCH/lib
 make_kit() {
-  UMEDSAM_CUDA=$program train/cuda/kit.sh --data tests/data/gate --out "$root/kit" --folders 1 "$@" >"$root/kit.txt" 2>&1 ||
+  train/cuda/kit.sh --program "$program" --data tests/data/gate --out "$root/kit" --folders 1 "$@" >"$root/kit.txt" 2>&1 ||
     { cat "$root/kit.txt" && exit 1; }
 }
 

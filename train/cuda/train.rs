@@ -15,7 +15,7 @@ use crate::state::MODEL;
 use crate::{parts, state};
 
 /// Time to write the state and its parts.
-const WRITING: Duration = Duration::from_secs(12);
+const WRITING: Duration = Duration::from_secs(15);
 
 /// Files of an answer, the list of the parts and the report among them, and most bytes of each: those of the machine's
 /// loan, less a little.
@@ -59,10 +59,14 @@ pub(crate) fn train(kit: &Kit, order: &Order<'_>) -> anyhow::Result<()> {
     let left = order.until.saturating_duration_since(Instant::now());
     println!("{:.0} s to get ready, {:.0} s left", start.elapsed().as_secs_f64(), left.as_secs_f64());
     trainer = trainer.with_deadline(Instant::now() + left - WRITING.min(left / 4));
-    let summary = trainer.run()?;
-    ensure!(summary.finished, "the run was stopped");
-    let squeezed = state::compact(&run.join("last.safetensors"), &origin)?;
-    answer(kit, &squeezed, &run, order.out)
+    let ended = crate::caught(|| Ok(trainer.run()?));
+    // A run that failed has the state of its last epoch, which may be worth the way home.
+    let state = run.join("last.safetensors");
+    if state.exists() {
+        answer(kit, &state::compact(&state, &origin)?, &run, order.out)?;
+    }
+    ensure!(ended?.finished, "the run was stopped");
+    Ok(())
 }
 
 /// A carried state remembers folders of another machine.
@@ -77,7 +81,9 @@ fn relocate(kit: &Kit, run: &Path) -> anyhow::Result<()> {
 /// The state in parts, of which the first go into `out`, and the run's metrics.
 fn answer(kit: &Kit, squeezed: &[u8], run: &Path, out: &Path) -> anyhow::Result<()> {
     let metrics = "metrics.jsonl";
-    let bytes = fs::copy(run.join(metrics), out.join(metrics)).context("metrics")?;
+    // A run that failed in its first epoch has none.
+    let found = run.join(metrics).exists();
+    let bytes = if found { fs::copy(run.join(metrics), out.join(metrics)).context(metrics)? } else { 0 };
     // The report is a file, too.
     let left = FILES - 2;
     let made = kit.place("parts");

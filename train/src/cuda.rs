@@ -16,7 +16,7 @@
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::sync::OnceLock;
 
-use tch::{Cuda, Device};
+use tch::{Cuda, Device, Kind, Tensor};
 
 use crate::config::{Arithmetic, Config};
 use crate::torch;
@@ -49,7 +49,7 @@ pub enum CudaError {
     /// cuBLAS is deterministic with a workspace of its own only, whose size it reads from the environment.
     #[error("engine.deterministic: set CUBLAS_WORKSPACE_CONFIG=:4096:8 in the environment")]
     Workspace,
-    /// libtorch refused a setting.
+    /// libtorch refused a setting, or the device a tensor.
     #[error("libtorch: {0}")]
     Setting(String),
 }
@@ -70,8 +70,20 @@ pub fn configure(device: Device, config: &Config) -> Result<(), CudaError> {
         return Err(CudaError::Workspace);
     }
     torch::allow_tf32(tf32).map_err(setting)?;
-    Cuda::cudnn_set_benchmark(config.engine.cudnn_benchmark && !deterministic);
+    benchmark(device, benchmarks(config));
     Ok(())
+}
+
+/// Whether cuDNN is to time its algorithms for each new shape.
+pub(crate) const fn benchmarks(config: &Config) -> bool {
+    config.engine.cudnn_benchmark && !config.engine.deterministic
+}
+
+/// Tells cuDNN, where the device is one of CUDA's.
+pub(crate) fn benchmark(device: Device, on: bool) {
+    if device.is_cuda() {
+        Cuda::cudnn_set_benchmark(on);
+    }
 }
 
 /// The CUDA device `index`, from 0.
@@ -90,8 +102,12 @@ pub fn device(index: usize) -> Result<Device, CudaError> {
     if index >= count {
         return Err(CudaError::NoDevice { index, count });
     }
+    let setting = |error: tch::TchError| CudaError::Setting(error.to_string());
     // f32 means f32, unless a configuration says otherwise.
-    torch::allow_tf32(false).map_err(|error| CudaError::Setting(error.to_string()))?;
+    torch::allow_tf32(false).map_err(setting)?;
+    torch::no_cudnn_attention().map_err(setting)?;
+    // The allocator is there from the first tensor on; and a driver that does not work shows here.
+    drop(Tensor::f_zeros([1], (Kind::Float, Device::Cuda(index))).map_err(setting)?);
     Ok(Device::Cuda(index))
 }
 

@@ -34,10 +34,15 @@ pub struct OutOfMemory(
     pub String,
 );
 
-/// What libtorch says then: a CUDA device's allocator, cuDNN and cuBLAS, the host's allocator, and oneDNN, which gives no
-/// reason.
-const PHRASES: [&str; 4] =
-    ["out of memory", "_STATUS_ALLOC_FAILED", "can't allocate memory", "could not create a primitive"];
+/// What libtorch says then: a CUDA device's allocator, cuDNN and cuBLAS, cuDNN where no algorithm has its workspace, the
+/// host's allocator, and oneDNN, which gives no reason.
+const PHRASES: [&str; 5] = [
+    "out of memory",
+    "_STATUS_ALLOC_FAILED",
+    "unable to find an engine to execute this computation",
+    "can't allocate memory",
+    "could not create a primitive",
+];
 
 /// The result of `body`, or that libtorch had no memory for it, which `tch` makes known by a panic.
 ///

@@ -55,26 +55,31 @@ pub(super) fn check(scene: &Scene, table: &mut Table) {
         let gradients_found = bf16_gradients(scene, net);
         table.row(&format!("{name}: direction of the gradient"), 1.0 - cosine(&gradients, &gradients_found), 0.3);
     }
+    in_8_bits(scene, &expected[2], table);
     if scene.device.is_cuda() {
-        in_8_bits(scene, table);
         statistics(scene, table);
     } else {
-        table.skip("8 bits", REFERENCE);
         table.skip("BatchNorm of the batch", REFERENCE);
     }
 }
 
 /// The network as devices compute it in 8 bits, and its gradients as if nothing were rounded.
-fn in_8_bits(scene: &Scene, table: &mut Table) {
+///
+/// A last bit decides on which side of the edge between two steps an activation falls, and the next layers make much of it:
+/// with inputs that are changed by a ten-millionth the CPU is 3e-2 from itself. What is asked is less than what rounding
+/// does to the embeddings, which a network that rounds otherwise would not meet.
+fn in_8_bits(scene: &Scene, floats: &Tensor, table: &mut Table) {
     let config = QuantizationConfig { enabled: true, floats: Floats::F32, ..QuantizationConfig::default() };
     let [cpu, device] = &scene.batches;
     let [reference, net] = [Device::Cpu, scene.device].map(|device| scene.net(device, &config));
-    let [expected, found] =
-        [(&reference, cpu), (&net, device)].map(|(net, batch)| no_grad(|| net.forward(batch, false)));
-    // An activation at the edge between two steps falls to one side or the other.
-    table.row("8 bits: embeddings (rms)", rms_apart(&expected[2], &found[2]), 2e-2);
-    let [expected, found] = [(&reference, cpu), (&net, device)].map(|(net, batch)| net.gradients(batch, false));
-    table.row("8 bits: gradients", worst_of_large(&expected, &found), 0.2);
+    let expected = no_grad(|| reference.forward(cpu, false));
+    let rounding = rms_apart(floats, &expected[2]);
+    let nudged = device.nudged(1.0 + 1e-7);
+    let other = if scene.device.is_cuda() { device } else { &nudged };
+    let found = no_grad(|| net.forward(other, false));
+    table.row("8 bits: embeddings (rms)", rms_apart(&expected[2], &found[2]), 0.8 * rounding);
+    let [expected, found] = [(&reference, cpu), (&net, other)].map(|(net, batch)| net.gradients(batch, false));
+    table.row("8 bits: direction of the gradient", 1.0 - cosine(&expected, &found), 0.2);
 }
 
 /// BatchNorm by the batch's statistics, and what it leaves in the running ones.
@@ -103,21 +108,12 @@ fn bf16_gradients(scene: &Scene, net: &Net) -> Vec<(String, Tensor)> {
 
 /// The worst tensor's difference, as a part of its length; tensors that are nothing beside all others don't count.
 fn worst(expected: &[(String, Tensor)], found: &[(String, Tensor)]) -> f64 {
-    worst_above(expected, found, 1e-5)
-}
-
-/// The same of tensors that make up much of the whole.
-fn worst_of_large(expected: &[(String, Tensor)], found: &[(String, Tensor)]) -> f64 {
-    worst_above(expected, found, 0.05)
-}
-
-fn worst_above(expected: &[(String, Tensor)], found: &[(String, Tensor)], share: f64) -> f64 {
     if expected.is_empty() || !expected.iter().map(|e| &e.0).eq(found.iter().map(|f| &f.0)) {
         return f64::INFINITY;
     }
     let length = |t: &Tensor| t.to_kind(Kind::Double).norm().double_value(&[]);
     let all = expected.iter().map(|(_, t)| length(t).powi(2)).sum::<f64>().sqrt();
-    let large = expected.iter().zip(found).filter(|((_, t), _)| length(t) > share * all);
+    let large = expected.iter().zip(found).filter(|((_, t), _)| length(t) > 1e-5 * all);
     large.map(|((_, e), (_, f))| rms_apart(e, f)).fold(0.0, f64::max)
 }
 

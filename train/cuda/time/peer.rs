@@ -4,7 +4,9 @@ use std::fmt;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{Sender, channel};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
@@ -19,6 +21,34 @@ use crate::kit::Kit;
 const BATCHES: usize = 4;
 /// Steps before those that count.
 const WARM_UP: usize = 2;
+
+/// Time in which PyTorch starts and takes its first steps.
+const START: Duration = Duration::from_secs(60);
+
+/// A process that is ended when its time is over, or when nobody asks it any more.
+struct Bounded {
+    pipes: (Option<ChildStdin>, Option<ChildStdout>),
+    /// Dropped, it ends the process.
+    _end: Sender<()>,
+}
+
+impl Bounded {
+    fn new(mut child: Child, time: Duration) -> Self {
+        let pipes = (child.stdin.take(), child.stdout.take());
+        let (end, ended) = channel::<()>();
+        thread::spawn(move || {
+            // Time or the other end, whichever comes first; a process that has ended already cannot be ended.
+            let _ = ended.recv_timeout(time);
+            let _ = child.kill();
+            let _ = child.wait();
+        });
+        Self { pipes, _end: end }
+    }
+
+    fn pipes(&mut self) -> (Option<ChildStdin>, Option<ChildStdout>) {
+        (self.pipes.0.take(), self.pipes.1.take())
+    }
+}
 
 pub(super) struct Peer {
     folder: PathBuf,
@@ -66,9 +96,11 @@ impl Peer {
         command.arg(self.folder.join("training.py")).arg(&batches);
         command.args([part, sharpness, &device, &threads, setting.arithmetic]);
         command.env("PYTHONPATH", &self.folder).env("UMEDSAM_WEIGHTS", kit.weights()?);
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("python3")?;
-        let mut questions = child.stdin.take().context("its input")?;
-        let mut answers = BufReader::new(child.stdout.take().context("its output")?).lines();
+        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("python3")?;
+        let mut child = Bounded::new(child, share + START);
+        let (input, output) = child.pipes();
+        let mut questions = input.context("its input")?;
+        let mut answers = BufReader::new(output.context("its output")?).lines();
         let mut answer = || answers.next().context("PyTorch ended")?.map_err(anyhow::Error::from);
         ensure!(answer()? == "ready", "PyTorch did not start");
         let (mut steps, mut first, start) = (Vec::new(), None, Instant::now());
@@ -80,7 +112,6 @@ impl Peer {
             first.get_or_insert(loss.parse::<f64>()?);
         }
         drop(questions);
-        child.wait()?;
         let counted = &steps[WARM_UP..];
         let mean = counted.iter().sum::<f64>() / counted.len() as f64;
         Ok(Theirs { rate: setting.batch as f64 / mean * 1e3, loss: first.unwrap_or(f64::NAN) })

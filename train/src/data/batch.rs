@@ -7,6 +7,7 @@ use umedsam::preprocess::{INPUT_LEN, Preprocessor};
 use super::case::Picture;
 use super::sample::{GRID, Sample};
 use crate::embeddings::Stored;
+use crate::torch;
 
 const SIDE: i64 = MODEL_SIDE as i64;
 
@@ -61,7 +62,7 @@ impl Staged {
             places.push(pictures.len() as i64 - 1);
         }
         let images = if with_images { Some(images(&pictures)?) } else { None };
-        let pinned = |t: Tensor| if device.is_cuda() { t.pin_memory(device) } else { t };
+        let pinned = |t: Tensor| if device.is_cuda() { torch::pinned(&t).expect("pinned memory") } else { t };
         Ok(Self {
             shared: (pictures.len() < names.len()).then(|| pinned(Tensor::from_slice(&places))),
             names,
@@ -82,7 +83,7 @@ impl Staged {
         [Some(boxes), Some(masks), shapes.as_ref(), images.as_ref()]
             .into_iter()
             .flatten()
-            .all(|t| t.is_pinned(Device::Cuda(0)))
+            .all(|t| torch::is_pinned(t).unwrap_or(false))
     }
 
     /// The samples on a device. Nobody waits for the copy of what is pinned.
@@ -125,6 +126,19 @@ impl Batch {
         match &self.shared {
             Some(places) if of_pictures.size()[0] > 1 => of_pictures.index_select(0, places),
             _ => of_pictures,
+        }
+    }
+
+    /// The same with network inputs times a factor.
+    #[must_use]
+    pub fn nudged(&self, factor: f64) -> Self {
+        let share = |t: &Option<Tensor>| t.as_ref().map(Tensor::shallow_clone);
+        Self {
+            boxes: self.boxes.shallow_clone(),
+            masks: self.masks.shallow_clone(),
+            shapes: share(&self.shapes),
+            images: self.images.as_ref().map(|t| t * factor),
+            shared: share(&self.shared),
         }
     }
 

@@ -32,6 +32,9 @@ unsafe extern "C" {
     ) -> *mut c_char;
     fn umedsam_norm(tensors: *const Handle, count: usize, norm: *mut c_void) -> *mut c_char;
     fn umedsam_add_scaled(tensors: *const Handle, others: *const Handle, count: usize, factor: Handle) -> *mut c_char;
+    fn umedsam_pinned(tensor: Handle, pinned: *mut c_void) -> *mut c_char;
+    fn umedsam_is_pinned(tensor: Handle, pinned: *mut bool) -> *mut c_char;
+    fn umedsam_no_cudnn_attention() -> *mut c_char;
     fn umedsam_tf32(allowed: bool) -> *mut c_char;
     fn umedsam_deterministic(asked: bool) -> *mut c_char;
     fn umedsam_free_cached_memory() -> *mut c_char;
@@ -133,6 +136,37 @@ pub fn add_scaled(tensors: &[Tensor], others: &[Tensor], factor: &Tensor) -> Res
     let (list, others) = (handles(tensors), handles(others));
     // SAFETY: two lists of as many tensors, and one, that live until the call returns.
     checked(unsafe { umedsam_add_scaled(list.as_ptr(), others.as_ptr(), list.len(), handle(factor)) })
+}
+
+/// A copy in memory that CUDA devices read by themselves. `tch` names a device, which libtorch warns of each time.
+///
+/// # Errors
+/// Where there is no CUDA, or no such memory left.
+pub fn pinned(tensor: &Tensor) -> Result<Tensor, TchError> {
+    let mut pinned = Tensor::new();
+    // SAFETY: a tensor, and one to put the result in, that live until the call returns.
+    checked(unsafe { umedsam_pinned(handle(tensor), pinned.as_mut_ptr().cast()) })?;
+    Ok(pinned)
+}
+
+/// Whether a tensor is in such memory.
+///
+/// # Errors
+/// libtorch's.
+pub fn is_pinned(tensor: &Tensor) -> Result<bool, TchError> {
+    let mut pinned = false;
+    // SAFETY: a tensor that lives until the call returns; writes one value.
+    checked(unsafe { umedsam_is_pinned(handle(tensor), &raw mut pinned) })?;
+    Ok(pinned)
+}
+
+/// Keeps attention in one operation away from cuDNN, so that the same kernel computes it with gradients and without.
+///
+/// # Errors
+/// libtorch's.
+pub fn no_cudnn_attention() -> Result<(), TchError> {
+    // SAFETY: sets a variable of libtorch.
+    checked(unsafe { umedsam_no_cudnn_attention() })
 }
 
 /// Whether CUDA may round the operands of products in f32 to TF32, of 10 bits. libtorch does so in convolutions unless

@@ -60,6 +60,19 @@ char *umedsam_add_scaled(at::Tensor *const *tensors, at::Tensor *const *others, 
   return message_of([&] { at::_foreach_add_(list(tensors, count), at::_foreach_mul(list(others, count), *factor)); });
 }
 
+char *umedsam_pinned(const at::Tensor *tensor, at::Tensor *pinned) {
+  return message_of([&] { *pinned = tensor->pin_memory(); });
+}
+
+char *umedsam_is_pinned(const at::Tensor *tensor, bool *pinned) {
+  return message_of([&] { *pinned = tensor->is_pinned(); });
+}
+
+// Its plans for biases of odd lengths are known to be missing or wrong at times; the other kernels are those of training.
+char *umedsam_no_cudnn_attention() {
+  return message_of([] { at::globalContext().setSDPUseCuDNN(false); });
+}
+
 char *umedsam_tf32(bool allowed) {
   return message_of([&] {
     at::globalContext().setAllowTF32CuBLAS(allowed);

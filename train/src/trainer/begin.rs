@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use tch::{Device, nn};
 
@@ -11,7 +10,7 @@ use super::observer::{Event, Observer};
 use super::state::{self, Folders, State};
 use super::step::Objective;
 use super::validate::Validator;
-use super::{TrainError, Trainer};
+use super::{Pace, TrainError, Trainer};
 use crate::config::{Config, EncoderSize, QuantizationConfig, Watch};
 use crate::cuda;
 use crate::data::{Dataset, Task};
@@ -90,22 +89,8 @@ impl<'a> Trainer<'a> {
         let validator = validator(config, folders, &mut network, observer)?;
         let task = task(config, cases, &network);
         let folder = folder.to_path_buf();
-        let at_once = config.training.batch;
-        let trainer = Self {
-            folder,
-            state,
-            ranks,
-            observer,
-            network,
-            objective,
-            average,
-            task,
-            validator,
-            at_once,
-            deadline: None,
-            late: false,
-            validating: Duration::ZERO,
-        };
+        let pace = Pace::new(config.training.batch);
+        let trainer = Self { folder, state, ranks, observer, network, objective, average, task, validator, pace };
         trainer.steps()?;
         if trainer.ranks.is_first() {
             trainer.describe()?;
@@ -182,10 +167,7 @@ impl<'a> Trainer<'a> {
             average,
             task,
             validator,
-            at_once: config.training.batch,
-            deadline: None,
-            late: false,
-            validating: Duration::ZERO,
+            pace: Pace::new(config.training.batch),
         })
     }
 }

@@ -73,7 +73,7 @@ impl Trainer<'_> {
         let saved_every = training.checkpoint_steps;
         let mut loader = Loader::new(&self.task, self.drawings(step_samples, self.state.step), training.workers);
         let mut under_way = UnderWay::new();
-        while self.state.step < steps && !self.late {
+        while self.state.step < steps && !self.pace.late {
             let waiting = Instant::now();
             let staged: Vec<Staged> = loader.by_ref().take(training.accumulation).collect::<Result<_, _>>()?;
             under_way.waited += waiting.elapsed().as_secs_f64();
@@ -82,9 +82,9 @@ impl Trainer<'_> {
                 average.update();
             }
             self.state.step += 1;
-            self.late = self.is_late()?;
+            self.pace.late = self.is_late()?;
             let save = saved_every > 0 && self.state.step.is_multiple_of(saved_every) && self.state.step < steps;
-            let last = self.state.step == steps || self.late;
+            let last = self.state.step == steps || self.pace.late;
             if !last && !save && (under_way.found.len() as u64) < together {
                 continue;
             }
@@ -92,7 +92,7 @@ impl Trainer<'_> {
             if self.ranks.any(stop.is_break())? {
                 return Ok(ControlFlow::Break(()));
             }
-            if save && !self.late {
+            if save && !self.pace.late {
                 self.save()?;
             }
             under_way.start = Instant::now();
@@ -120,8 +120,8 @@ impl Trainer<'_> {
 
     /// Whether the time is over, on any rank.
     fn is_late(&self) -> Result<bool, TrainError> {
-        let Some(deadline) = self.deadline else { return Ok(false) };
-        Ok(self.ranks.any(Instant::now() + self.validating >= deadline)?)
+        let Some(deadline) = self.pace.deadline else { return Ok(false) };
+        Ok(self.ranks.any(Instant::now() + self.pace.validating >= deadline)?)
     }
 
     /// One step, with as many samples at once as there is memory for.
@@ -130,7 +130,7 @@ impl Trainer<'_> {
             let statistics = self.network.statistics();
             let before: Vec<Tensor> = statistics.iter().map(Tensor::copy).collect();
             let (network, objective) = (&mut self.network, &mut self.objective);
-            let (at_once, ranks) = (self.at_once, self.ranks);
+            let (at_once, ranks) = (self.pace.at_once, self.ranks);
             let tried = memory::attempt(|| {
                 let batches = staged.iter().map(|s| network.prepare(s, at_once)).collect::<Result<Vec<_>, _>>()?;
                 Ok::<_, TrainError>(objective.step(network, &batches, at_once, ranks))
@@ -161,9 +161,9 @@ impl Trainer<'_> {
             if self.network.device().is_cuda() {
                 torch::free_cached_memory().map_err(|_| TrainError::Memory { shortage: shortage.clone(), at_once })?;
             }
-            self.at_once = at_once.div_ceil(2);
+            self.pace.at_once = at_once.div_ceil(2);
             // A stop is asked for after the step.
-            let _ = self.observer.observe(Event::Smaller { shortage: &shortage, at_once: self.at_once });
+            let _ = self.observer.observe(Event::Smaller { shortage: &shortage, at_once: self.pace.at_once });
         }
     }
 

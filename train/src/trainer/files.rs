@@ -76,7 +76,7 @@ impl Trainer<'_> {
         let mut names = Vec::new();
         for (staged, i) in Loader::new(&self.task, drawings, 1).zip(0..) {
             let staged = staged?;
-            let prepared = self.network.prepare(&staged, self.at_once)?;
+            let prepared = self.network.prepare(&staged, self.pace.at_once)?;
             let (kind, input) = prepared.input();
             let batch = &prepared.batch;
             let shapes = batch.shapes.as_ref().map(|shapes| ("shapes", shapes));

@@ -32,6 +32,7 @@ use step::Objective;
 use validate::Validator;
 
 use crate::config::Watch;
+use crate::cuda;
 use crate::data::Task;
 use crate::model;
 use crate::optim::Average;
@@ -48,6 +49,11 @@ pub struct Trainer<'a> {
     average: Option<Average>,
     task: Task,
     validator: Option<Validator>,
+    pace: Pace,
+}
+
+/// How much at once and how long: what a run is told or learns on this machine, and leaves there.
+struct Pace {
     /// Samples that go through the network together: those of a batch, or as many as there is memory for.
     at_once: usize,
     /// When the run ends, if before its last epoch.
@@ -56,6 +62,12 @@ pub struct Trainer<'a> {
     late: bool,
     /// How long the last validation took, which the one at the end will take again.
     validating: Duration,
+}
+
+impl Pace {
+    const fn new(batch: usize) -> Self {
+        Self { at_once: batch, deadline: None, late: false, validating: Duration::ZERO }
+    }
 }
 
 /// How a run ended.
@@ -74,7 +86,7 @@ impl<'a> Trainer<'a> {
     /// there is time for one as long as the last, and the final weights.
     #[must_use]
     pub fn with_deadline(mut self, deadline: Instant) -> Self {
-        self.deadline = Some(deadline);
+        self.pace.deadline = Some(deadline);
         self
     }
 
@@ -85,7 +97,7 @@ impl<'a> Trainer<'a> {
     /// 0 counts as 1.
     #[must_use]
     pub fn with_samples_at_once(mut self, samples: usize) -> Self {
-        self.at_once = samples.max(1);
+        self.pace.at_once = samples.max(1);
         self
     }
 
@@ -110,7 +122,7 @@ impl<'a> Trainer<'a> {
             };
             self.finish_epoch(before)?;
         }
-        while self.state.epoch < self.state.config.training.epochs && !self.late {
+        while self.state.epoch < self.state.config.training.epochs && !self.pace.late {
             if self.epoch()?.is_break() {
                 self.save()?;
                 return Ok(self.summary(false));
@@ -168,11 +180,13 @@ impl<'a> Trainer<'a> {
         if let Some(validator) = &self.validator
             && (epoch.epoch.is_multiple_of(config.validation.every)
                 || epoch.epoch == config.training.epochs
-                || self.late)
+                || self.pace.late)
             // There was not even time for what is kept for the last validation.
-            && !(self.late && self.deadline.is_some_and(|deadline| Instant::now() > deadline))
+            && !(self.pace.late && self.pace.deadline.is_some_and(|deadline| Instant::now() > deadline))
         {
             let start = Instant::now();
+            // Its batches are of many sizes, each of which would be timed anew.
+            cuda::benchmark(self.network.device(), false);
             let (mut done, total) = (0, validator.len().div_ceil(self.ranks.size()));
             let observer = &mut *self.observer;
             let progress = |more| {
@@ -181,7 +195,8 @@ impl<'a> Trainer<'a> {
                 let _ = observer.observe(Event::Validating { done, total });
             };
             epoch.validation = Some(validator.run(&mut self.network, config.training.workers, self.ranks, progress)?);
-            self.validating = start.elapsed();
+            cuda::benchmark(self.network.device(), cuda::benchmarks(config));
+            self.pace.validating = start.elapsed();
         }
         epoch.encoded += self.network.take_encoded();
         Ok(())
