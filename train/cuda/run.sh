@@ -38,8 +38,12 @@ fi
 
 program=$work/umedsam-cuda
 if [ ! -x "$program" ]; then
-  python3 -c 'import lzma, shutil, sys; shutil.copyfileobj(lzma.open(sys.argv[1]), open(sys.argv[2], "wb"))' \
-    "$kit/1/umedsam-cuda.xz" "$program.part"
+  if command -v xz >/dev/null; then
+    xz -dc "$kit/1/umedsam-cuda.xz" >"$program.part"
+  else
+    python3 -c 'import lzma, shutil, sys; shutil.copyfileobj(lzma.open(sys.argv[1]), open(sys.argv[2], "wb"))' \
+      "$kit/1/umedsam-cuda.xz" "$program.part"
+  fi
   chmod +x "$program.part"
   mv "$program.part" "$program"
 fi

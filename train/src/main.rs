@@ -78,7 +78,7 @@ struct TrainArguments {
     /// Folder of NPZ cases with `imgs` and `gts`, or of packs.
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
-    /// Folder of cases that progress is judged on.
+    /// Folder of cases, or packs, that progress is judged on.
     #[arg(long, value_name = "DIR")]
     validation: Option<PathBuf>,
     /// Weights to begin with, as `umedsam-export checkpoint` writes them.

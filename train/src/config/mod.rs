@@ -148,7 +148,7 @@ pub struct DataConfig {
     pub carried: f64,
     /// A case that cannot be used: passed over and reported, or the end of the run.
     pub bad_cases: BadCases,
-    /// Most memory for images kept between epochs, in GiB; others are read again.
+    /// Most memory for images kept between epochs, in GiB; others are read again. Packs are kept whole.
     pub memory_gib: f64,
 }
 
