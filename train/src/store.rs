@@ -93,7 +93,7 @@ pub fn write(path: &Path, tensors: &[(String, Tensor)], text: String) -> Result<
         .map_err(|source| StoreError::File { path: path.into(), source })
 }
 
-/// Reads what [`write`] wrote.
+/// Reads what [`write()`] wrote.
 ///
 /// # Errors
 /// [`StoreError`] if the file cannot be read or is damaged.
