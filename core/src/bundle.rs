@@ -80,9 +80,8 @@ impl std::str::FromStr for Precision {
     }
 }
 
-/// What a bundle says of itself.
+/// What a bundle says of itself. Fields that a later version of the library adds are passed over.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Manifest {
     /// Layout of the bundle: [`FORMAT_VERSION`].
     pub format_version: u32,

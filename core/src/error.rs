@@ -16,8 +16,8 @@ pub enum Error {
         /// Largest side accepted.
         max: usize,
     },
-    /// The pixel buffer is shorter than the image that it is said to hold.
-    #[error("pixel buffer holds {actual} values, the image needs {expected}")]
+    /// A buffer does not hold the image, or the network's input, that it is said to hold.
+    #[error("buffer holds {actual} values, the image needs {expected}")]
     BufferSize {
         /// Values needed.
         expected: usize,
@@ -114,6 +114,40 @@ pub enum Error {
         /// Height of the volume.
         expected_height: usize,
     },
+    /// There is no memory for a volume's label map.
+    #[error("no memory for the labels of {depth} slices of {height}x{width} voxels, 2 bytes each")]
+    Memory {
+        /// Slices of the volume.
+        depth: usize,
+        /// Rows of a slice.
+        height: usize,
+        /// Columns of a slice.
+        width: usize,
+    },
+    /// A mask that the propagation did not ask for, or that it has already.
+    #[error("slice {z}: no mask of object {object} was asked for")]
+    NotRequested {
+        /// Index of the slice.
+        z: usize,
+        /// Position of the object in the list of boxes, from 0.
+        object: usize,
+    },
+    /// The next slice was asked for before this one's masks were all there.
+    #[error("slice {z}: the mask of object {object} is still to come")]
+    NotSupplied {
+        /// Index of the slice.
+        z: usize,
+        /// Position of the object in the list of boxes, from 0.
+        object: usize,
+    },
+    /// The caller's progress function ended the work.
+    #[error("cancelled after {done} of {total} slices")]
+    Cancelled {
+        /// Slices done.
+        done: usize,
+        /// Slices in all.
+        total: usize,
+    },
     /// More objects than a label map can number.
     #[error("{count} boxes; a label map holds at most {max}")]
     TooManyBoxes {
@@ -135,6 +169,15 @@ pub enum Error {
     #[cfg(feature = "runtime")]
     #[error(transparent)]
     Bundle(#[from] crate::BundleError),
+    /// A graph was given inputs of other shapes than it takes.
+    #[cfg(feature = "runtime")]
+    #[error("{graph}: {message}")]
+    Input {
+        /// Name of the graph.
+        graph: &'static str,
+        /// The input, its shape and the shape expected.
+        message: String,
+    },
     /// The graph engine refused or failed.
     #[cfg(feature = "runtime")]
     #[error("{stage}: {message}")]

@@ -60,11 +60,13 @@ pub use bundle::{
     ARCHITECTURE, BundleError, FORMAT_VERSION, Manifest, Model, Precision, encode_bundle, hex_digest, write_bundle,
 };
 pub use error::Error;
-pub use geometry::{Frame, MODEL_SIDE, ModelBox, PixelBox, Region, VoxelBox};
+pub use geometry::{Frame, MODEL_SIDE, ModelBox, PixelBox, Region, VolumeSize, VoxelBox};
 pub use image::ImageView;
 #[cfg(feature = "runtime")]
 pub use picture::ImageSegmentation;
 pub use postprocess::MaskLogits;
+#[cfg(feature = "runtime")]
+pub use runtime::Execution;
 #[cfg(feature = "runtime")]
 pub use session::{EMBEDDING_BYTES, Embedding, Segmentation, Session, SessionOptions, Stats, VolumeOptions};
 #[cfg(feature = "runtime")]

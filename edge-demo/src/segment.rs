@@ -1,6 +1,7 @@
 //! `umedsam segment`.
 
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -8,6 +9,7 @@ use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use umedsam::npz::{Boxes, Case, Limits, write_segs};
+use umedsam::volume::from_fn;
 use umedsam::{
     Arithmetic, Error, Model, PixelBox, Session, SessionOptions, Stats, ValidationStatus, VolumeOptions, VoxelBox,
     ZoomOptions,
@@ -125,7 +127,11 @@ pub(crate) fn open(arguments: &ModelArguments) -> anyhow::Result<Session> {
     if let Some(note) = note(&model, arguments.precision) {
         eprintln!("umedsam: validation: {note}");
     }
-    Ok(model.session(&options)?)
+    let session = model.session(&options)?;
+    if let Some(reason) = session.fallback() {
+        eprintln!("umedsam: not fused, about three times slower: {reason}");
+    }
+    Ok(session)
 }
 
 /// What a person should know of the model's accuracy before using it: nothing if it passed the gate as it is computed.
@@ -265,18 +271,13 @@ fn segment_volume(
     case: &Case,
     boxes: &[VoxelBox],
 ) -> Result<umedsam::VolumeSegmentation, Error> {
-    let shape = (case.shape.depth.unwrap_or(1), case.shape.height, case.shape.width);
     let progress = bar(0, "slices");
-    let found = session.segment_volume(
-        shape,
-        |z| case.slice(z),
-        boxes,
-        &VolumeOptions::new(),
-        |done, total| {
-            progress.set_length(total as u64);
-            progress.set_position(done as u64);
-        },
-    );
+    let slices = from_fn(|z| case.slice(z));
+    let found = session.segment_volume(slices, case.shape.volume(), boxes, &VolumeOptions::new(), |done, total| {
+        progress.set_length(total as u64);
+        progress.set_position(done as u64);
+        ControlFlow::Continue(())
+    });
     progress.finish_and_clear();
     found
 }

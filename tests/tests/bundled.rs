@@ -1,12 +1,15 @@
 //! The built-in model (in 8 bits) against PyTorch in f32, and the ways in which a bundle can be wrong.
 
+use std::ops::ControlFlow;
+
 use safetensors::tensor::{Dtype, TensorView};
 use umedsam::metrics::dice;
 use umedsam::preprocess::INPUT_LEN;
 use umedsam::validation::{Agreement, Measure, VALIDATION_VERSION, ValidatedModel, ValidationRow};
+use umedsam::volume::from_fn;
 use umedsam::{
     Arithmetic, Error, ImageView, Manifest, Model, ModelBox, PixelBox, Precision, Session, SessionOptions, Validation,
-    ValidationStatus, Verdict, VolumeOptions, VoxelBox, encode_bundle,
+    ValidationStatus, Verdict, VolumeOptions, VolumeSize, VoxelBox, encode_bundle,
 };
 use umedsam_tests::{cell, golden, golden_bytes, max_difference, picture};
 
@@ -97,9 +100,11 @@ fn no_box_gives_no_mask_and_a_wrong_box_an_error() {
 #[test]
 fn a_slice_of_another_size_is_an_error() {
     let pixels = vec![7; 40];
-    let slice = |z| if z == 1 { ImageView::gray8(&pixels, 5, 8) } else { ImageView::gray8(&pixels, 8, 5) };
+    let slices = from_fn(|z| if z == 1 { ImageView::gray8(&pixels, 5, 8) } else { ImageView::gray8(&pixels, 8, 5) });
     let boxes = [VoxelBox::new(0.0, 0.0, 0.0, 7.0, 4.0, 1.0)];
-    let error = session().segment_volume((2, 5, 8), slice, &boxes, &VolumeOptions::new(), |_, _| {}).unwrap_err();
+    let size = VolumeSize { depth: 2, height: 5, width: 8 };
+    let go_on = |_, _| ControlFlow::Continue(());
+    let error = session().segment_volume(slices, size, &boxes, &VolumeOptions::new(), go_on).unwrap_err();
     assert!(matches!(error, Error::SliceSize { z: 1, width: 5, expected_width: 8, .. }), "{error}");
 }
 

@@ -141,12 +141,12 @@ mod weights {
                 labels
             }
             Boxes::Volume(boxes) => {
-                let mut way = Propagation::new(boxes, case.shape.depth.unwrap(), width, height).unwrap();
-                while let Some(request) = way.next_request() {
+                let mut way = Propagation::new(boxes, case.shape.volume()).unwrap();
+                while let Some(request) = way.next_request().unwrap() {
                     let boxes: Vec<[f32; 4]> = request.prompts.iter().map(|p| p.model_box.to_array()).collect();
                     for (logits, prompt) in logits(model, case, request.z, &boxes).chunks(65_536).zip(&request.prompts)
                     {
-                        way.supply(request.z, prompt.object, &MaskLogits::new(logits, frame));
+                        way.supply(request.z, prompt.object, &MaskLogits::new(logits, frame)).unwrap();
                     }
                 }
                 way.into_labels()

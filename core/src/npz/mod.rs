@@ -17,7 +17,7 @@ pub use labelled::Labelled;
 pub use write::write_segs;
 
 use crate::intensity::{Window, to_u8};
-use crate::{Error, ImageView, PixelBox, VoxelBox};
+use crate::{Error, ImageView, PixelBox, VolumeSize, VoxelBox};
 
 /// Largest array accepted unless [`Limits`] says otherwise: 2 GiB.
 const MAX_BYTES: u64 = 2 << 30;
@@ -152,6 +152,11 @@ impl Shape {
     /// Shape of the label map: (D,H,W) or (H,W).
     pub fn labels(&self) -> Vec<usize> {
         self.depth.into_iter().chain([self.height, self.width]).collect()
+    }
+
+    /// Size of the volume; an image is a volume of one slice.
+    pub fn volume(&self) -> VolumeSize {
+        VolumeSize { depth: self.depth.unwrap_or(1), height: self.height, width: self.width }
     }
 }
 

@@ -1,11 +1,13 @@
 //! Segmenting a case with both models and scoring what they found.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use umedsam::metrics::{Convention, LabelScore, label_dice, on_all_cores, score_case};
 use umedsam::npz::{Boxes, Case, Limits, Truth};
 use umedsam::validation::ValidatedModel;
+use umedsam::volume::from_fn;
 use umedsam::{Arithmetic, Error, ImageView, Model, PixelBox, Session, SessionOptions, VolumeOptions};
 
 use super::ValidateError;
@@ -33,9 +35,9 @@ impl Contender {
         let labels = match &case.boxes {
             Boxes::Plane(boxes) => self.session.segment_image(&case.slice(0)?, boxes, None)?.labels,
             Boxes::Volume(boxes) => {
-                let shape = (case.shape.depth.unwrap_or(1), case.shape.height, case.shape.width);
-                let options = VolumeOptions::new();
-                self.session.segment_volume(shape, |z| case.slice(z), boxes, &options, |_, _| {})?.labels
+                let (slices, options) = (from_fn(|z| case.slice(z)), VolumeOptions::new());
+                let go_on = |_, _| ControlFlow::Continue(());
+                self.session.segment_volume(slices, case.shape.volume(), boxes, &options, go_on)?.labels
             }
         };
         let (total, after) = (start.elapsed(), self.session.stats());
