@@ -25,6 +25,8 @@ pub(crate) struct Program {
     batch: usize,
     /// Whether the last run came to its end.
     complete: bool,
+    /// Whether each block finds its memory filled with NaN.
+    poisoned: bool,
 }
 
 #[derive(Debug)]
@@ -76,7 +78,7 @@ impl Len {
 
 impl Program {
     /// Builds the blocks of a model of calls.
-    pub(crate) fn new(model: &TypedModel, settings: Settings) -> TractResult<Self> {
+    pub(crate) fn new(model: &TypedModel, settings: Settings, poisoned: bool) -> TractResult<Self> {
         let mut values: HashMap<OutletId, Value> = HashMap::default();
         for (i, &outlet) in model.input_outlets()?.iter().enumerate() {
             values.insert(outlet, Value::Input(i));
@@ -150,7 +152,7 @@ impl Program {
         let inputs = model.input_outlets()?.iter().copied().map(axes).collect::<TractResult<Vec<Vec<Len>>>>()?;
         ensure!(inputs.len() <= 4, "{} inputs", inputs.len());
         let buffers = vec![Buffer::default(); count];
-        Ok(Self { steps, buffers, outputs, inputs, batch: 0, complete: false })
+        Ok(Self { steps, buffers, outputs, inputs, batch: 0, complete: false, poisoned })
     }
 
     /// The batch of inputs of these shapes and values, or what is wrong with them.
@@ -189,6 +191,10 @@ impl Program {
             for step in self.steps.iter_mut().filter(|s| !(unchanged && s.stable)) {
                 let start = Instant::now();
                 let mut out = std::mem::take(&mut self.buffers[step.buffer]);
+                if self.poisoned {
+                    workers.poison();
+                    out.poison();
+                }
                 let mut given: [&[f32]; 4] = [&[]; 4];
                 for (given, value) in given.iter_mut().zip(&step.inputs) {
                     *given = match *value {
@@ -269,7 +275,7 @@ mod tests {
         ];
         let inputs = vec![vec![two], vec![Len { one: 1, batched: true }, two]];
         let buffers = vec![Buffer::default(); 2];
-        Program { steps, buffers, outputs: vec![(1, boxes)], inputs, batch: 0, complete: false }
+        Program { steps, buffers, outputs: vec![(1, boxes)], inputs, batch: 0, complete: false, poisoned: true }
     }
 
     #[test]
