@@ -174,6 +174,21 @@ fn another_version_or_network_is_named() {
     assert!(error.contains("preprocessing_version: 2 found, 1"), "{error}");
 }
 
+#[test]
+fn a_manifest_may_grow() {
+    let model = Model::bundled().unwrap();
+    let mut manifest = serde_json::to_value(model.manifest()).unwrap();
+    manifest["intended_use"] = "what a later version may say".into();
+    let json = manifest.to_string();
+    let digest = umedsam::hex_digest(json.as_bytes());
+    let metadata = [("umedsam.manifest", json), ("umedsam.manifest.sha256", digest)];
+    let graph = |bytes| TensorView::new(Dtype::U8, vec![<[u8]>::len(bytes)], bytes).unwrap();
+    let graphs = [("encoder.onnx", graph(model.encoder_onnx())), ("decoder.onnx", graph(model.decoder_onnx()))];
+    let metadata = metadata.map(|(key, value)| (key.to_owned(), value)).into();
+    let grown = Model::from_bytes(safetensors::serialize(graphs, Some(metadata)).unwrap()).unwrap();
+    assert_eq!(grown.manifest(), model.manifest());
+}
+
 /// A report that passed, about these graphs.
 fn report(model: &Model) -> Validation {
     let Manifest { name, precision, encoder_sha256, decoder_sha256, .. } = model.manifest().clone();

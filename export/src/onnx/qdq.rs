@@ -68,3 +68,21 @@ fn node(op: &str, inputs: &[&str], output: String, attribute: Vec<tract_onnx::pb
         ..Default::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layers::layers;
+
+    #[test]
+    fn a_layer_that_the_graph_lacks_is_an_error() {
+        let layer = layers().remove(0);
+        let product = NodeProto { input: vec!["x".into(), layer.value.clone()], ..Default::default() };
+        for (nodes, what) in [(vec![], "no product"), (vec![product], "no weights")] {
+            let graph = GraphProto { node: nodes, ..Default::default() };
+            let model = ModelProto { graph: Some(graph), ..Default::default() };
+            let error = qdq(&model.encode_to_vec(), [&layer].into_iter(), &Plan::default()).expect_err(what);
+            assert!(matches!(&error, OnnxError::NoLayer { layer: name } if *name == layer.name), "{what}: {error}");
+        }
+    }
+}

@@ -3,7 +3,8 @@
 //! Every kernel is written once, over the few operations of the trait `Simd`, and compiled for each set of
 //! instructions; the set written in plain Rust is the oracle of the others.
 #![allow(unsafe_code, reason = "vector instructions; memory shared by threads tile by tile")]
-#![allow(clippy::missing_safety_doc, clippy::undocumented_unsafe_blocks, reason = "stated once, at `Simd`")]
+#![warn(clippy::undocumented_unsafe_blocks)]
+#![allow(clippy::missing_safety_doc, reason = "stated once: at `Simd` and at the structs that kernels take")]
 #![allow(clippy::needless_range_loop, reason = "loops over lanes and tiles, several arrays at once")]
 #![cfg_attr(not(feature = "runtime"), allow(dead_code, unused_imports, reason = "the callers are left out"))]
 
@@ -13,8 +14,10 @@ mod gemm;
 mod math;
 mod matrix;
 #[cfg(target_arch = "aarch64")]
+#[allow(clippy::undocumented_unsafe_blocks, reason = "intrinsics under the contract of `Simd`")]
 mod neon;
 mod pack;
+#[allow(clippy::undocumented_unsafe_blocks, reason = "plain Rust under the contract of `Simd`")]
 mod portable;
 mod rows;
 mod simd;
@@ -23,8 +26,10 @@ mod table;
 mod tests;
 mod tiles;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+#[allow(clippy::undocumented_unsafe_blocks, reason = "intrinsics under the contract of `Simd`")]
 mod wasm;
 #[cfg(target_arch = "x86_64")]
+#[allow(clippy::undocumented_unsafe_blocks, reason = "intrinsics under the contract of `Simd`")]
 mod x86;
 
 use std::prelude::v1::*;
