@@ -31,6 +31,7 @@ pub mod files;
 pub mod geometry;
 pub mod image;
 pub mod intensity;
+pub mod memory;
 pub mod metrics;
 #[cfg(feature = "npz")]
 pub mod npz;
@@ -39,6 +40,8 @@ pub mod preprocess;
 pub mod resize;
 #[cfg(feature = "kernels")]
 pub mod runtime;
+#[cfg(feature = "std")]
+pub mod terminal;
 pub mod volume;
 pub mod zoom;
 

@@ -19,6 +19,7 @@ use std::prelude::v1::*;
 use crate::{
     Error, Frame, ImageView, MODEL_SIDE, MaskLogits, ModelBox, VoxelBox,
     geometry::{MAX_SIDE, clamp_range},
+    memory,
     resize::Resizer,
 };
 
@@ -125,12 +126,12 @@ impl Propagation {
         Ok(Self {
             frame,
             tracks,
-            labels: vec![0; depth * width * height],
+            labels: memory::filled(depth.saturating_mul(width * height), 0)?,
             order,
             turn,
             position: 0,
             resizer: Resizer::new(),
-            mask: vec![0; width * height],
+            mask: memory::filled(width * height, 0)?,
             resized: Vec::new(),
         })
     }

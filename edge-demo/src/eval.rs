@@ -6,6 +6,7 @@ use anyhow::{Context, bail};
 use umedsam::files::write_atomically;
 use umedsam::metrics::{CaseScore, Report, on_all_cores};
 use umedsam::npz::{self, Limits, Truth, read_segs};
+use umedsam::outln;
 
 use crate::EvalArguments;
 
@@ -17,9 +18,9 @@ pub(crate) fn run(arguments: &EvalArguments) -> anyhow::Result<()> {
         write_atomically(path, |file| file.write_all(csv.as_bytes())).with_context(|| path.display().to_string())?;
     }
     if arguments.json {
-        println!("{}", serde_json::json!(report));
+        outln!("{}", serde_json::json!(report));
     } else {
-        println!("{report}");
+        outln!("{report}");
     }
     Ok(())
 }

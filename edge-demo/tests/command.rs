@@ -138,7 +138,7 @@ fn a_small_box_is_zoomed_into() {
     assert!(refused(&["--zoom-margin", "4.1"]).contains("4.1 is not within 0 to 4"));
     assert!(refused(&["--zoom-share", "-1"]).contains("-1 is not within 0 to 1"));
     let message = refused(&["--zoom", "auto", "--box", "1,1,9,9", "--box", "9,1,5,20"]);
-    assert!(message.contains("box 1: x0 = 9 lies beyond x1 = 5"), "{message}");
+    assert!(message.contains("box 2: x0 = 9 lies beyond x1 = 5"), "{message}");
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn mistakes_are_answered_in_words() {
     assert!(message.contains("needs at least one --box"), "{message}");
     let message = run(&["segment", &cell, "--box", "900,1,950,20"]);
     assert!(
-        message.contains("cell.png") && message.contains("box 0: x range 900..950 lies outside the image"),
+        message.contains("cell.png") && message.contains("box 1: x range 900..950 lies outside the image"),
         "{message}"
     );
     let message = run(&["segment", &cell, "--box", "9,1,5,20"]);
