@@ -26,6 +26,7 @@
 extern crate no_std_compat as std;
 
 mod error;
+mod file_kind;
 #[cfg(feature = "std")]
 pub mod files;
 pub mod geometry;
@@ -63,6 +64,7 @@ pub use bundle::{
     ARCHITECTURE, BundleError, FORMAT_VERSION, Manifest, Model, Precision, encode_bundle, hex_digest, write_bundle,
 };
 pub use error::Error;
+pub use file_kind::FileKind;
 pub use geometry::{Frame, MODEL_SIDE, ModelBox, PixelBox, Region, VoxelBox};
 pub use image::ImageView;
 #[cfg(feature = "runtime")]

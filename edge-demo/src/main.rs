@@ -172,9 +172,9 @@ impl ZoomArguments {
 
 #[derive(Args, Debug)]
 struct EvalArguments {
-    /// Folder of NPZ cases with `gts`.
+    /// Folder of NPZ cases with `gts`, or one case.
     cases: PathBuf,
-    /// Folder of segmentations of the same names.
+    /// Folder of segmentations of the same names, or the one of the one case.
     segs: PathBuf,
     /// Also write one line for each case.
     #[arg(long, value_name = "FILE")]

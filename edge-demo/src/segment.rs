@@ -7,7 +7,7 @@ use anyhow::{Context, anyhow, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use umedsam::intensity::{Intake, NumberType};
-use umedsam::npz::{Boxes, Case, Limits, Problem, write_segs};
+use umedsam::npz::{Boxes, Case, Limits, Problem, Truth, own_labels, write_segs};
 use umedsam::{
     Arithmetic, Error, Model, PixelBox, Session, SessionOptions, Stats, ValidationStatus, VolumeOptions, VoxelBox,
     ZoomOptions, errln, outln, terminal,
@@ -30,6 +30,8 @@ pub(crate) struct Report {
     pub(crate) intake: Intake,
     /// One entry for each box.
     pub(crate) objects: Vec<Object>,
+    /// Whether the labels are the case's own numbers, known from its truth.
+    pub(crate) own_labels: bool,
     /// Files written.
     pub(crate) written: Vec<PathBuf>,
     /// Images, windows of images and slices encoded.
@@ -41,8 +43,8 @@ pub(crate) struct Report {
 /// One object.
 #[derive(Debug, Serialize)]
 pub(crate) struct Object {
-    /// Its value in the label map, from 1.
-    pub(crate) label: usize,
+    /// Its value in the label map: its place among the boxes, from 1, or the case's own number.
+    pub(crate) label: u16,
     /// Pixels or voxels that carry its label.
     pub(crate) size: usize,
     /// The network's own estimate of the IoU (uncalibrated); in 3D the mean over the slices.
@@ -188,7 +190,7 @@ pub(crate) fn segment_picture(
     let encodes = after.encodes - before.encodes;
     let objects = objects(&found.labels, &found.predicted_iou);
     let (shape, intake) = (vec![height, width], picture.intake().clone());
-    Ok(Report { input: name.into(), shape, intake, objects, written, encodes, ms: stages })
+    Ok(Report { input: name.into(), shape, intake, objects, own_labels: false, written, encodes, ms: stages })
 }
 
 fn objects(labels: &[u16], confidence: &[f32]) -> Vec<Object> {
@@ -199,7 +201,7 @@ fn objects(labels: &[u16], confidence: &[f32]) -> Vec<Object> {
     confidence
         .iter()
         .enumerate()
-        .map(|(i, &predicted_iou)| Object { label: i + 1, size: sizes[i + 1], predicted_iou })
+        .map(|(i, &predicted_iou)| Object { label: (i + 1) as u16, size: sizes[i + 1], predicted_iou })
         .collect()
 }
 
@@ -211,6 +213,21 @@ fn read_case(path: &Path, limits: &Limits) -> anyhow::Result<Case> {
     })
 }
 
+/// The numbers that the case's truth has for its boxes, if it has some that are not 1, 2, 3 and so on.
+fn own_numbers(path: &Path, case: &Case, limits: &Limits) -> Option<Vec<u16>> {
+    let truth = match Truth::read(path, limits) {
+        Ok(truth) => truth,
+        Err(error) => {
+            if !matches!(error.problem, Problem::Missing) {
+                errln!("umedsam: objects are numbered from 1: {error}");
+            }
+            return None;
+        }
+    };
+    let own = (truth.shape == case.shape.labels()).then(|| own_labels(&truth.labels, &truth.shape, &case.boxes))??;
+    own.iter().zip(1..).any(|(&label, n)| label != n).then_some(own)
+}
+
 fn segment_case(
     session: &mut Session,
     path: &Path,
@@ -218,10 +235,12 @@ fn segment_case(
     arguments: &SegmentArguments,
 ) -> anyhow::Result<Report> {
     let start = Instant::now();
-    let case = read_case(path, &Limits::new().with_peak_bytes(arguments.memory.bytes()))?;
+    let limits = Limits::new().with_peak_bytes(arguments.memory.bytes());
+    let case = read_case(path, &limits)?;
+    let own = own_numbers(path, &case, &limits);
     let read = start.elapsed();
     let before = session.stats();
-    let (labels, predicted_iou, postprocess) = match &case.boxes {
+    let (mut labels, predicted_iou, postprocess) = match &case.boxes {
         Boxes::Plane(boxes) => {
             let zoom = arguments.zoom.options();
             let found = session
@@ -241,18 +260,22 @@ fn segment_case(
         }
     };
     let start = Instant::now();
-    let shape = case.shape.labels();
-    write_segs(&outputs.labels, &labels, &shape)?;
-    let mut written = vec![outputs.labels.clone()];
+    let mut objects = objects(&labels, &predicted_iou);
     if let Some(overlay) = &outputs.overlay {
         draw_case(&case, &labels, overlay)?;
-        written.push(overlay.clone());
     }
+    if let Some(own) = &own {
+        labels.iter_mut().filter(|l| **l > 0).for_each(|l| *l = own[usize::from(*l) - 1]);
+        objects.iter_mut().zip(own).for_each(|(object, &label)| object.label = label);
+    }
+    let shape = case.shape.labels();
+    write_segs(&outputs.labels, &labels, &shape)?;
+    let written = [&outputs.labels].into_iter().chain(&outputs.overlay).cloned().collect();
     let stages = stages(before, session.stats(), read, postprocess, start.elapsed());
     let encodes = session.stats().encodes - before.encodes;
-    let objects = objects(&labels, &predicted_iou);
     let input = path.display().to_string();
-    Ok(Report { input, shape, intake: case.intake, objects, written, encodes, ms: stages })
+    let own_labels = own.is_some();
+    Ok(Report { input, shape, intake: case.intake, objects, own_labels, written, encodes, ms: stages })
 }
 
 fn segment_volume(
@@ -327,6 +350,9 @@ pub(crate) fn print(report: &Report) {
         outln!("  values {}", report.intake);
     }
     let unit = if report.shape.len() == 3 { "voxels" } else { "px" };
+    if report.own_labels {
+        outln!("  numbered as its truth numbers them");
+    }
     const SHOWN: usize = 12;
     for o in report.objects.iter().take(SHOWN) {
         let empty = if o.size == 0 { "   (empty: nothing found, or hidden by a later object)" } else { "" };

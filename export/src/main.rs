@@ -14,7 +14,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use umedsam::files::write_atomically;
 use umedsam::runtime::inline_functions;
 use umedsam::{Precision, errln, outln, terminal};
-use umedsam_export::checkpoint::{self, ImportOptions, Trust, Weights};
+use umedsam_export::checkpoint::{self, ImportOptions, Trust};
 use umedsam_export::{bundle, onnx};
 
 /// From a LiteMedSAM checkpoint to ONNX graphs and a model bundle.
@@ -129,12 +129,12 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             outln!("{}", checkpoint::import(&ImportOptions::new(input, out).with_trust(trust))?);
         }
         Command::Part { weights, base, out } => {
-            let part = Weights::load(&weights)?.changed_from(&Weights::load(&base)?)?;
+            let part = commands::load(&weights)?.changed_from(&commands::load(&base)?)?;
             write_atomically(&out, |file| file.write_all(&part)).with_context(|| out.display().to_string())?;
             outln!("{} ({} bytes)", out.display(), part.len());
         }
         Command::Apply { base, part, licence, source, out } => {
-            let base = Weights::load(&base)?;
+            let base = commands::load(&base)?;
             let mut provenance = base.provenance().clone();
             provenance.licence = licence.or(provenance.licence);
             let sources: Vec<String> = provenance.source.into_iter().chain(source).collect();
@@ -144,7 +144,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Quantize(command) => command.run()?,
         Command::Onnx { weights, out, precision, format } => {
-            let weights = Weights::load(&weights)?;
+            let weights = commands::load(&weights)?;
             let graphs = match format {
                 Format::Qdq => onnx::build_qdq(&weights)?,
                 _ => onnx::build(&weights, precision)?,
@@ -159,7 +159,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             }
         }
         Command::Bundle { weights, out, precision, name } => {
-            let manifest = bundle::make(&Weights::load(&weights)?, precision, &name, &out)?;
+            let manifest = bundle::make(&commands::load(&weights)?, precision, &name, &out)?;
             outln!("{} ({} bytes, {})", out.display(), size(&out)?, manifest.precision);
         }
     }

@@ -8,6 +8,7 @@ mod array;
 mod decode;
 mod labelled;
 mod npy;
+mod own;
 mod write;
 
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use std::prelude::v1::*;
 
 use array::{Archive, Array};
 pub use labelled::Labelled;
+pub use own::own_labels;
 pub use write::{is_segmentation, write_segs};
 
 use crate::error::Plain;

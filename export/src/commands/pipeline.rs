@@ -47,7 +47,7 @@ impl Pipeline {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let work = self.out.with_extension("work");
         fs::create_dir_all(&work).with_context(|| work.display().to_string())?;
-        let weights = Weights::load(&self.weights)?;
+        let weights = super::load(&self.weights)?;
         let folder = self.calibration.as_ref().unwrap_or(&self.cases);
         let probes = probes::read(folder, self.settings.per_row)?;
 

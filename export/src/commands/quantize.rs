@@ -70,7 +70,7 @@ struct Report {
 
 impl Quantize {
     pub(crate) fn run(self) -> anyhow::Result<()> {
-        let weights = Weights::load(&self.weights)?;
+        let weights = super::load(&self.weights)?;
         let probes = probes::read(&self.cases, self.settings.per_row)?;
         self.settings.quantize(&weights, &probes, self.report.as_deref())?.save(&self.out)?;
         outln!("{}", self.out.display());
