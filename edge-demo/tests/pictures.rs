@@ -116,6 +116,14 @@ fn a_box_lies_where_a_viewer_shows_it() {
         let centre = mask.get_pixel((inside[0] + inside[2]) / 2, (inside[1] + inside[3]) / 2);
         assert_eq!(centre.0, [1], "orientation {orientation}");
     }
+    // A TIFF says so in a tag of its own; 3: upside down.
+    let mut encoder = TiffEncoder::new(File::create(folder.path().join("turned.tiff")).unwrap()).unwrap();
+    let mut picture = encoder.new_image::<GrayI16>(WIDTH, HEIGHT).unwrap();
+    picture.encoder().write_tag(tiff::tags::Tag::Orientation, 3u16).unwrap();
+    picture.write_data(&discs().map(|v| v * 1000 - 1000).collect::<Vec<_>>()).unwrap();
+    let report = segment(folder.path(), "turned.tiff", "45,15,93,63");
+    is_disc(&report);
+    assert_eq!(report["intake"]["steps"][1], json!({ "step": "orientation", "exif": 3 }));
 }
 
 #[test]

@@ -32,7 +32,8 @@ fn percentile<T: Number>(values: &[T], count: usize, q: f64) -> f64 {
     let below = position as usize;
     let fraction = position - below as f64;
     let at = |rank| ranked(values, rank).to_f64();
-    at(below) * (1.0 - fraction) + at((below + 1).min(count - 1)) * fraction
+    // Of the last value there is no next, and no need of one.
+    if fraction == 0.0 { at(below) } else { at(below) * (1.0 - fraction) + at(below + 1) * fraction }
 }
 
 /// The non-zero value that sorting would put at `rank`, found digit by digit from the counts of each.
