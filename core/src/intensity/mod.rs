@@ -16,8 +16,6 @@ use std::prelude::v1::*;
 pub use intake::{Intake, Rule, Step};
 pub use number::{Number, NumberType};
 pub use values::Values;
-#[cfg(feature = "npz")]
-pub(crate) use values::each;
 
 use crate::{Error, memory};
 

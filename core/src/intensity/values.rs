@@ -38,7 +38,6 @@ macro_rules! each {
         }
     };
 }
-pub(crate) use each;
 
 impl Values {
     /// How they are stored.
@@ -65,6 +64,11 @@ impl Values {
     /// Whether there are none.
     pub const fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// All values in one type, for arrays that are no images.
+    pub fn to_f64(&self) -> Vec<f64> {
+        each!(self, v => v.iter().map(|&x| x.to_f64()).collect())
     }
 
     /// Brings them to 8 bits. Whole numbers from 0 to 255, in whatever type, are kept as they are; all others go

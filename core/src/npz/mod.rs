@@ -20,7 +20,7 @@ pub use own::own_labels;
 pub use write::{is_segmentation, write_segs};
 
 use crate::error::Plain;
-use crate::intensity::{Intake, Number, NumberType, Values, Window, each};
+use crate::intensity::{Intake, NumberType, Values, Window};
 use crate::{Error, ImageView, PixelBox, VoxelBox};
 
 /// How much memory a file may take.
@@ -271,7 +271,7 @@ fn boxes(array: &Array) -> Result<Boxes, Problem> {
     if count == 0 {
         return Err(Problem::Shape { found: array.shape.clone(), expected: "at least one box".into() });
     }
-    let values = numbers(&array.values);
+    let values = array.values.to_f64();
     Ok(match columns {
         4 => Boxes::Plane(values.chunks_exact(4).map(|b| PixelBox::new(b[0], b[1], b[2], b[3])).collect()),
         6 => Boxes::Volume(values.chunks_exact(6).map(|b| VoxelBox::new(b[0], b[1], b[2], b[3], b[4], b[5])).collect()),
@@ -301,12 +301,8 @@ fn intensities(values: Values) -> Result<(Vec<u8>, Intake), Problem> {
     values.into_u8(Window::Percentile).map_err(Problem::Image)
 }
 
-fn numbers(values: &Values) -> Vec<f64> {
-    each!(values, v => v.iter().map(|&x| x.to_f64()).collect())
-}
-
 fn spacing(array: &Array) -> Result<[f64; 3], Problem> {
-    let values = numbers(&array.values);
+    let values = array.values.to_f64();
     let shape = || Problem::Shape { found: array.shape.clone(), expected: "(3)".into() };
     let spacing: [f64; 3] = values.try_into().map_err(|_| shape())?;
     match spacing.iter().position(|&s| !(s.is_finite() && s > 0.0)) {
