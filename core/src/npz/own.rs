@@ -36,7 +36,7 @@ pub fn own_labels(truth: &[u16], shape: &[usize], boxes: &Boxes) -> Option<Vec<u
             boxes.iter().map(|b| [[b.plane.x0, b.plane.x1], [b.plane.y0, b.plane.y1], [b.z0, b.z1]]).collect()
         }
     };
-    if boxes.len() != extents.len() {
+    if boxes.len() != extents.len() || boxes.iter().flatten().flatten().any(|v| !v.is_finite()) {
         return None;
     }
     let mut labels = Vec::with_capacity(boxes.len());
