@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::preprocess::PREPROCESSING_VERSION;
-use crate::{Arithmetic, Error, Session, SessionOptions, Validation, ValidationStatus, Verdict};
+use crate::{Arithmetic, Error, FileKind, Session, SessionOptions, Validation, ValidationStatus, Verdict};
 
 /// Version of the bundle's layout that this library writes, and the only one that it reads.
 pub const FORMAT_VERSION: u32 = 1;
@@ -129,6 +129,14 @@ pub enum BundleError {
         /// Largest size accepted.
         max: u64,
     },
+    /// The file is something else.
+    #[error("{name}: not a model bundle: {found}")]
+    Other {
+        /// The file.
+        name: String,
+        /// What it is.
+        found: FileKind,
+    },
     /// The file is damaged or not a bundle.
     #[error("{name}: {field}: {message}")]
     Invalid {
@@ -176,6 +184,9 @@ impl Model {
 
     fn check(bytes: Cow<'static, [u8]>, name: &str) -> Result<Self, Error> {
         let invalid = |field, message: String| BundleError::Invalid { name: name.into(), field, message };
+        if let Some(found) = FileKind::of(&bytes).filter(|&kind| kind != FileKind::Bundle) {
+            return Err(BundleError::Other { name: name.into(), found }.into());
+        }
         let bad_file = |e: safetensors::SafeTensorError| invalid("container", e.to_string());
         let (header, metadata) = SafeTensors::read_metadata(&bytes).map_err(bad_file)?;
         let data_start = 8 + header;

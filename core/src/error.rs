@@ -1,5 +1,6 @@
 //! What can go wrong before and around inference.
 
+use std::fmt;
 use std::prelude::v1::*;
 
 /// An input that cannot be segmented, with the value that is wrong and the bound that it breaks.
@@ -54,12 +55,29 @@ pub enum Error {
         /// Index into the buffer.
         index: usize,
         /// The value found.
-        value: f32,
+        value: f64,
+    },
+    /// An intensity window without a width, or of numbers that are not finite.
+    #[error(
+        "window of width {} at level {}; both must be finite and the width above 0",
+        Plain((*width).into()), Plain((*level).into())
+    )]
+    Window {
+        /// Its centre.
+        level: f32,
+        /// Its width.
+        width: f32,
+    },
+    /// The system has no memory for a large buffer.
+    #[error("no memory for {bytes} bytes")]
+    Memory {
+        /// Bytes asked for.
+        bytes: u64,
     },
     /// NaN or infinity in a box.
-    #[error("box {index}: {coordinate} is {value}, not a finite number")]
+    #[error("box {}: {coordinate} is {value}, not a finite number", index + 1)]
     BoxNotFinite {
-        /// Position of the box in the request, from 0.
+        /// Position of the box in the request, from 0; messages count from 1, as labels do.
         index: usize,
         /// Which coordinate (`x0`, `y0`, ...).
         coordinate: &'static str,
@@ -67,9 +85,9 @@ pub enum Error {
         value: f64,
     },
     /// A box whose end lies before its start.
-    #[error("box {index}: {axis}0 = {start} lies beyond {axis}1 = {end}")]
+    #[error("box {}: {axis}0 = {} lies beyond {axis}1 = {}", index + 1, Plain(*start), Plain(*end))]
     BoxReversed {
-        /// Position of the box in the request, from 0.
+        /// Position of the box in the request, from 0; messages count from 1, as labels do.
         index: usize,
         /// `x`, `y` or `z`.
         axis: char,
@@ -79,9 +97,12 @@ pub enum Error {
         end: f64,
     },
     /// A box that does not touch the image.
-    #[error("box {index}: {axis} range {start}..{end} lies outside the image (0..{size})")]
+    #[error(
+        "box {}: {axis} range {}..{} lies outside the image (0..{size})",
+        index + 1, Plain(*start), Plain(*end)
+    )]
     BoxOutside {
-        /// Position of the box in the request, from 0.
+        /// Position of the box in the request, from 0; messages count from 1, as labels do.
         index: usize,
         /// `x`, `y` or `z`.
         axis: char,
@@ -113,16 +134,6 @@ pub enum Error {
         expected_width: usize,
         /// Height of the volume.
         expected_height: usize,
-    },
-    /// There is no memory for a volume's label map.
-    #[error("no memory for the labels of {depth} slices of {height}x{width} voxels, 2 bytes each")]
-    Memory {
-        /// Slices of the volume.
-        depth: usize,
-        /// Rows of a slice.
-        height: usize,
-        /// Columns of a slice.
-        width: usize,
     },
     /// A mask that the propagation did not ask for, or that it has already.
     #[error("slice {z}: no mask of object {object} was asked for")]
@@ -160,9 +171,9 @@ pub enum Error {
     #[error("embedding: {0}")]
     Embedding(String),
     /// The network answered a box with NaN or infinity: its weights or the box are unusable.
-    #[error("box {index}: the network's answer is not a finite number")]
+    #[error("box {}: the network's answer is not a finite number", index + 1)]
     NotFinite {
-        /// Position of the box in the request, from 0.
+        /// Position of the box in the request, from 0; messages count from 1, as labels do.
         index: usize,
     },
     /// A model file that cannot be used.
@@ -187,4 +198,26 @@ pub enum Error {
         /// The engine's account, with its chain of causes.
         message: String,
     },
+}
+
+/// A number in messages: as short as it reads back, with an exponent where it would be hundreds of digits.
+pub(crate) struct Plain(pub(crate) f64);
+
+impl fmt::Display for Plain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let size = self.0.abs();
+        if size >= 1e16 || (size > 0.0 && size < 1e-5) { write!(f, "{:e}", self.0) } else { write!(f, "{}", self.0) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn extreme_numbers_are_short() {
+        let error = Error::BoxReversed { index: 0, axis: 'x', start: 1e308, end: 2.5 };
+        assert_eq!(error.to_string(), "box 1: x0 = 1e308 lies beyond x1 = 2.5");
+        assert_eq!(Plain(-3e-308).to_string(), "-3e-308");
+    }
 }

@@ -12,15 +12,15 @@ fn refusal(b: PixelBox) -> Error {
 #[test]
 fn boxes_that_name_nothing_are_refused() {
     let message = |x0, y0, x1, y1| refusal(PixelBox::new(x0, y0, x1, y1)).to_string();
-    assert_eq!(message(1.0, f64::NAN, 3.0, 4.0), "box 3: y0 is NaN, not a finite number");
-    assert_eq!(message(1.0, 2.0, f64::INFINITY, 4.0), "box 3: x1 is inf, not a finite number");
-    assert_eq!(message(9.0, 2.0, 3.0, 4.0), "box 3: x0 = 9 lies beyond x1 = 3");
-    assert_eq!(message(100.0, 2.0, 120.0, 4.0), "box 3: x range 100..120 lies outside the image (0..100)");
-    assert_eq!(message(1.0, -9.0, 3.0, -4.0), "box 3: y range -9..-4 lies outside the image (0..50)");
+    assert_eq!(message(1.0, f64::NAN, 3.0, 4.0), "box 4: y0 is NaN, not a finite number");
+    assert_eq!(message(1.0, 2.0, f64::INFINITY, 4.0), "box 4: x1 is inf, not a finite number");
+    assert_eq!(message(9.0, 2.0, 3.0, 4.0), "box 4: x0 = 9 lies beyond x1 = 3");
+    assert_eq!(message(100.0, 2.0, 120.0, 4.0), "box 4: x range 100..120 lies outside the image (0..100)");
+    assert_eq!(message(1.0, -9.0, 3.0, -4.0), "box 4: y range -9..-4 lies outside the image (0..50)");
     let size = |depth| VolumeSize { depth, height: 50, width: 100 };
     let volume = |z0, z1| Propagation::new(&[VoxelBox::new(0.0, 0.0, z0, 9.0, 9.0, z1)], size(8)).map(|_| ());
-    assert_eq!(volume(8.0, 9.0).unwrap_err().to_string(), "box 0: z range 8..9 lies outside the image (0..8)");
-    assert_eq!(volume(5.0, 4.0).unwrap_err().to_string(), "box 0: z0 = 5 lies beyond z1 = 4");
+    assert_eq!(volume(8.0, 9.0).unwrap_err().to_string(), "box 1: z range 8..9 lies outside the image (0..8)");
+    assert_eq!(volume(5.0, 4.0).unwrap_err().to_string(), "box 1: z0 = 5 lies beyond z1 = 4");
     volume(7.0, 1e300).unwrap();
     for depth in [0, 65_537, usize::MAX] {
         let error = Propagation::new(&[], size(depth)).unwrap_err();
@@ -96,7 +96,7 @@ fn only_the_masks_that_were_asked_for_are_taken_and_all_of_them() {
 fn labels_that_no_memory_holds_are_an_error() {
     let size = VolumeSize { depth: 65_536, height: 65_536, width: 65_536 };
     let error = Propagation::new(&[], size).unwrap_err();
-    assert!(matches!(error, Error::Memory { depth: 65_536, .. }), "{error}");
+    assert!(matches!(error, Error::Memory { .. }), "{error}");
 }
 
 #[test]

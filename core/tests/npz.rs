@@ -4,7 +4,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use umedsam::npz::{Boxes, Case, Labelled, Limits, NpzError, Problem, Truth, read_segs, write_segs};
+use umedsam::npz::{
+    Boxes, Case, Labelled, Limits, NpzError, Problem, Truth, cases, is_segmentation, read_segs, write_segs,
+};
 use umedsam::{PixelBox, VoxelBox};
 
 fn data(name: &str) -> PathBuf {
@@ -92,9 +94,14 @@ fn what_cannot_be_segmented_is_refused_by_name() {
 
 #[test]
 fn limits_are_kept() {
-    let error = Case::read(&data("volume.npz"), &Limits::new().with_array_bytes(104)).unwrap_err();
-    assert!(matches!(error.problem, Problem::TooLarge { max: 104, .. }), "{error}");
-    Case::read(&data("volume.npz"), &Limits::new().with_array_bytes(105)).unwrap();
+    // A box of six 16-bit numbers, with 8 bits of each, and 105 voxels, twice: they lie in Fortran order.
+    let error = Case::read(&data("volume.npz"), &Limits::new().with_peak_bytes(227)).unwrap_err();
+    assert!(matches!(error.problem, Problem::TooLarge { bytes: 228, max: 227, .. }), "{error}");
+    assert!(error.to_string().contains("[3, 5, 7] of u8 takes 228 bytes of memory to read, beyond the limit of 227"));
+    Case::read(&data("volume.npz"), &Limits::new().with_peak_bytes(228)).unwrap();
+    // Labels are kept in 16 bits, whatever they are stored in.
+    let truth = |bytes| Truth::read(&data("plain.npz"), &Limits::new().with_peak_bytes(bytes));
+    assert!(truth(69).is_err() && truth(70).is_ok());
 }
 
 /// Every truncation and a thousand damaged bytes: an error or the right values, never a panic.
@@ -158,13 +165,29 @@ fn segmentations_come_back_in_bytes_or_in_16_bits() {
         let labels: Vec<u16> = (0..24).map(|i| i * top / 23).collect();
         write_segs(&path, &labels, &[2, 3, 4]).unwrap();
         assert_eq!(read_segs(&path, &Limits::new()).unwrap(), (labels, vec![2, 3, 4]));
+        assert!(is_segmentation(&path));
         let mut zip = zip::ZipArchive::new(fs::File::open(&path).unwrap()).unwrap();
         let mut npy = Vec::new();
         std::io::Read::read_to_end(&mut zip.by_name("segs.npy").unwrap(), &mut npy).unwrap();
         let header = String::from_utf8_lossy(&npy[..128]).into_owned();
         assert!(header.contains(kind) && header.contains("(2, 3, 4"), "{header}");
     }
+    // What somebody else wrote is not taken for one.
+    write_zip(&path, &[("segs.npy", b"")]);
+    assert!(!is_segmentation(&path) && !is_segmentation(&data("plain.npz")) && !is_segmentation(Path::new("absent")));
     fs::remove_file(&path).unwrap();
     let error = write_segs(&data("no/such/folder/x.npz"), &[0], &[1, 1]).unwrap_err();
     assert!(error.to_string().contains("no/such/folder"), "{error}");
+}
+
+#[test]
+fn a_folder_of_cases_holds_files() {
+    let folder = temporary("cases");
+    fs::create_dir_all(folder.join("folder.npz")).unwrap();
+    for name in ["b.npz", "a.NPZ", "._a.npz", "notes.txt"] {
+        fs::write(folder.join(name), "").unwrap();
+    }
+    assert_eq!(cases(&folder).unwrap(), [folder.join("a.NPZ"), folder.join("b.npz")]);
+    assert!(matches!(cases(&folder.join("folder.npz")).unwrap_err().problem, Problem::NoCases));
+    fs::remove_dir_all(folder).unwrap();
 }

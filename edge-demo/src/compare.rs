@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use serde::Deserialize;
 use umedsam::metrics::{CaseScore, Comparison};
+use umedsam::outln;
 
 use crate::CompareArguments;
 
@@ -21,9 +22,9 @@ pub(crate) fn run(arguments: &CompareArguments) -> anyhow::Result<()> {
         bail!("the reports have no case in common");
     }
     if arguments.json {
-        println!("{}", serde_json::json!(found));
+        outln!("{}", serde_json::json!(found));
     } else {
-        println!("{found}");
+        outln!("{found}");
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! The command `umedsam-export`.
 
 #![forbid(unsafe_code)]
+#![warn(clippy::print_stdout, clippy::print_stderr, reason = "umedsam::terminal prints")]
 
 mod commands;
 
@@ -10,10 +11,10 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand, ValueEnum};
-use umedsam::Precision;
 use umedsam::files::write_atomically;
 use umedsam::runtime::inline_functions;
-use umedsam_export::checkpoint::{self, ImportOptions, Trust, Weights};
+use umedsam::{Precision, errln, outln, terminal};
+use umedsam_export::checkpoint::{self, ImportOptions, Trust};
 use umedsam_export::{bundle, onnx};
 
 /// From a LiteMedSAM checkpoint to ONNX graphs and a model bundle.
@@ -114,7 +115,7 @@ fn main() -> ExitCode {
     let judges = matches!(command, Command::Validate(_) | Command::Pipeline(_));
     let failure = if judges { ExitCode::from(2) } else { ExitCode::FAILURE };
     run(command).unwrap_or_else(|error| {
-        eprintln!("umedsam-export: {error:#}");
+        errln!("umedsam-export: {}", terminal::chain(error.as_ref()));
         failure
     })
 }
@@ -125,25 +126,25 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Pipeline(command) => return command.run(),
         Command::Checkpoint { input, out, allow_unknown } => {
             let trust = if allow_unknown { Trust::Any } else { Trust::Known };
-            println!("{}", checkpoint::import(&ImportOptions::new(input, out).with_trust(trust))?);
+            outln!("{}", checkpoint::import(&ImportOptions::new(input, out).with_trust(trust))?);
         }
         Command::Part { weights, base, out } => {
-            let part = Weights::load(&weights)?.changed_from(&Weights::load(&base)?)?;
+            let part = commands::load(&weights)?.changed_from(&commands::load(&base)?)?;
             write_atomically(&out, |file| file.write_all(&part)).with_context(|| out.display().to_string())?;
-            println!("{} ({} bytes)", out.display(), part.len());
+            outln!("{} ({} bytes)", out.display(), part.len());
         }
         Command::Apply { base, part, licence, source, out } => {
-            let base = Weights::load(&base)?;
+            let base = commands::load(&base)?;
             let mut provenance = base.provenance().clone();
             provenance.licence = licence.or(provenance.licence);
             let sources: Vec<String> = provenance.source.into_iter().chain(source).collect();
             provenance.source = (!sources.is_empty()).then(|| sources.join("; then "));
             base.with_part(&part, provenance)?.save(&out)?;
-            println!("{}", out.display());
+            outln!("{}", out.display());
         }
         Command::Quantize(command) => command.run()?,
         Command::Onnx { weights, out, precision, format } => {
-            let weights = Weights::load(&weights)?;
+            let weights = commands::load(&weights)?;
             let graphs = match format {
                 Format::Qdq => onnx::build_qdq(&weights)?,
                 _ => onnx::build(&weights, precision)?,
@@ -154,12 +155,12 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
                 let graph = if format == Format::Inline { inline_functions(&graph)? } else { graph };
                 let path = out.join(name);
                 write_atomically(&path, |file| file.write_all(&graph)).with_context(|| path.display().to_string())?;
-                println!("{} ({} bytes, {written})", path.display(), graph.len());
+                outln!("{} ({} bytes, {written})", path.display(), graph.len());
             }
         }
         Command::Bundle { weights, out, precision, name } => {
-            let manifest = bundle::make(&Weights::load(&weights)?, precision, &name, &out)?;
-            println!("{} ({} bytes, {})", out.display(), size(&out)?, manifest.precision);
+            let manifest = bundle::make(&commands::load(&weights)?, precision, &name, &out)?;
+            outln!("{} ({} bytes, {})", out.display(), size(&out)?, manifest.precision);
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -57,7 +57,7 @@ fn the_exit_status_tells_passed_from_refused_from_failed() {
     let (status, text) = validate(folder.path(), &["huge.umedsam", "--against", "right.umedsam"]);
     assert!(status == Some(1) && text.contains("1 of 1 cases failed, the first 2DBox_CT_organs.npz"), "{text}");
     let (status, text) = validate(folder.path(), &["right.umedsam", "--against", "huge.umedsam"]);
-    assert!(status == Some(2) && text.contains("the reference cannot segment it: box 0"), "{text}");
+    assert!(status == Some(2) && text.contains("the reference cannot segment it: box 1"), "{text}");
     let (status, text) = validate(folder.path(), &["right.umedsam", "--against", "absent.umedsam"]);
     assert!(status == Some(2) && text.contains("absent.umedsam"), "{text}");
     let (status, text) =

@@ -20,7 +20,7 @@ fn case(name: &str, objects: &[(f64, f64)]) -> Record {
 }
 
 fn failed(name: &str) -> Record {
-    Record { failure: Some("box 0: not a finite number".into()), ..case(name, &[]) }
+    Record { failure: Some("box 1: not a finite number".into()), ..case(name, &[]) }
 }
 
 fn reasons(records: &[Record], bounds: Bounds) -> Vec<String> {
@@ -72,7 +72,7 @@ fn an_object_that_falls_by_more_than_20_points_has_collapsed() {
 fn a_case_that_fails_refuses_the_model_and_nothing_to_judge_by_is_no_verdict() {
     let good = case("2DBox_US_1.npz", &[(0.9, 0.9)]);
     let found = judge(&[good, failed("2DBox_US_2.npz")]);
-    assert_eq!(found, ["1 of 2 cases failed, the first 2DBox_US_2.npz: box 0: not a finite number"]);
+    assert_eq!(found, ["1 of 2 cases failed, the first 2DBox_US_2.npz: box 1: not a finite number"]);
     assert_eq!(judge(&[failed("a.npz")]).len(), 1);
     assert_eq!(Judgement::new(&[], &Bounds::default(), 0), None);
     assert_eq!(Judgement::new(&[case("a.npz", &[])], &Bounds::default(), 0), None);

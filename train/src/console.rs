@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use tch::Device;
+use umedsam::{errln, outln};
 use umedsam_train::trainer::{Epoch, Event, Observer, Progress};
 
 /// Skipped cases that are named one by one.
@@ -23,7 +24,7 @@ impl Console {
             other => format!("{other:?}"),
         };
         let ranks = if ranks > 1 { format!(", {ranks} ranks") } else { String::new() };
-        eprintln!("device: {on}{ranks}");
+        errln!("device: {on}{ranks}");
         Self { bar: ProgressBar::hidden(), stage: "" }
     }
 
@@ -55,27 +56,27 @@ impl Observer for Console {
             Event::Reading { done, total } => self.bar("reading", done, total, String::new()),
             Event::Cases { folder, cases, skipped } => {
                 self.end();
-                eprintln!("{}: {cases} cases, {} passed over", folder.display(), skipped.len());
+                errln!("{}: {cases} cases, {} passed over", folder.display(), skipped.len());
                 for case in skipped.iter().take(NAMED) {
-                    eprintln!("  {}: {}", case.path.display(), case.problem);
+                    errln!("  {}: {}", case.path.display(), case.problem);
                 }
                 if skipped.len() > NAMED {
-                    eprintln!("  and {} more: skipped.txt", skipped.len() - NAMED);
+                    errln!("  and {} more: skipped.txt", skipped.len() - NAMED);
                 }
             }
             Event::Step(progress) => {
                 self.bar("training", progress.step as usize, progress.steps as usize, line(progress));
             }
             Event::FreshEncoder { weights } => {
-                eprintln!("{}: an encoder of another size; this one begins with random weights", weights.display());
+                errln!("{}: an encoder of another size; this one begins with random weights", weights.display());
             }
             Event::Smaller { shortage, at_once } => {
-                eprintln!("{shortage}; goes on with {at_once} samples at once, whose gradients are added up");
+                errln!("{shortage}; goes on with {at_once} samples at once, whose gradients are added up");
             }
             Event::Validating { done, total } => self.bar("validation", done, total, String::new()),
             Event::Epoch { epoch, best } => {
                 self.end();
-                println!("{}{}", summary(epoch), if best { " *" } else { "" });
+                outln!("{}{}", summary(epoch), if best { " *" } else { "" });
             }
             _ => {}
         }

@@ -84,7 +84,7 @@ fn a_case_that_fails_is_named_or_passed_over() {
     let messages: Vec<String> = found.failures.iter().map(ToString::to_string).collect();
     assert!(messages[0].contains("a-no-truth.npz: array 'gts': missing"), "{messages:?}");
     assert!(messages[1].contains("b-turned.npz: gts has shape [4, 3], imgs [3, 4]"), "{messages:?}");
-    assert!(messages[2].contains("c-outside.npz: box 0: x range 7..9 lies outside"), "{messages:?}");
+    assert!(messages[2].contains("c-outside.npz: box 1: x range 7..9 lies outside"), "{messages:?}");
     assert_eq!(messages.len(), 3);
 
     let mut steps = 0;

@@ -112,10 +112,15 @@ impl Report {
         for c in &self.cases {
             let (dsc, upstream, nsd) = (number(c.dsc), number(c.nsd_upstream), number(c.nsd));
             // Writing to a string cannot fail.
-            let _ = writeln!(text, "{},{},{dsc},{upstream},{nsd}", c.case, c.labels);
+            let _ = writeln!(text, "{},{},{dsc},{upstream},{nsd}", field(&c.case), c.labels);
         }
         text
     }
+}
+
+/// A field of a CSV file, quoted where a comma, a quote or the end of a line in it would end it.
+fn field(text: &str) -> String {
+    if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.into() }
 }
 
 impl fmt::Display for Report {
@@ -161,6 +166,13 @@ mod tests {
         // DSC 2/3 and 0; every contour of a 2x2 image lies within 2 px.
         assert_eq!((score.labels, score.dsc, score.nsd), (3, Some(1.0 / 3.0), Some(0.5)));
         assert_eq!(CaseScore::new("b", &[0; 4], &gt, &[2, 2], None).dsc, None);
+    }
+
+    #[test]
+    fn names_are_quoted_in_csv() {
+        let score = |case: &str| CaseScore { case: case.into(), labels: 1, dsc: None, nsd_upstream: None, nsd: None };
+        let csv = Report::new(vec![score("a, \"b\".npz"), score("c.npz")]).csv();
+        assert_eq!(csv.lines().skip(1).collect::<Vec<_>>(), ["\"a, \"\"b\"\".npz\",1,,,", "c.npz,1,,,"]);
     }
 
     #[test]

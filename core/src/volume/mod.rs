@@ -24,7 +24,7 @@ use carry::UpstreamRounding;
 pub use slices::{Slices, from_fn};
 
 use crate::geometry::{MAX_SIDE, clamp_range};
-use crate::{Error, Frame, MaskLogits, ModelBox, VolumeSize, VoxelBox};
+use crate::{Error, Frame, MaskLogits, ModelBox, VolumeSize, VoxelBox, memory};
 
 /// Margin by which the box moves out between slices, in pixels of the model's grid.
 pub const MARGIN: usize = 3;
@@ -145,7 +145,8 @@ impl Propagation {
         let mut order: Vec<usize> = (0..depth).filter(|&z| tracks.iter().any(|t| t.rises_through(z))).collect();
         let turn = order.len();
         order.extend((0..depth).rev().filter(|&z| tracks.iter().any(|t| t.sinks_through(z))));
-        let labels = zeros(size).ok_or(Error::Memory { depth, height, width })?;
+        let count = depth.saturating_mul(height).saturating_mul(width);
+        let labels = memory::zeros(count)?;
         Ok(Self { frame, tracks, labels, order, turn, position: 0, upstream: None })
     }
 
@@ -286,15 +287,6 @@ pub(crate) fn slice_size(z: usize, found: &Frame, volume: &Frame) -> Error {
         expected_width: volume.width(),
         expected_height: volume.height(),
     }
-}
-
-/// Labels of a volume, all 0, or nothing if there is no memory for them.
-fn zeros(size: VolumeSize) -> Option<Vec<u16>> {
-    let len = size.depth.checked_mul(size.height)?.checked_mul(size.width)?;
-    // Asked for and given back before: only zeros that come from the system cost nothing until they are painted, and
-    // asking for those cannot fail in peace.
-    Vec::<u16>::new().try_reserve_exact(len).ok()?;
-    Some(vec![0; len])
 }
 
 impl Track {

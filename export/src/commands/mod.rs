@@ -4,7 +4,20 @@ pub(crate) mod pipeline;
 pub(crate) mod quantize;
 pub(crate) mod validate;
 
+use std::path::Path;
+
 use indicatif::{ProgressBar, ProgressStyle};
+use umedsam::errln;
+use umedsam_export::checkpoint::{self, Weights};
+
+/// Reads weights, and tells what was left out of their names.
+pub(crate) fn load(path: &Path) -> Result<Weights, checkpoint::Error> {
+    let weights = Weights::load(path)?;
+    if let Some(prefix) = weights.stripped_prefix() {
+        errln!("{}: {prefix:?} of every name left out", path.display());
+    }
+    Ok(weights)
+}
 
 /// Shows on standard error how far the work is, where that is a terminal.
 fn bar() -> ProgressBar {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use umedsam::{Arithmetic, Verdict};
+use umedsam::{Arithmetic, Verdict, outln};
 use umedsam_export::validate::verdict::Bounds;
 use umedsam_export::validate::{Report, ValidateOptions, validate};
 
@@ -86,7 +86,7 @@ pub(crate) fn judge(options: &ValidateOptions) -> anyhow::Result<ExitCode> {
     bar.finish_and_clear();
     let report = result?;
     print(&report);
-    println!("report         {}", options.report.join("report.html").display());
+    outln!("report         {}", options.report.join("report.html").display());
     Ok(match report.validation.verdict {
         Verdict::Passed => ExitCode::SUCCESS,
         Verdict::Refused => ExitCode::from(REFUSED),
@@ -95,9 +95,9 @@ pub(crate) fn judge(options: &ValidateOptions) -> anyhow::Result<ExitCode> {
 
 fn print(report: &Report) {
     let v = &report.validation;
-    println!("{report}");
-    println!("verdict        {}", v.verdict);
+    outln!("{report}");
+    outln!("verdict        {}", v.verdict);
     for reason in &v.reasons {
-        println!("               {reason}");
+        outln!("               {reason}");
     }
 }
