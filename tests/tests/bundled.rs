@@ -3,7 +3,7 @@
 use safetensors::tensor::{Dtype, TensorView};
 use umedsam::metrics::dice;
 use umedsam::preprocess::INPUT_LEN;
-use umedsam::validation::{Agreement, Measure, VALIDATION_VERSION, ValidatedModel, ValidationRow};
+use umedsam::validation::{Agreement, Bounds, Measure, Pair, VALIDATION_VERSION, ValidatedModel, ValidationRow};
 use umedsam::{
     Arithmetic, Error, ImageView, Manifest, Model, ModelBox, PixelBox, Precision, Session, SessionOptions, Validation,
     ValidationStatus, Verdict, VolumeOptions, VoxelBox, encode_bundle,
@@ -179,11 +179,15 @@ fn report(model: &Model) -> Validation {
         modality: "US".into(),
         dimensions: "2D".into(),
         cases: 1,
+        patients: 1,
+        judged: true,
         objects: 1,
         collapsed: 0,
         dsc: measure,
         nsd: measure,
         agreement: Some(Agreement { mean: 1.0, worst: 1.0 }),
+        iou_bias: Pair::default(),
+        refused: Some([0.0, 0.5, 1.0]),
     };
     Validation {
         version: VALIDATION_VERSION,
@@ -191,10 +195,10 @@ fn report(model: &Model) -> Validation {
         reasons: Vec::new(),
         reference: model.clone(),
         model,
-        tolerance_points: 0.5,
-        collapse_rate: 0.0,
+        bounds: Bounds::default(),
         cases: 1,
         failed: 0,
+        iou_correlation: Pair::default(),
         rows: vec![row],
     }
 }
@@ -210,20 +214,20 @@ fn a_report_out_of_its_bounds_is_refused_by_its_field() {
     let stamped = Model::from_bytes(encode(good.clone()).unwrap()).unwrap();
     assert_eq!(stamped.validation(), ValidationStatus::Passed(&good));
     let mut bad = vec![good; 7];
-    bad[0].tolerance_points = f64::NAN;
+    bad[0].bounds.tolerance_points = f64::NAN;
     bad[1].verdict = Verdict::Refused;
     bad[2].rows[0].agreement = Some(Agreement { mean: 1.5, worst: 1.0 });
     bad[3].model.encoder_sha256 = "ABC".into();
     bad[4].failed = 2;
-    bad[5].version = 2;
+    bad[5].version = 1;
     bad[6].rows[0].collapsed = 2;
     let fields = [
-        "tolerance_points: NaN",
+        "bounds: tolerance_points NaN",
         "verdict: ",
         "rows: row 0: agreement 1.5",
         "model: encoder_sha256",
         "failed: 2",
-        "version: 2 found",
+        "version: 1: 2 is what",
         "rows: row 0: collapsed 2",
     ];
     for (report, field) in bad.into_iter().zip(fields) {
@@ -244,9 +248,14 @@ fn a_report_out_of_its_bounds_is_refused_by_its_field() {
         Model::from_bytes(safetensors::serialize(graphs, Some(metadata)).unwrap())
     };
     with("cases", 3.into()).unwrap();
+    // A report of another version says nothing by this one's rules, and takes nothing from the model.
+    for version in [1, 9] {
+        let status = with("version", version.into()).unwrap().validation().to_string();
+        let words = format!("the report in this bundle is of version {version} (passed)");
+        assert!(status.starts_with("none by the rules of this version (2)") && status.ends_with(&words), "{status}");
+    }
     for (key, value, message) in [
-        ("collapse_rate", 2.into(), "validation.collapse_rate: 2: 0 to 1 expected"),
-        ("version", 9.into(), "validation.version: 9 found"),
+        ("failed", 4.into(), "validation.failed: 4: at most 1 expected"),
         ("stars", 5.into(), "validation: unknown field `stars`"),
         ("rows", "none".into(), "validation: invalid type"),
     ] {
