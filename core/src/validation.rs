@@ -48,7 +48,8 @@ impl fmt::Display for Verdict {
 ///
 /// A model passes if it is shown not to lose more, which is a test of non-inferiority: of the mean of the rows and of each
 /// row, the lower end of the difference's 95 % interval lies above the bound. Every one of them must, so that their number
-/// needs no correction; a model that loses as much as a bound passes in 2.5 % of the trials at most.
+/// needs no correction. A model that loses as much as a bound passes in about 2.5 % of the trials; in more of them where
+/// few cases make up the loss, which the report's [`refused`](ValidationRow::refused) tells.
 ///
 /// A row may lose four times as much as the mean, because it is known that much worse: the mean of ten to sixteen rows has
 /// an error of a third to a quarter of a row's. A narrower bound would refuse most models that lose nothing, on as many

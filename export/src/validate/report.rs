@@ -146,11 +146,10 @@ pub(super) fn power(v: &Validation) -> Option<String> {
         mean / 2.0
     );
     let weakest = v.judged().filter_map(|r| Some((r, r.refused?)));
-    if let Some((weakest, [_, half, all])) = weakest.min_by(|a, b| a.1[1].total_cmp(&b.1[1])) {
-        let (name, half, all) = (name(weakest), percent(half), percent(all));
+    if let Some((weakest, [none, _, all])) = weakest.max_by(|a, b| a.1[0].total_cmp(&b.1[0])) {
+        let (name, none, all) = (name(weakest), percent(none), percent(all));
         text += &format!(
-            "; the row that tells least, {name}, refuses {half} that lose {} in it, {all} that lose {row}",
-            row / 2.0
+            "; the row that tells least, {name}, refuses {none} that lose nothing, {all} that lose {row} in it"
         );
     }
     Some(text)
