@@ -41,11 +41,12 @@ fn relabel(path: &Path, change: impl Fn(u8) -> u8) {
         let mut entry = archive.by_index(i).unwrap();
         let mut bytes = Vec::new();
         entry.read_to_end(&mut bytes).unwrap();
-        if entry.name() == "gts.npy" {
+        let name = entry.name().unwrap().into_owned();
+        if name == "gts.npy" {
             let header = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
             bytes[header..].iter_mut().for_each(|label| *label = change(*label));
         }
-        entries.push((entry.name().to_owned(), bytes));
+        entries.push((name, bytes));
     }
     let mut zip = zip::ZipWriter::new(fs::File::create(path).unwrap());
     for (name, bytes) in entries {

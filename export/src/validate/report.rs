@@ -8,7 +8,7 @@ use umedsam::metrics::{Difference, Trials, mean};
 use umedsam::validation::{Measure, Pair, ValidationRow};
 
 use super::record::{CaseTime, Record, Spent};
-use super::verdict::name;
+use super::verdict::{CORRELATED, name};
 
 /// Version of the fields of `report.json`.
 pub const REPORT_VERSION: u32 = 2;
@@ -193,7 +193,12 @@ impl fmt::Display for Report {
             writeln!(f, "{power}")?;
         }
         if let Pair { reference: Some(reference), model: Some(model) } = v.iou_correlation {
-            writeln!(f, "predicted IoU: correlation with the true IoU {model:.3}, the reference's {reference:.3}")?;
+            let few = v.mean().is_none_or(|mean| mean.objects < CORRELATED);
+            let judged = if few { format!("; not judged of fewer than {CORRELATED} objects") } else { String::new() };
+            writeln!(
+                f,
+                "predicted IoU: correlation with the true IoU {model:.3}, the reference's {reference:.3}{judged}"
+            )?;
         }
         if let Some(worst) = self.worst.first() {
             let change = 100.0 * (worst.model_dsc - worst.reference_dsc);

@@ -16,6 +16,9 @@ pub const COLLAPSE: f64 = 0.2;
 /// DSC, 0 to 1, below which an object was not found by the reference: it has nothing to lose.
 pub const FOUND: f64 = 0.1;
 
+/// Objects from which on the correlation of the predicted IoU is judged: of fewer it is known too badly.
+pub const CORRELATED: usize = 100;
+
 /// What rounding may add to a figure that meets its bound exactly.
 const EPSILON: f64 = 1e-9;
 
@@ -323,7 +326,7 @@ fn reasons(
         let lack = (1.0 - bounds.agreement) * [1.0, 2.0][is_row];
         if let Some(agreement) = row.agreement.filter(|a| 1.0 - a.mean > lack + EPSILON) {
             let (mean, least) = (agreement.mean, 1.0 - lack);
-            reasons.push(format!("{name}: the masks agree with the reference's by {mean:.4}; {least} is the least"));
+            reasons.push(format!("{name}: the masks agree with the reference's by {mean:.4}; {least:.2} is the least"));
         }
         let allowed = bounds.iou_bias * [1.0, 2.0][is_row];
         if let Pair { reference: Some(reference), model: Some(model) } = row.iou_bias
@@ -335,7 +338,7 @@ fn reasons(
             ));
         }
     }
-    if let Some(reference) = correlation.reference {
+    if let Some(reference) = correlation.reference.filter(|_| all.objects >= CORRELATED) {
         let allowed = bounds.iou_correlation;
         match correlation.model {
             Some(model) if model >= reference - allowed - EPSILON => {}
