@@ -95,7 +95,12 @@ impl Comparison {
 }
 
 /// What changes from one model to the other in a case: DSC and NSD.
-fn change(before: [Option<f64>; 2], after: [Option<f64>; 2]) -> [Option<f64>; 2] {
+type Change = [Option<f64>; 2];
+
+/// Changes of the cases of a row, each with its patient.
+type OfRow<'a> = Vec<(&'a str, Change)>;
+
+fn change(before: [Option<f64>; 2], after: [Option<f64>; 2]) -> Change {
     core::array::from_fn(|i| Some(after[i]? - before[i]?))
 }
 
@@ -116,12 +121,12 @@ impl RowChanges<'_> {
     }
 }
 
-fn by_row<'a>(changes: impl Iterator<Item = (&'a str, [Option<f64>; 2])>) -> Vec<RowChanges<'a>> {
-    let mut rows: BTreeMap<(&str, &str), Vec<(&str, [Option<f64>; 2])>> = BTreeMap::new();
+fn by_row<'a>(changes: impl Iterator<Item = (&'a str, Change)>) -> Vec<RowChanges<'a>> {
+    let mut rows: BTreeMap<(&str, &str), OfRow<'_>> = BTreeMap::new();
     for (case, change) in changes {
         rows.entry(group(case)).or_default().push((patient(case), change));
     }
-    let row = |((modality, dimensions), changes): ((&'a str, &'a str), Vec<(&str, [Option<f64>; 2])>)| {
+    let row = |((modality, dimensions), changes): ((&'a str, &'a str), OfRow<'_>)| {
         let of = |measure: usize| Sample::new(changes.iter().filter_map(|(name, c)| Some((*name, c[measure]?))));
         let patients: BTreeSet<&str> = changes.iter().map(|(name, _)| *name).collect();
         let name = [modality, dimensions];
