@@ -13,7 +13,7 @@ use std::fs;
 
 use umedsam::metrics::dice;
 use umedsam::postprocess::LOGITS_LEN;
-use umedsam::runtime::{Graph, GraphOptions};
+use umedsam::runtime::{Graph, GraphOptions, Kernels};
 use umedsam::{Arithmetic, Model};
 
 #[test]
@@ -47,6 +47,12 @@ fn agreement(a: &[f32], b: &[f32]) -> f64 {
         dice(both, area(a), area(b)).unwrap()
     };
     objects.map(of).fold(1.0, f64::min)
+}
+
+#[test]
+fn the_kernels_are_those_of_this_machine() {
+    let expected = var_os("UMEDSAM_EXPECT_KERNELS").filter(|name| !name.is_empty());
+    assert!(expected.is_none_or(|name| name == Kernels::detect().name()), "{}", Kernels::detect().name());
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use tch::{Kind, Tensor, nn};
+use umedsam::files::replace;
 
 use crate::config::EncoderSize;
 
@@ -116,17 +117,10 @@ pub fn save(vs: &nn::VarStore, path: &Path) -> Result<(), WeightsError> {
     write(&published(vs), path)
 }
 
-/// Writes tensors through a temporary file beside `path`.
+/// Writes tensors in place of `path`.
 pub(crate) fn write(tensors: &[(String, Tensor)], path: &Path) -> Result<(), WeightsError> {
-    let file = |source| WeightsError::File { path: path.into(), source };
-    let temporary = path.with_extension(format!("{}.tmp.safetensors", std::process::id()));
-    Tensor::write_safetensors(tensors, &temporary)
-        .and_then(|()| std::fs::rename(&temporary, path).map_err(Into::into))
-        .inspect_err(|_| {
-            // The first failure is what matters; there may be nothing to remove.
-            let _ = std::fs::remove_file(&temporary);
-        })
-        .map_err(file)
+    replace(path, |temporary| Tensor::write_safetensors(tensors, temporary))
+        .map_err(|source| WeightsError::File { path: path.into(), source })
 }
 
 /// All 435 tensors of the published form, on the CPU, in order of their names.
