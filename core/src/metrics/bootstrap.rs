@@ -198,7 +198,7 @@ mod tests {
         let random = &mut SplitMix(4);
         let row = |n: usize, spread: f64| {
             let names: Vec<String> = (0..n).map(|i| i.to_string()).collect();
-            let value = |i: usize| if i % 2 == 0 { spread } else { -spread };
+            let value = |i: usize| if i.is_multiple_of(2) { spread } else { -spread };
             Sample::new(names.iter().enumerate().map(|(i, name)| (name.as_str(), value(i)))).unwrap()
         };
         let draws = [row(100, 3.0).draws(10_000, random), row(64, 3.2).draws(10_000, random)];
