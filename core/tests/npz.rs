@@ -158,6 +158,61 @@ fn write_zip(path: &Path, entries: &[(&str, &[u8])]) {
     zip.finish().unwrap();
 }
 
+/// An array of bytes as numpy writes it.
+fn npy(shape: &str, values: &[u8]) -> Vec<u8> {
+    let text = format!("{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}\n");
+    [&b"\x93NUMPY\x01\x00"[..], &(text.len() as u16).to_le_bytes(), text.as_bytes(), values].concat()
+}
+
+/// Labels are compared by their values, so both sides must mean the same by them.
+#[test]
+fn truth_is_paired_only_with_what_it_is_the_truth_of() {
+    let path = temporary("").with_file_name(format!("2DBox_{}-pairs.npz", std::process::id()));
+    // Three objects of two pixels in three rows, and a box around each.
+    let write = |labels: [u8; 3], boxes: usize| {
+        let gts = npy("(3, 4)", &labels.map(|l| [0, l, l, 0]).concat());
+        let rows = npy(&format!("({boxes}, 4)"), &[[1, 0, 2, 0], [1, 1, 2, 1], [1, 2, 2, 2]][..boxes].concat());
+        write_zip(&path, &[("gts.npy", &gts), ("boxes.npy", &rows)]);
+        Truth::read(&path, &Limits::new()).unwrap()
+    };
+    let message = |result: Result<(), NpzError>| result.unwrap_err().to_string();
+    let numbered = write([1, 2, 3], 3);
+    numbered.of_boxes().unwrap();
+    for segs in [&[0, 3, 1][..], &[0, 0]] {
+        numbered.of_segs(segs).unwrap();
+    }
+    let text = message(numbered.of_segs(&[1, 4]));
+    assert!(text.ends_with("the labels 1 to 3; the segmentation has 1, 4; its 3 boxes are labels 1 to 3"), "{text}");
+
+    // A mask of 0 and 255, organ numbers, an object without a box, a box without an object.
+    for (labels, boxes, words) in [
+        ([0, 255, 0], 1, "pairs.npz: array 'gts': has the labels 255; its one box is label 1"),
+        ([2, 3, 7], 3, "has the labels 2, 3, 7; its 3 boxes are labels 1 to 3"),
+        ([1, 2, 3], 2, "has the labels 1 to 3; its 2 boxes are labels 1 to 2"),
+        ([1, 0, 3], 3, "has the labels 1, 3; its 3 boxes"),
+        ([0, 0, 0], 1, "has the labels none; its one box is label 1"),
+        ([3, 2, 1], 3, "label 1 lies outside box 1"),
+    ] {
+        let text = message(write(labels, boxes).of_boxes());
+        assert!(text.contains(words), "{text}");
+    }
+    // Segmentations may carry the case's own numbers; what could mean the boxes as well is not guessed.
+    let organs = write([2, 3, 7], 3);
+    organs.of_segs(&[2, 7, 0]).unwrap();
+    for segs in [&[1, 2, 3][..], &[2, 3], &[2, 8]] {
+        assert!(message(organs.of_segs(segs)).contains("has the labels 2, 3, 7; the segmentation has"), "{segs:?}");
+    }
+    assert!(message(write([3, 2, 1], 3).of_segs(&[1, 2, 3])).contains("lies outside"));
+    assert!(message(write([0, 255, 0], 1).of_segs(&[1])).contains("the segmentation has 1; its one box"));
+
+    // The name decides in which row a case is scored.
+    let wrong = path.with_file_name(format!("3DBox_{}.npz", std::process::id()));
+    fs::rename(&path, &wrong).unwrap();
+    let text = Truth::read(&wrong, &Limits::new()).unwrap_err().to_string();
+    assert!(text.contains("has shape [3, 4]; (D,H,W), as the file's name says, expected"), "{text}");
+    fs::remove_file(wrong).unwrap();
+}
+
 #[test]
 fn segmentations_come_back_in_bytes_or_in_16_bits() {
     let path = temporary("segs.npz");

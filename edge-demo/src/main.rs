@@ -192,6 +192,9 @@ struct CompareArguments {
     /// Reports of the other model.
     #[arg(long, required = true, num_args = 1.., value_name = "REPORT")]
     other: Vec<PathBuf>,
+    /// Compare the cases that all reports have, where some lack others.
+    #[arg(long)]
+    common: bool,
     /// Seed of the bootstrap.
     #[arg(long, default_value_t = 0)]
     seed: u64,

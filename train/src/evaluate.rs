@@ -99,7 +99,7 @@ impl Default for EvaluateOptions {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EvaluateError {
-    /// A file that cannot be read or holds no truth.
+    /// A file that cannot be read, or holds no truth that is of its boxes.
     #[error(transparent)]
     Npz(#[from] NpzError),
     /// A truth that is not of the image's size.
@@ -208,6 +208,7 @@ impl Segmented {
         if truth.shape != case.shape.labels() {
             return Err(EvaluateError::Shape { path: path.into(), truth: truth.shape, image: case.shape.labels() });
         }
+        truth.of_boxes()?;
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if let Some(seed) = segmenter.loose {
             loosen(&mut case.boxes, seed, &name);

@@ -147,6 +147,19 @@ pub fn group(case: &str) -> (&str, &str) {
     }
 }
 
+/// The patient that a case is of, as far as its name tells; another name for each case if it doesn't.
+///
+/// `2DBox_CT_KiTS19_10036-103.npz` is slice 103 of patient 10036, `2DBox_Fundus_SMDG_10009-cup.npz` the cup of eye 10009:
+/// what follows the last dash is left out if a digit stands before it in the last part of the name.
+/// `2DBox_Dermoscopy_ISIC2017_ISIC-0000521.npz` is a name as a whole.
+pub fn patient(case: &str) -> &str {
+    let own = case.rfind('_').map_or(0, |at| at + 1);
+    match case[own..].rfind('-') {
+        Some(dash) if case[own..own + dash].contains(|c: char| c.is_ascii_digit()) => &case[..own + dash],
+        _ => case,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -156,6 +169,21 @@ mod tests {
         assert_eq!(group("2DBox_X-Ray_0053.npz"), ("X-Ray", "2D"));
         assert_eq!(group("3DBox_CT_0566.npz"), ("CT", "3D"));
         assert_eq!(group("scan.npz"), ("other", "-"));
+    }
+
+    #[test]
+    fn slices_of_a_patient_are_told_by_their_names() {
+        for (case, of) in [
+            ("2DBox_CT_KiTS19_10036-103.npz", "2DBox_CT_KiTS19_10036"),
+            ("2DBox_Fundus_SMDG_10009-cup.npz", "2DBox_Fundus_SMDG_10009"),
+            ("2DBox_US_BUSBRA_malignant-0261-l.npz", "2DBox_US_BUSBRA_malignant-0261"),
+            ("2DBox_Dermoscopy_ISIC2017_ISIC-0000521.npz", "2DBox_Dermoscopy_ISIC2017_ISIC-0000521.npz"),
+            ("3DBox_PET_STS_STS-018.npz", "3DBox_PET_STS_STS-018.npz"),
+            ("2DBox_X-Ray_0053.npz", "2DBox_X-Ray_0053.npz"),
+            ("scan.npz", "scan.npz"),
+        ] {
+            assert_eq!(patient(case), of);
+        }
     }
 
     /// A label found, one missed, one in neither map.

@@ -9,6 +9,7 @@ mod decode;
 mod labelled;
 mod npy;
 mod own;
+mod truth;
 mod write;
 
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ use std::prelude::v1::*;
 use array::{Archive, Array};
 pub use labelled::Labelled;
 pub use own::own_labels;
+pub use truth::Truth;
 pub use write::{is_segmentation, write_segs};
 
 use crate::error::Plain;
@@ -123,6 +125,20 @@ pub enum Problem {
         /// What is accepted, in words.
         expected: &'static str,
     },
+    /// Labels that are not those of what they are to be compared with.
+    #[error("has the labels {found}; {other}")]
+    Labels {
+        /// The labels found.
+        found: String,
+        /// Those of the boxes or of the segmentation, in words.
+        other: String,
+    },
+    /// A label that is nowhere near the box of its number.
+    #[error("label {label} lies outside box {label}; labels are numbered in the order of the boxes, from 1")]
+    Outside {
+        /// The label.
+        label: usize,
+    },
     /// A folder without a case.
     #[error("no NPZ file in this folder")]
     NoCases,
@@ -175,7 +191,22 @@ pub enum Boxes {
     Volume(Vec<VoxelBox>),
 }
 
-/// An image or a volume with boxes, and the truth where it is known.
+impl Boxes {
+    /// Number of boxes.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Plane(boxes) => boxes.len(),
+            Self::Volume(boxes) => boxes.len(),
+        }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// An image or a volume with boxes.
 #[derive(Clone, Debug)]
 pub struct Case {
     /// 8-bit intensities, slice by slice, row by row, channels interleaved.
@@ -186,17 +217,6 @@ pub struct Case {
     pub boxes: Boxes,
     /// What was done to the intensities.
     pub intake: Intake,
-}
-
-/// The truth of a case, for scoring.
-#[derive(Clone, Debug)]
-pub struct Truth {
-    /// Label map; 0 is background.
-    pub labels: Vec<u16>,
-    /// (H,W) or (D,H,W).
-    pub shape: Vec<usize>,
-    /// `spacing` as stored: mm along x, y, z.
-    pub spacing: Option<[f64; 3]>,
 }
 
 impl Case {
@@ -247,21 +267,6 @@ pub fn cases(path: &Path) -> Result<Vec<PathBuf>, NpzError> {
     });
     cases.sort();
     if cases.is_empty() { Err(fail(Problem::NoCases)) } else { Ok(cases) }
-}
-
-impl Truth {
-    /// Reads `gts` and `spacing` of a case.
-    pub fn read(path: &Path, limits: &Limits) -> Result<Self, NpzError> {
-        let mut archive = Archive::open(path, limits)?;
-        let (labels, shape) = archive.labels("gts")?;
-        let spacing = match archive.read("spacing")? {
-            None => None,
-            Some(array) => {
-                Some(spacing(&array).map_err(|p| NpzError { path: path.into(), array: Some("spacing"), problem: p })?)
-            }
-        };
-        Ok(Self { labels, shape, spacing })
-    }
 }
 
 /// Reads the labels of a segmentation and their shape.

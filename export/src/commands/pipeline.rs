@@ -11,7 +11,7 @@ use umedsam::{Precision, hex_digest, outln};
 use umedsam_export::bundle;
 use umedsam_export::checkpoint::Weights;
 use umedsam_export::quantize::probes::{self, Probe};
-use umedsam_export::validate::ValidateOptions;
+use umedsam_export::validate::{ValidateOptions, file_sha256, refuse_shared};
 
 use super::quantize::Settings;
 use super::validate::{Gate, judge};
@@ -47,6 +47,9 @@ impl Pipeline {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let work = self.out.with_extension("work");
         fs::create_dir_all(&work).with_context(|| work.display().to_string())?;
+        if let Some(calibration) = &self.calibration {
+            refuse_shared(calibration, &self.cases)?;
+        }
         let weights = super::load(&self.weights)?;
         let folder = self.calibration.as_ref().unwrap_or(&self.cases);
         let probes = probes::read(folder, self.settings.per_row)?;
@@ -72,7 +75,8 @@ impl Pipeline {
 
         let mut options = ValidateOptions::new(&self.out, &reference, &self.cases).with_report(&work);
         if self.calibration.is_none() {
-            options = options.with_skipped(probes.into_iter().map(|probe| probe.file).collect());
+            let digests = probes.iter().map(|probe| file_sha256(&self.cases.join(&probe.file)));
+            options = options.with_skipped(digests.collect::<Result<_, _>>()?);
         }
         judge(&self.gate.over(options))
     }
