@@ -88,7 +88,7 @@ impl Config {
         share("data.jitter-share", data.jitter_share)?;
         share("data.carried", data.carried)?;
         field("data.memory-gib", data.memory_gib, "0 or more", data.memory_gib >= 0.0)?;
-        let LossConfig { terms, weight_decay, .. } = loss;
+        let LossConfig { terms, learning_rate, least_sigma, weight_decay, .. } = loss;
         let distinct = terms.iter().enumerate().all(|(i, term)| !terms[..i].contains(term));
         field("loss.terms", terms, "at least one, each once", !terms.is_empty() && distinct)?;
         let weights = &loss.weights;
@@ -96,6 +96,8 @@ impl Config {
         field("loss.weights", weights, "numbers above 0, of losses in loss.terms", fit)?;
         let plain = weights.is_empty() || loss.weighting == Weighting::Equal;
         field("loss.weights", weights, "none, unless loss.weighting is equal", plain)?;
+        positive("loss.learning-rate", *learning_rate)?;
+        field("loss.least-sigma", *least_sigma, "above 0, below 1", *least_sigma > 0.0 && *least_sigma < 1.0)?;
         field("loss.weight-decay", *weight_decay, "0 to below 1", (0.0..1.0).contains(weight_decay))?;
         positive("sharp-min.rho", sharp_min.rho)?;
         field("sharp-min.eta", sharp_min.eta, "0 or more", sharp_min.eta >= 0.0 && sharp_min.eta.is_finite())?;

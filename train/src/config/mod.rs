@@ -220,6 +220,10 @@ pub struct LossConfig {
     pub weighting: Weighting,
     /// What each loss is multiplied with where they are weighed equally; 1 if left out.
     pub weights: BTreeMap<Term, f64>,
+    /// Learning rate of the learnable uncertainties, which no schedule lowers: the step of ln s, or of c.
+    pub learning_rate: f64,
+    /// Least uncertainty, s or c: a loss is multiplied with half of one over its square at the most.
+    pub least_sigma: f64,
     /// Weight decay of the learnable uncertainties.
     pub weight_decay: f64,
 }
@@ -227,7 +231,14 @@ pub struct LossConfig {
 impl Default for LossConfig {
     fn default() -> Self {
         let terms = vec![Term::Dice, Term::Bce, Term::ShapeDistance, Term::Iou];
-        Self { terms, weighting: Weighting::Kendall, weights: BTreeMap::new(), weight_decay: 0.0 }
+        Self {
+            terms,
+            weighting: Weighting::Kendall,
+            weights: BTreeMap::new(),
+            learning_rate: 0.05,
+            least_sigma: 0.1,
+            weight_decay: 0.0,
+        }
     }
 }
 

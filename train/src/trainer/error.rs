@@ -82,10 +82,16 @@ pub enum TrainError {
         /// The system's account.
         source: io::Error,
     },
-    /// No parameter has such a name, or none of them has a part in the losses.
-    #[error("model.trained is {names:?}: no such parameter has a part in the losses")]
+    /// No parameter has such a name.
+    #[error("model.trained: no parameter's name begins with {}", quoted(names))]
     NothingTrained {
-        /// `model.trained`.
+        /// The beginnings of names that nothing has.
+        names: Vec<String>,
+    },
+    /// What is to be trained has no part in the losses.
+    #[error("model.trained: no parameter that begins with {} has a part in the losses", quoted(names))]
+    NothingReached {
+        /// The beginnings of names of which nothing gets a gradient.
         names: Vec<String>,
     },
     /// No layer has such a name.
@@ -128,4 +134,8 @@ pub enum TrainError {
         /// Where the batch was saved: inputs, boxes, masks, and the samples' names.
         batch: PathBuf,
     },
+}
+
+fn quoted(names: &[String]) -> String {
+    names.iter().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ")
 }
