@@ -45,7 +45,8 @@ fn trains_goes_on_and_scores() {
     let cache = format!("cache.folder={}/embeddings", env!("CARGO_TARGET_TMPDIR"));
     let common =
         ["train", "--device", "cpu", "--data", &cases, "--weights", &weights, "--out", &out, "--preset", "u-medsam"];
-    let settings = ["--set", "data.flip=0", "--set", &cache, "--set", "training.epochs=1", "--set", "training.batch=3"];
+    let settings = ["data.flip=0", "data.samples-per-epoch=6", &cache, "training.epochs=1", "training.batch=3"];
+    let settings = settings.map(|setting| ["--set", setting]).concat();
     let printed = succeed(&[&common[..], &settings].concat());
     assert!(printed.contains("epoch   1") && printed.contains("sigma"), "{printed}");
     let printed = succeed(&["resume", &out, "--epochs", "2", "--device", "cpu"]);

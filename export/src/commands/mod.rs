@@ -4,7 +4,20 @@ pub(crate) mod pipeline;
 pub(crate) mod quantize;
 pub(crate) mod validate;
 
+use std::path::Path;
+
 use indicatif::{ProgressBar, ProgressStyle};
+use umedsam_export::checkpoint::{KnownCheckpoint, Weights, litemedsam};
+
+/// What a model of these weights is called where nobody says: LiteMedSAM if they are the published ones, else by their file.
+pub(crate) fn model_name(weights: &Weights, path: &Path) -> String {
+    let source = weights.provenance().source.as_deref();
+    let published = |known: &KnownCheckpoint| source == Some(known.name);
+    match litemedsam::KNOWN.iter().any(published) {
+        true => "LiteMedSAM".into(),
+        false => path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+    }
+}
 
 /// Shows on standard error how far the work is, where that is a terminal.
 fn bar() -> ProgressBar {

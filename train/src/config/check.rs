@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::{Arithmetic, BatchNorm, Config, LossConfig, PRESETS, Watch};
+use crate::data::Modality;
 use crate::loss::Weighting;
 
 /// Why a configuration cannot be used.
@@ -77,6 +78,9 @@ impl Config {
         let keep = &quantization.keep;
         field("quantization.keep", keep, "names", keep.iter().all(|name| !name.is_empty()))?;
         field("data.samples-per-epoch", data.samples_per_epoch, "at least 1", data.samples_per_epoch != Some(0))?;
+        let spelled: Vec<Modality> = data.caps.keys().map(|name| Modality::new(name)).collect();
+        let once = spelled.iter().enumerate().all(|(i, name)| !spelled[..i].contains(name));
+        field("data.caps", &data.caps, "each modality once", once)?;
         share("data.component", data.component)?;
         share("data.zoom", data.zoom)?;
         let margins = &data.zoom_margins;

@@ -115,12 +115,13 @@ pub enum Arithmetic {
 pub struct DataConfig {
     /// What counts alike in an epoch.
     pub balance: Balance,
-    /// Samples of an epoch, over all modalities; as many as caps and cases give if left out.
+    /// Samples of an epoch, over all modalities; of each as many as its cap says if left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub samples_per_epoch: Option<usize>,
     /// Most samples an epoch of a modality, or a row, that has no entry in `caps`.
     pub default_cap: usize,
-    /// Most samples an epoch, by modality. Names count without case and hyphens.
+    /// Most samples an epoch, by modality. Names count without case and hyphens; an entry replaces that of its modality
+    /// alone.
     pub caps: BTreeMap<String, usize>,
     /// Probability of drawing one 8-connected component of a label instead of the whole label.
     pub component: f64,

@@ -94,6 +94,20 @@ pub enum TrainError {
         /// The beginnings of names of which nothing gets a gradient.
         names: Vec<String>,
     },
+    /// A cap of a modality that is neither among the cases nor one of the challenge's.
+    #[error("data.caps: no case is of modality '{name}'; known are {known}")]
+    UnknownModality {
+        /// As it was spelled.
+        name: String,
+        /// Those that may be named.
+        known: String,
+    },
+    /// A teacher was named, and no loss asks one.
+    #[error("{}: no loss asks a teacher; loss.terms needs distillation, imitation or embedding", path.display())]
+    TeacherUnasked {
+        /// Its weights.
+        path: PathBuf,
+    },
     /// No layer has such a name.
     #[error("quantization.keep: no layer's name begins with '{name}'")]
     NothingKept {

@@ -179,7 +179,7 @@ impl Network {
 
     /// The trained parameters in order of their names.
     pub(super) fn parameters(&self) -> Vec<(String, Tensor)> {
-        self.sorted(Tensor::requires_grad)
+        self.sorted(|_, value| value.requires_grad())
     }
 
     /// Which of `model.trained` have no gradient, of any of their parameters.
@@ -193,16 +193,20 @@ impl Network {
 
     /// BatchNorm's running statistics, where they move.
     pub(super) fn statistics(&self) -> Vec<Tensor> {
+        self.named_statistics().into_iter().map(|(_, value)| value).collect()
+    }
+
+    /// The same in order of their names.
+    pub(super) fn named_statistics(&self) -> Vec<(String, Tensor)> {
         if self.config.batch_norm == BatchNorm::Frozen {
             return Vec::new();
         }
-        let running = self.variables.variables().into_iter().filter(|(name, _)| name.contains(".running_"));
-        running.map(|(_, value)| value).collect()
+        self.sorted(|name, _| name.contains(".running_"))
     }
 
-    fn sorted(&self, wanted: impl Fn(&Tensor) -> bool) -> Vec<(String, Tensor)> {
+    fn sorted(&self, wanted: impl Fn(&str, &Tensor) -> bool) -> Vec<(String, Tensor)> {
         let mut found: Vec<(String, Tensor)> =
-            self.variables.variables().into_iter().filter(|(_, value)| wanted(value)).collect();
+            self.variables.variables().into_iter().filter(|(name, value)| wanted(name, value)).collect();
         found.sort_by(|a, b| a.0.cmp(&b.0));
         found
     }

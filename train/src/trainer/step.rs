@@ -135,6 +135,8 @@ impl Objective {
             // Of both gradients, so that neither can be NaN unseen.
             norm += 0.0 * gradient_norm(&self.network);
         }
+        // Each rank's batch moved its own; what is validated and saved is to be the same everywhere.
+        ranks.mean(&network.statistics())?;
         let mut found = vec![losses.view(-1), norm.view(-1)];
         found.extend(self.uncertainty.sigmas());
         let measured = Tensor::cat(&found, 0).to_kind(Kind::Double);
