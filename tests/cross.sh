@@ -1,10 +1,13 @@
 #!/usr/bin/env bash
-# The kernels' tests where this machine's own CPU cannot run them: AArch64 on emulated CPUs from the Cortex-A53 on, and
-# WebAssembly in Node.js. For root on Debian 12 (bookworm) for x86-64; installs what is missing, the first time some
-# 450 MB, and changes nothing else of the system.
+# What this machine's own CPU cannot run: the kernels' tests, and the built-in model block by block and whole, for AArch64
+# on emulated CPUs and for WebAssembly in Node.js. For root on Debian 12 (bookworm) for x86-64; installs what is missing,
+# the first time some 450 MB, and changes nothing else of the system.
 #
-#     tests/cross.sh                 # all of: native aarch64 wasm32
+#     tests/cross.sh                 # all of: native aarch64 wasm32 model-aarch64 model-wasm32
 #     tests/cross.sh aarch64
+#
+# The model's masks are compared with those of this machine, which are made first. UMEDSAM_LOGITS_FROM names a file of
+# them that is there already: what `core/tests/machines.rs` writes where UMEDSAM_LOGITS_TO says.
 #
 # Debian's own Rust does the work, because it comes with a std for AArch64 and with the source of std for WebAssembly;
 # no other toolchain is needed or touched.
@@ -13,7 +16,7 @@ cd "$(dirname "$0")/.."
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/umedsam/cross
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$HOME/.cache/umedsam/target}/cross
 mkdir -p "$cache"
-targets=${*:-native aarch64 wasm32}
+targets=${*:-native aarch64 wasm32 model-aarch64 model-wasm32}
 
 # ----- What it takes -----
 
@@ -74,15 +77,31 @@ kernels() {
     kernels -- --nocapture
 }
 
+# `model EXPECTED CARGO_ARGUMENT...` runs the built-in model, and fails unless EXPECTED is the fastest set of kernels.
+# Dependencies are compiled for a short build: they only load the graphs.
+model() {
+  UMEDSAM_EXPECT_KERNELS=$1 /usr/bin/cargo test -q --release --config 'profile.release.package."*".opt-level=1' \
+    -p umedsam --features bundled --test machines "${@:2}"
+}
+
+# The masks of this machine, once.
+logits() {
+  [ -z "${UMEDSAM_LOGITS_FROM:-}" ] || return 0
+  UMEDSAM_LOGITS_TO=$cache/logits model "${UMEDSAM_EXPECT_KERNELS:-}" masks
+  export UMEDSAM_LOGITS_FROM=$cache/logits
+}
+
 native() {
   echo "----- this machine"
   kernels "${UMEDSAM_EXPECT_KERNELS:-}"
 }
 
+export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
+export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS=--sysroot=$cache/libstd-rust-web-dev/usr
+emulator="$cache/qemu-user/usr/bin/qemu-aarch64 -L /usr/aarch64-linux-gnu"
+
 aarch64() {
-  export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
-  export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS=--sysroot=$cache/libstd-rust-web-dev/usr
-  local cpu emulator="$cache/qemu-user/usr/bin/qemu-aarch64 -L /usr/aarch64-linux-gnu"
+  local cpu
   # Each CPU and the fastest kernels that it runs. The last is the emulator's own, with all that it knows.
   for cpu in cortex-a53=neon cortex-a72=neon cortex-a55=neon-fp16 cortex-a76=neon-fp16 neoverse-n1=neon-fp16 \
     cortex-a710=neon-bf16 neoverse-v1=neon-bf16 max=neon-bf16; do
@@ -92,39 +111,62 @@ aarch64() {
   done
 }
 
-wasm32() {
+model-aarch64() {
+  logits
+  echo "----- the built-in model on AArch64"
+  # The emulator's own CPU runs every set of kernels.
+  CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="$emulator -cpu max" model neon-bf16 --target aarch64-unknown-linux-gnu
+}
+
+# `web FEATURES COMMAND...` builds and runs for WebAssembly with these features of the target.
+web() {
   # There is no std to be had but the one that cargo builds, from the source that came with the compiler.
   export RUSTC_BOOTSTRAP=1
   export CARGO_TARGET_WASM32_WASIP1_LINKER=wasm-ld-$llvm
   cat >"$cache/wasi.mjs" <<'END'
 import { readFile } from "node:fs/promises";
+import { dirname } from "node:path";
 import { WASI } from "node:wasi";
 const [file, ...args] = process.argv.slice(2);
-const wasi = new WASI({ version: "preview1", args: [file, ...args], env: process.env });
+const { env } = process;
+const folder = env.UMEDSAM_LOGITS_FROM && dirname(env.UMEDSAM_LOGITS_FROM);
+const preopens = folder ? { [folder]: folder } : {};
+const wasi = new WASI({ version: "preview1", args: [file, ...args], env, preopens });
 const module = await WebAssembly.compile(await readFile(file));
 process.exitCode = wasi.start(await WebAssembly.instantiate(module, { wasi_snapshot_preview1: wasi.wasiImport }));
 END
-  local libc=/usr/lib/wasm32-wasi features node=node
+  local libc=/usr/lib/wasm32-wasi node=node
   # Node.js 20 knows relaxed-simd, but must be told; those before it know another draft.
   ! node --v8-options | grep -q -- --experimental-wasm-relaxed-simd || node+=" --experimental-wasm-relaxed-simd"
   export CARGO_TARGET_WASM32_WASIP1_RUNNER="$node --no-warnings $cache/wasi.mjs"
   # Debian's libc has no threads. What std would do with them ends the program, should it be called.
   local link="-Clink-self-contained=no -Clink-arg=-L$libc -Clink-arg=$libc/crt1-command.o -Clink-arg=-lc"
   link+=" -Clink-arg=--unresolved-symbols=ignore-all"
+  CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS="-Ctarget-feature=$1 $link" \
+    "${@:2}" --target wasm32-wasip1 -Zbuild-std=std,panic_abort
+}
+
+wasm32() {
+  local features
   for features in +simd128 +simd128,+relaxed-simd; do
     echo "----- wasm32 $features"
     if [[ $features = *relaxed* && $(node -p 'parseInt(process.versions.node)') -lt 20 ]]; then
       echo "left out: Node.js is older than 20"
       continue
     fi
-    export CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS="-Ctarget-feature=$features $link"
-    kernels simd128 --target wasm32-wasip1 -Zbuild-std=std,panic_abort
+    web "$features" kernels simd128
   done
+}
+
+model-wasm32() {
+  logits
+  echo "----- the built-in model on wasm32"
+  web +simd128 model simd128
 }
 
 for target in $targets; do
   case $target in
-    native | aarch64 | wasm32) "$target" ;;
+    native | aarch64 | wasm32 | model-aarch64 | model-wasm32) "$target" ;;
     *) echo "no such target: $target" >&2; exit 1 ;;
   esac
 done

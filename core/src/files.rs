@@ -1,23 +1,97 @@
-//! Writing files so that nobody ever sees half of one.
+//! Writing files so that nobody ever sees half of one, even after a loss of power.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::prelude::v1::*;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Writes `path` through a temporary file beside it, which is renamed when it is complete and removed on failure.
-pub fn write_atomically(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
-    let name = path.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "not a file name"))?;
-    let temporary = path.with_file_name(format!(".{}.{}.tmp", name.to_string_lossy(), std::process::id()));
-    let result = (|| {
-        let mut file = io::BufWriter::new(fs::File::create(&temporary)?);
-        write(&mut file)?;
-        file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
-        fs::rename(&temporary, path)
-    })();
+/// Replaces `path` by what `write` puts into the temporary file that it is given.
+///
+/// The temporary file is in the same folder. It is synced to the disk and renamed when `write` is done, and removed when
+/// anything fails; `path` then stays as it was.
+///
+/// # Errors
+/// Those of `write`, and the system's.
+pub fn replace<E: From<io::Error>>(path: &Path, write: impl FnOnce(&Path) -> Result<(), E>) -> Result<(), E> {
+    if path.file_name().is_none() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a file name").into());
+    }
+    let temporary = reserve(path)?;
+    let result = write(&temporary).and_then(|()| {
+        File::options().write(true).open(&temporary)?.sync_all()?;
+        fs::rename(&temporary, path)?;
+        Ok(sync_folder(path)?)
+    });
     if result.is_err() {
         // The first failure is what matters; there may be nothing to remove.
         let _ = fs::remove_file(&temporary);
     }
     result
+}
+
+/// As [`replace`], with a buffered writer.
+///
+/// # Errors
+/// Those of `write`, and the system's.
+pub fn write_atomically(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    replace(path, |temporary| {
+        let mut file = io::BufWriter::new(File::create(temporary)?);
+        write(&mut file)?;
+        file.flush()
+    })
+}
+
+/// Makes an empty file beside `path`, of a name that no other thread or process has.
+fn reserve(path: &Path) -> io::Result<PathBuf> {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        // Short, whatever the length of the file's own name.
+        let temporary = path.with_file_name(format!(".umedsam-{}-{number}.tmp", std::process::id()));
+        match File::create_new(&temporary) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+            result => return result.map(|_| temporary),
+        }
+    }
+}
+
+/// Makes a rename last.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    if cfg!(unix) {
+        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        File::open(folder)?.sync_all()?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_whole_or_as_it_was() {
+        let folder = std::env::temp_dir().join(format!("umedsam-files-{}", std::process::id()));
+        fs::create_dir(&folder).unwrap();
+        let path = folder.join("n".repeat(255));
+        write_atomically(&path, |file| file.write_all(b"first")).unwrap();
+        let failed = write_atomically(&path, |file| {
+            file.write_all(b"half")?;
+            Err(io::Error::other("no more"))
+        });
+        assert_eq!(failed.unwrap_err().to_string(), "no more");
+        assert_eq!(fs::read(&path).unwrap(), b"first");
+        // Threads that write the same file take turns, whoever comes last.
+        std::thread::scope(|scope| {
+            for i in 0..8u8 {
+                let path = &path;
+                scope.spawn(move || write_atomically(path, |file| file.write_all(&[i; 10_000])).unwrap());
+            }
+        });
+        let last = fs::read(&path).unwrap();
+        assert!(last.len() == 10_000 && last.iter().all(|b| *b == last[0]));
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+        assert!(write_atomically(Path::new("/"), |_| Ok(())).is_err());
+        fs::remove_dir_all(&folder).unwrap();
+    }
 }

@@ -1,8 +1,9 @@
 //! Embeddings of a frozen encoder, kept on disk.
 //!
 //! One file an embedding, named by the digest of the picture, in a folder named by the digest of the encoder's weights
-//! and by what computed it: runs with the same encoder share them, flips and all. A file is written beside its place and renamed, so that a killed
-//! run leaves whole files only.
+//! and by what computed it: runs with the same encoder share them, flips and all. A file is written beside its place and
+//! renamed, so that a killed run leaves whole files only, and ends with its content's digest, so that nothing else passes
+//! for one.
 
 use std::fs;
 use std::io;
@@ -81,8 +82,11 @@ impl EmbeddingCache {
 
     /// The embedding of a picture, if it is there and whole.
     pub fn get(&self, picture: &Picture) -> Option<Stored> {
-        let bytes = fs::read(self.path(picture)).ok()?;
-        (bytes.len() == LEN * self.kind.elt_size_in_bytes()).then_some(Stored { bytes, kind: self.kind })
+        let mut bytes = fs::read(self.path(picture)).ok()?;
+        let length = LEN * self.kind.elt_size_in_bytes();
+        let whole = bytes.get(length..).is_some_and(|digest| *digest == *Sha256::digest(&bytes[..length]));
+        bytes.truncate(length);
+        whole.then_some(Stored { bytes, kind: self.kind })
     }
 
     /// Rounds a fresh embedding (1,256,64,64) to the cache's type and stores it, while there is room.
@@ -96,7 +100,10 @@ impl EmbeddingCache {
         let size = bytes.len() as u64;
         let room = |left: u64| left.checked_sub(size);
         if self.bytes_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).is_ok() {
-            write_atomically(&self.path(picture), |file| file.write_all(&bytes))?;
+            write_atomically(&self.path(picture), |file| {
+                file.write_all(&bytes)?;
+                file.write_all(&Sha256::digest(&bytes))
+            })?;
         }
         Ok(Stored { bytes, kind: self.kind })
     }

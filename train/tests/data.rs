@@ -271,8 +271,13 @@ fn embeddings_come_back_rounded_and_only_whole() {
     again.put(&picture(2), &embedding).unwrap();
     assert!(again.get(&picture(2)).is_none());
     let file = fs::read_dir(cache.folder()).unwrap().next().unwrap().unwrap().path();
-    fs::write(&file, [0; 100]).unwrap();
-    assert!(cache.get(&picture(1)).is_none());
+    let whole = fs::read(&file).unwrap();
+    let mut flipped = whole.clone();
+    flipped[77] ^= 1;
+    for damaged in [&flipped[..], &whole[..100], &[]] {
+        fs::write(&file, damaged).unwrap();
+        assert!(cache.get(&picture(1)).is_none());
+    }
 
     // Another encoder has embeddings of its own.
     let _ = tch::no_grad(|| vs.variables()["image_encoder.neck.0.weight"].shallow_clone().g_add_scalar_(1.0));

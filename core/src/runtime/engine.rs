@@ -34,11 +34,14 @@ pub struct GraphOptions {
     pub kernels: Option<Kernels>,
     /// Run the functions' bodies in tract instead of fused; f32 only.
     pub bodies: bool,
+    /// Fill the memory that a block is about to write, and its scratch memory, with NaN first, so that a result shows
+    /// whether the block reads what nothing wrote. Slow: for tests. Builds with debug assertions always do it.
+    pub poisoned: bool,
 }
 
 impl Default for GraphOptions {
     fn default() -> Self {
-        Self { threads: 1, arithmetic: Arithmetic::F32, kernels: None, bodies: false }
+        Self { threads: 1, arithmetic: Arithmetic::F32, kernels: None, bodies: false, poisoned: cfg!(debug_assertions) }
     }
 }
 
@@ -65,6 +68,12 @@ impl GraphOptions {
     #[must_use]
     pub const fn with_bodies(self) -> Self {
         Self { bodies: true, ..self }
+    }
+
+    /// With memory that is filled with NaN before each block.
+    #[must_use]
+    pub const fn with_poisoned_memory(self) -> Self {
+        Self { poisoned: true, ..self }
     }
 }
 
@@ -182,7 +191,7 @@ fn fused(mut proto: ModelProto, shapes: &[(usize, &[usize])], options: &GraphOpt
     ops::register(&mut onnx);
     let model = read(&onnx, proto, shapes)?.into_typed()?.into_decluttered()?;
     let kernels = options.kernels.unwrap_or_else(Kernels::detect);
-    Program::new(&model, Settings::new(kernels, options.arithmetic))
+    Program::new(&model, Settings::new(kernels, options.arithmetic), options.poisoned)
 }
 
 fn plan(mut proto: ModelProto, shapes: &[(usize, &[usize])], executor: Executor) -> TractResult<TypedSimpleState> {

@@ -22,6 +22,8 @@ pub(crate) struct Program {
     outputs: Vec<(usize, Len)>,
     inputs: Vec<Len>,
     batch: usize,
+    /// Whether each block finds its memory filled with NaN.
+    poisoned: bool,
 }
 
 #[derive(Debug)]
@@ -71,7 +73,7 @@ impl Len {
 
 impl Program {
     /// Builds the blocks of a model of calls.
-    pub(crate) fn new(model: &TypedModel, settings: Settings) -> TractResult<Self> {
+    pub(crate) fn new(model: &TypedModel, settings: Settings, poisoned: bool) -> TractResult<Self> {
         let mut values: HashMap<OutletId, Value> = HashMap::default();
         for (i, &outlet) in model.input_outlets()?.iter().enumerate() {
             values.insert(outlet, Value::Input(i));
@@ -144,7 +146,7 @@ impl Program {
         let inputs = model.input_outlets()?.iter().map(|&outlet| Len::of(model.outlet_fact(outlet)?));
         let inputs = inputs.collect::<TractResult<Vec<Len>>>()?;
         ensure!(inputs.len() <= 4, "{} inputs", inputs.len());
-        Ok(Self { steps, buffers: vec![Buffer::default(); count], outputs, inputs, batch: 0 })
+        Ok(Self { steps, buffers: vec![Buffer::default(); count], outputs, inputs, batch: 0, poisoned })
     }
 
     /// Whether inputs of these lengths are those of a batch of `batch`.
@@ -167,6 +169,10 @@ impl Program {
             for step in self.steps.iter_mut().filter(|s| !(unchanged && s.stable)) {
                 let start = Instant::now();
                 let mut out = std::mem::take(&mut self.buffers[step.buffer]);
+                if self.poisoned {
+                    workers.poison();
+                    out.poison();
+                }
                 let mut given: [&[f32]; 4] = [&[]; 4];
                 for (given, value) in given.iter_mut().zip(&step.inputs) {
                     *given = match *value {

@@ -42,6 +42,12 @@ impl Workers {
         self.shared.reserve(shared);
     }
 
+    /// Fills all of that with NaN.
+    pub(super) fn poison(&mut self) {
+        self.scratch.iter_mut().for_each(Buffer::poison);
+        self.shared.poison();
+    }
+
     /// Runs `work` where [`Team::each`] finds the threads.
     pub(crate) fn enter<R: Send>(&mut self, work: impl FnOnce(&mut Self) -> R + Send) -> R {
         // Entering takes a lock and a message to another thread: once a graph, not once a block.

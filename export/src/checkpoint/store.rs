@@ -4,12 +4,12 @@
 //! order takes a few lines; reading stays with the crate, which validates.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Read, Write};
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::{Map, Value, json};
+use umedsam::files::write_atomically;
 
 use super::error::ErrorKind;
 use super::tensor::{DType, Tensor, TensorData};
@@ -26,42 +26,22 @@ pub(crate) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, ErrorKind> {
     Ok(data)
 }
 
-/// Counts the temporary files of this process.
-static SAVES: AtomicU32 = AtomicU32::new(0);
-
-/// Writes safetensors beside `path`, then renames.
+/// Writes safetensors in place of `path`.
 pub(crate) fn write(
     path: &Path,
     tensors: &BTreeMap<String, Tensor>,
     metadata: &BTreeMap<&str, &str>,
 ) -> io::Result<()> {
-    let name = path.file_name().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
-    // Two threads that save to one path must not share the temporary file, nor two processes.
-    let mut temporary = name.to_owned();
-    temporary.push(format!(".{}-{}.tmp", std::process::id(), SAVES.fetch_add(1, Ordering::Relaxed)));
-    let temporary = path.with_file_name(temporary);
-    let result = create(&temporary, tensors, metadata).and_then(|()| fs::rename(&temporary, path));
-    if result.is_err() {
-        // The error that counts is the one above; a file that was never created cannot be removed either.
-        let _ = fs::remove_file(&temporary);
-    }
-    result
-}
-
-fn create(path: &Path, tensors: &BTreeMap<String, Tensor>, metadata: &BTreeMap<&str, &str>) -> io::Result<()> {
     // The eight-byte type first, so that every tensor is aligned to its element.
     let of = |dtype| tensors.iter().filter(move |(_, t)| t.dtype() == dtype);
     let ordered: Vec<_> = of(DType::I64).chain(of(DType::F32)).collect();
-
-    let mut file = BufWriter::with_capacity(1 << 20, File::create(path)?);
     let mut header = header(&ordered, metadata).into_bytes();
     header.resize(header.len().next_multiple_of(8), b' ');
-    file.write_all(&(header.len() as u64).to_le_bytes())?;
-    file.write_all(&header)?;
-    for (_, tensor) in ordered {
-        chunks(tensor.data(), |chunk| file.write_all(chunk))?;
-    }
-    file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
+    write_atomically(path, |file| {
+        file.write_all(&(header.len() as u64).to_le_bytes())?;
+        file.write_all(&header)?;
+        ordered.iter().try_for_each(|(_, tensor)| chunks(tensor.data(), |chunk| file.write_all(chunk)))
+    })
 }
 
 fn header(tensors: &[(&String, &Tensor)], metadata: &BTreeMap<&str, &str>) -> String {

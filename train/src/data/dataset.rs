@@ -248,7 +248,7 @@ impl Dataset {
         margin: f64,
         min_area: usize,
     ) -> Result<Option<(Picture, Vec<bool>)>, DatasetError> {
-        let Entry { path, slices } = &self.entries[entry];
+        let Entry { path, slices, .. } = &self.entries[entry];
         if slices.len() > 1 {
             return Ok(None);
         }

@@ -28,6 +28,11 @@ impl Buffer {
         buffer
     }
 
+    /// Fills all of it with what is NaN in f32, bf16 and f16.
+    pub(in crate::runtime) fn poison(&mut self) {
+        self.fill(f32::from_bits(u32::MAX));
+    }
+
     /// Makes room for `len` values, whatever they are.
     pub(in crate::runtime) fn reserve(&mut self, len: usize) {
         if len > self.len {

@@ -86,6 +86,29 @@ impl<'a> Words<'a> {
     }
 }
 
+/// How a matrix (k, n) of floats is packed for a product: the memory that it takes and the columns that may be read from
+/// it follow from this alone.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::runtime) struct Packing {
+    pub(super) format: Format,
+    pub(super) k: usize,
+    pub(super) n: usize,
+    pub(super) columns: usize,
+}
+
+impl Packing {
+    /// `n` columns of `k` values.
+    pub(in crate::runtime) const fn new(format: Format, k: usize, n: usize) -> Self {
+        Self { format, k, n, columns: n }
+    }
+
+    /// With columns of zeros up to `columns`, which is at least `n`.
+    pub(in crate::runtime) const fn padded_to(self, columns: usize) -> Self {
+        assert!(columns >= self.n, "columns of a packed matrix");
+        Self { columns, ..self }
+    }
+}
+
 /// Columns of a product, packed.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::runtime) struct Panels<'a> {
@@ -97,13 +120,6 @@ pub(in crate::runtime) struct Panels<'a> {
     /// For int8: scale and sum of each column.
     pub(super) scale: &'a [f32],
     pub(super) sum: &'a [f32],
-}
-
-impl Panels<'_> {
-    /// With this many columns, of which the last are padding.
-    pub(in crate::runtime) const fn padded_to(self, n: usize) -> Self {
-        Self { n, ..self }
-    }
 }
 
 /// Weights, packed once.

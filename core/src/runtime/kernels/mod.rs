@@ -32,7 +32,7 @@ use std::prelude::v1::*;
 pub(super) use buffer::{Buffer, Scratch};
 pub(super) use depthwise::Gelu;
 pub(super) use gemm::Activation;
-pub(super) use matrix::{Format, Matrix, Panels, Weights, Words};
+pub(super) use matrix::{Format, Matrix, Packing, Panels, Weights, Words};
 pub(super) use tiles::Tiles;
 
 use depthwise::Depthwise;
@@ -419,48 +419,33 @@ impl Kernels {
         unsafe { self.0.depthwise[stride - 1](&job) }
     }
 
-    /// Words that panels of a matrix (k, n) take.
-    pub(super) const fn panel_words(self, format: Format, k: usize, n: usize) -> usize {
-        self.words(format, k) * n.next_multiple_of(self.panel())
+    /// Words that a packed matrix takes.
+    pub(super) const fn packed_words(self, p: Packing) -> usize {
+        self.words(p.format, p.k) * p.columns.next_multiple_of(self.panel())
     }
 
-    /// Panels that were packed into memory before: `n` columns of `k` values.
-    pub(super) fn panels(self, format: Format, values: &[f32], k: usize, n: usize) -> Panels<'_> {
-        Panels { format, values, words: self.words(format, k), n, scale: &[], sum: &[] }
+    /// What was packed into memory before, in the same way.
+    pub(super) fn packed(self, p: Packing, values: &[f32]) -> Panels<'_> {
+        assert!(values.len() >= self.packed_words(p), "panels");
+        Panels { format: p.format, values, words: self.words(p.format, p.k), n: p.columns, scale: &[], sum: &[] }
     }
 
-    /// Panels of a matrix of f32 whose rows run along the columns: (k, n), `ld` apart.
-    pub(super) fn pack_rows<'a>(
-        self,
-        format: Format,
-        src: &[f32],
-        ld: usize,
-        (k, n): (usize, usize),
-        panels: &'a mut [f32],
-    ) -> Panels<'a> {
-        assert!(src.len() >= extent(k, n, ld) && panels.len() >= self.panel_words(format, k, n), "panels");
-        assert!(format != Format::Int8, "panels of floats");
-        let job = Pack { src: src.as_ptr(), ld, k, n, dst: panels.as_mut_ptr() };
+    /// Packs a matrix of f32 whose rows run along the columns: (k, n), `ld` apart.
+    pub(super) fn pack_rows<'a>(self, p: Packing, src: &[f32], ld: usize, to: &'a mut [f32]) -> Panels<'a> {
+        assert!(src.len() >= extent(p.k, p.n, ld) && to.len() >= self.packed_words(p), "panels");
+        assert!(p.format != Format::Int8, "panels of floats");
         // SAFETY: all extents were checked above.
-        unsafe { self.0.pack_rows[format as usize](&job) }
-        Panels { format, values: panels, words: self.words(format, k), n, scale: &[], sum: &[] }
+        unsafe { self.0.pack_rows[p.format as usize](&Pack::new(p, src, ld, to)) }
+        self.packed(p, to)
     }
 
-    /// Panels of a matrix of f32 whose rows run along the summed axis: (n, k), `ld` apart.
-    pub(super) fn pack_columns<'a>(
-        self,
-        format: Format,
-        src: &[f32],
-        ld: usize,
-        (k, n): (usize, usize),
-        panels: &'a mut [f32],
-    ) -> Panels<'a> {
-        assert!(src.len() >= extent(n, k, ld) && panels.len() >= self.panel_words(format, k, n), "panels");
-        assert!(format != Format::Int8 && k <= 256 && k.is_multiple_of(self.0.lanes), "panels of floats");
-        let job = Pack { src: src.as_ptr(), ld, k, n, dst: panels.as_mut_ptr() };
+    /// Packs a matrix of f32 whose rows run along the summed axis: (n, k), `ld` apart.
+    pub(super) fn pack_columns<'a>(self, p: Packing, src: &[f32], ld: usize, to: &'a mut [f32]) -> Panels<'a> {
+        assert!(src.len() >= extent(p.n, p.k, ld) && to.len() >= self.packed_words(p), "panels");
+        assert!(p.format != Format::Int8 && p.k <= 256 && p.k.is_multiple_of(self.0.lanes), "panels of floats");
         // SAFETY: all extents were checked above.
-        unsafe { self.0.pack_columns[format as usize](&job) }
-        Panels { format, values: panels, words: self.words(format, k), n, scale: &[], sum: &[] }
+        unsafe { self.0.pack_columns[p.format as usize](&Pack::new(p, src, ld, to)) }
+        self.packed(p, to)
     }
 
     /// The product of each row of `n` values with one vector.

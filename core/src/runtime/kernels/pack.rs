@@ -1,5 +1,6 @@
 //! Bringing matrices into panels: the words of two vectors of columns, one step of the summed axis after another.
 
+use super::matrix::Packing;
 use super::rows::{F32, store_floats};
 use super::simd::Simd;
 
@@ -10,9 +11,17 @@ pub(super) struct Pack {
     pub(super) ld: usize,
     /// Length of the summed axis; what it lacks to whole words is filled with zeros.
     pub(super) k: usize,
-    /// Columns; what they lack to whole panels is filled with zeros.
+    /// Columns of the matrix.
     pub(super) n: usize,
+    /// Columns that are packed, at least `n`. Those after the matrix's, and what they lack to whole panels, are zeros.
+    pub(super) columns: usize,
     pub(super) dst: *mut f32,
+}
+
+impl Pack {
+    pub(super) const fn new(p: Packing, src: &[f32], ld: usize, dst: &mut [f32]) -> Self {
+        Self { src: src.as_ptr(), ld, k: p.k, n: p.n, columns: p.columns, dst: dst.as_mut_ptr() }
+    }
 }
 
 /// Panels of a matrix whose rows run along the columns: (k, n).
@@ -22,13 +31,14 @@ pub(super) unsafe fn rows<S: Simd, const FORMAT: u8>(p: &Pack) {
         let width = 2 * S::LANES;
         let words = if FORMAT == F32 { p.k } else { p.k.div_ceil(2) };
         let mut dst = p.dst;
-        for first in (0..p.n).step_by(width) {
-            let columns = width.min(p.n - first);
+        for first in (0..p.columns).step_by(width) {
+            let columns = width.min(p.n.saturating_sub(first));
             for word in 0..words {
                 if FORMAT != F32 {
                     let dst = dst.cast::<u16>();
-                    let even = p.src.add(2 * word * p.ld + first);
-                    let odd = if 2 * word + 1 < p.k { even.add(p.ld) } else { core::ptr::null() };
+                    // Past the matrix's columns nothing is read.
+                    let even = p.src.wrapping_add(2 * word * p.ld + first);
+                    let odd = if 2 * word + 1 < p.k { even.wrapping_add(p.ld) } else { core::ptr::null() };
                     // Both rows narrowed first, then interleaved: two passes that vectorise.
                     let mut halves = [[0u16; 32]; 2];
                     let mut buffer = [0.0f32; 32];
@@ -51,7 +61,7 @@ pub(super) unsafe fn rows<S: Simd, const FORMAT: u8>(p: &Pack) {
                         *dst.add(2 * i + 1) = halves[1][i];
                     }
                 } else {
-                    core::ptr::copy_nonoverlapping(p.src.add(word * p.ld + first), dst, columns);
+                    core::ptr::copy_nonoverlapping(p.src.wrapping_add(word * p.ld + first), dst, columns);
                     core::ptr::write_bytes(dst.add(columns), 0, width - columns);
                 }
                 dst = dst.add(width);
@@ -67,7 +77,7 @@ pub(super) unsafe fn columns<S: Simd, const FORMAT: u8>(p: &Pack) {
         let width = 2 * S::LANES;
         let words = if FORMAT == F32 { p.k } else { p.k / 2 };
         let mut buffer = [0u32; 256];
-        for first in (0..p.n).step_by(width) {
+        for first in (0..p.columns).step_by(width) {
             let dst = p.dst.add(first * words).cast::<u32>();
             for column in 0..width {
                 let src = p.src.wrapping_add((first + column) * p.ld);

@@ -10,7 +10,7 @@ use tract_core::internal::*;
 
 use super::Params;
 use super::params::Reader;
-use crate::runtime::kernels::{Format, Kernels, Matrix, Output, Weights};
+use crate::runtime::kernels::{Format, Kernels, Matrix, Output, Packing, Weights};
 
 /// Heads of the decoder: what the kernel for softmax over heads is written for.
 pub(super) const HEADS: usize = 8;
@@ -44,6 +44,11 @@ impl Sizes {
         ensure!((1..=64).contains(&tokens) && cells.is_multiple_of(64), "{tokens} tokens, {cells} cells");
         let columns = (tokens * HEADS).next_multiple_of(16);
         Ok(Self { tokens, cells, channels, depth: depth as usize, columns })
+    }
+
+    /// How rows (token, head) of all channels are packed: a column for each, and columns of zeros.
+    pub(super) const fn heads(&self, format: Format) -> Packing {
+        Packing::new(format, self.channels, self.tokens * HEADS).padded_to(self.columns)
     }
 
     /// Channels of all heads.

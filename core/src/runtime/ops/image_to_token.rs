@@ -7,7 +7,7 @@ use tract_core::internal::*;
 use super::cross_attention::{HEADS, HeadsOut, Sizes, sum};
 use super::params::Constant;
 use super::{Block, LAYER_NORM_EPS, Linear, Params};
-use crate::runtime::kernels::{Format, Kernels, Norm, Output, Prepare, Residual, Scratch, Tiles, Words};
+use crate::runtime::kernels::{Format, Kernels, Norm, Output, Packing, Prepare, Residual, Scratch, Tiles, Words};
 use crate::runtime::workers::Workers;
 
 /// Cells of a tile.
@@ -48,11 +48,15 @@ impl ImageToToken {
         Ok(Self { kernels, format, s, positions, query, query_bias, key, value, out, out_bias, norm })
     }
 
-    /// What a box's tokens are to the image: panels of keys, panels of values, a bias for each score.
+    /// How a box's values are packed: a row for each token and head, and padding.
+    const fn values(&self) -> Packing {
+        Packing::new(self.format, self.s.columns, self.s.channels)
+    }
+
+    /// What a box's tokens are to the image: packed keys, packed values, a bias for each score.
     fn sizes(&self) -> [usize; 3] {
-        let keys = self.kernels.panel_words(Format::F32, self.s.channels, self.s.columns);
-        let values = self.kernels.panel_words(Format::F32, self.s.columns, self.s.channels);
-        [keys, values, self.s.columns]
+        let words = [self.s.heads(self.format), self.values()].map(|p| self.kernels.packed_words(p));
+        [words[0], words[1], self.s.columns]
     }
 
     fn record(&self) -> usize {
@@ -93,7 +97,7 @@ impl Block for ImageToToken {
                 sum(&tokens[own.clone()], &positions[own.clone()], placed);
                 self.key.run_f32(kernels, placed, c, s.tokens, &mut words, Output::new(projected, s.inner()));
                 self.query.run(kernels, s, projected, turned);
-                kernels.pack_columns(format, turned, c, (c, rows), keys);
+                kernels.pack_columns(s.heads(format), turned, c, keys);
                 bias.fill(NEVER);
                 let heads = projected.chunks_exact(s.depth).zip(self.query_bias.chunks_exact(s.depth).cycle());
                 for (bias, (key, query)) in bias.iter_mut().zip(heads) {
@@ -103,7 +107,7 @@ impl Block for ImageToToken {
                 self.value.run_f32(kernels, x, c, s.tokens, &mut words, Output::new(projected, s.inner()));
                 turned[rows * c..].fill(0.0);
                 self.out.run(kernels, s, projected, turned);
-                kernels.pack_rows(format, turned, c, (s.columns, c), values);
+                kernels.pack_rows(self.values(), turned, c, values);
             }
         });
 
@@ -122,10 +126,10 @@ impl Block for ImageToToken {
                 kernels.rows(format, x, c, (CELLS, c), positions, &mut words, 0);
                 let placed = words.matrix(kernels, format, CELLS, c);
                 let to = Output::new(scores, s.columns).bias(bias);
-                kernels.product(&placed, &kernels.panels(format, keys, c, s.columns), to);
+                kernels.product(&placed, &kernels.packed(s.heads(format), keys), to);
                 let weights = kernels.softmax_of_heads(format, scores, s.columns, weights);
                 let to = Output::new(tile.whole(), c).bias(&self.out_bias).residual(Residual::Rows(x, c));
-                kernels.product(&weights, &kernels.panels(format, values, s.columns, c), to);
+                kernels.product(&weights, &kernels.packed(self.values(), values), to);
                 kernels.norm_in_place(tile.whole(), c, norm);
             }
         });

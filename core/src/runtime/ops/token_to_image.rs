@@ -7,7 +7,7 @@ use tract_core::internal::*;
 use super::cross_attention::{HEADS, HeadsIn, HeadsOut, Sizes, sum};
 use super::params::Constant;
 use super::{Block, LAYER_NORM_EPS, Linear, Params};
-use crate::runtime::kernels::{Format, Kernels, Norm, Output, Prepare, Residual, Scratch, Tiles, Words};
+use crate::runtime::kernels::{Format, Kernels, Norm, Output, Packing, Prepare, Residual, Scratch, Tiles, Words};
 use crate::runtime::workers::Workers;
 
 /// Cells of an image that are attended to together; what chunks find is put together at the end.
@@ -50,9 +50,14 @@ impl TokenToImage {
         self.s.tokens * HEADS
     }
 
-    /// Panels of what a box asks of the image.
-    const fn panels(&self) -> usize {
-        self.kernels.panel_words(Format::F32, self.s.channels, self.s.columns)
+    /// Words of what a box asks of the image, packed.
+    const fn asked(&self) -> usize {
+        self.kernels.packed_words(self.s.heads(self.format))
+    }
+
+    /// How a chunk's cells are packed.
+    const fn cells(&self) -> Packing {
+        Packing::new(self.format, CHUNK, self.s.channels)
     }
 
     /// What one chunk finds for one box: sums of cells, greatest scores, sums of weights.
@@ -66,14 +71,14 @@ impl Block for TokenToImage {
         let (s, rows) = (&self.s, self.rows());
         let tokens = s.tokens * s.channels;
         let once = Scratch::needed(&[tokens, tokens, rows * s.channels]) + Words::len(s.tokens, s.channels);
-        let cells = self.kernels.panel_words(Format::F32, CHUNK, s.channels);
+        let cells = self.kernels.packed_words(self.cells());
         let chunk = [cells, CHUNK * s.columns, CHUNK * s.columns, CHUNK * s.columns];
         once.max(Scratch::needed(&chunk) + Words::len(CHUNK, s.channels))
     }
 
     fn shared(&self, batch: usize) -> usize {
         let chunks = self.s.cells / CHUNK;
-        Scratch::needed(&[batch * self.panels(), batch * chunks * self.record()])
+        Scratch::needed(&[batch * self.asked(), batch * chunks * self.record()])
     }
 
     fn run(&self, inputs: &[&[f32]], out: &mut [f32], workers: &mut Workers) {
@@ -83,12 +88,12 @@ impl Block for TokenToImage {
         let [tokens, positions, image] = [inputs[0], inputs[1], inputs[2]];
         let (boxes, images) = (out.len() / token_values, image.len() / (s.cells * c));
         let (mut shared, mut team) = workers.parts();
-        let panels = shared.take(boxes * self.panels());
+        let panels = shared.take(boxes * self.asked());
         let chunks = s.cells / CHUNK;
         let found = shared.take(boxes * chunks * self.record());
 
         // What each box asks, as columns for a product with the image.
-        let tiles = Tiles::new(panels, self.panels(), 1, self.panels());
+        let tiles = Tiles::new(panels, self.asked(), 1, self.asked());
         team.each(|mut scratch| {
             let [placed, query] = [(); 2].map(|()| scratch.take(token_values));
             let asked = scratch.take(rows * c);
@@ -98,7 +103,7 @@ impl Block for TokenToImage {
                 sum(&tokens[own.clone()], &positions[own], placed);
                 self.query.run_f32(kernels, placed, c, s.tokens, &mut words, Output::new(query, s.inner()));
                 self.key.run(kernels, s, query, asked);
-                kernels.pack_columns(format, asked, c, (c, rows), tile.whole());
+                kernels.pack_columns(s.heads(format), asked, c, tile.whole());
             }
         });
 
@@ -107,7 +112,7 @@ impl Block for TokenToImage {
         let record = self.record();
         let tiles = Tiles::new(found, per_image * record, 1, per_image * record);
         team.each(|mut scratch| {
-            let cell_panels = scratch.take(kernels.panel_words(Format::F32, CHUNK, c));
+            let cell_panels = scratch.take(kernels.packed_words(self.cells()));
             let [scores, turned, weights] = [(); 3].map(|()| scratch.take(CHUNK * s.columns));
             let mut words = Words::take(&mut scratch, CHUNK, c);
             while let Some(mut tile) = tiles.next() {
@@ -115,10 +120,10 @@ impl Block for TokenToImage {
                 let x = &image[(picture * s.cells + chunk * CHUNK) * c..][..CHUNK * c];
                 let positions = Prepare::Add(&self.positions.values()[chunk * CHUNK * c..]);
                 kernels.rows(format, x, c, (CHUNK, c), positions, &mut words, 0);
-                let cells = kernels.pack_rows(format, x, c, (CHUNK, c), cell_panels);
+                let cells = kernels.pack_rows(self.cells(), x, c, cell_panels);
                 for (nth, record) in tile.whole().chunks_exact_mut(record).enumerate() {
-                    let own = &panels[(picture * per_image + nth) * self.panels()..][..self.panels()];
-                    let asked = kernels.panels(format, own, c, s.columns);
+                    let own = &panels[(picture * per_image + nth) * self.asked()..][..self.asked()];
+                    let asked = kernels.packed(s.heads(format), own);
                     let placed = words.matrix(kernels, format, CHUNK, c);
                     kernels.product(&placed, &asked, Output::new(scores, s.columns));
                     kernels.transpose(scores, s.columns, (CHUNK, rows), turned, CHUNK);

@@ -10,7 +10,7 @@ use tract_core::internal::*;
 
 use super::{Block, LAYER_NORM_EPS, Linear, Params};
 use crate::runtime::kernels::{
-    Buffer, Format, Kernels, Matrix, Norm, Output, Prepare, Residual, Scratch, Tiles, Words,
+    Buffer, Format, Kernels, Matrix, Norm, Output, Packing, Prepare, Residual, Scratch, Tiles, Words,
 };
 use crate::runtime::workers::Workers;
 
@@ -90,15 +90,31 @@ impl WindowAttention {
         TOKENS.div_ceil(self.window * self.window).min(self.width.div_ceil(self.window))
     }
 
+    /// Tokens of a window, padding or not, and channels of a head.
+    const fn head(&self) -> (usize, usize) {
+        (self.window * self.window, self.channels / self.heads)
+    }
+
+    /// How a head's keys are packed: a column for each token, and columns of zeros.
+    const fn keys(&self) -> Packing {
+        let (tokens, depth) = self.head();
+        Packing::new(self.attention, depth, tokens).padded_to(self.columns)
+    }
+
+    /// How a head's values are packed.
+    const fn values(&self) -> Packing {
+        let (tokens, depth) = self.head();
+        Packing::new(self.attention, tokens, depth)
+    }
+
     /// Attention of one head to all tokens of a window, whose rows of queries, keys and values are `qkv`, for the tokens
     /// that `runs` asks; their results follow each other in `out`.
     fn attend(&self, qkv: &[f32], runs: &Runs, head: usize, s: &mut HeadScratch<'_>, out: &mut [f32]) {
         let (kernels, format, c) = (self.kernels, self.attention, self.channels);
-        let (tokens, depth) = (self.window * self.window, c / self.heads);
+        let (tokens, depth) = self.head();
         let column = head * depth;
-        let keys = kernels.pack_columns(format, &qkv[c + column..], 3 * c, (depth, tokens), s.keys);
-        let keys = keys.padded_to(self.columns);
-        let values = kernels.pack_rows(format, &qkv[2 * c + column..], 3 * c, (tokens, depth), s.values);
+        let keys = kernels.pack_columns(self.keys(), &qkv[c + column..], 3 * c, s.keys);
+        let values = kernels.pack_rows(self.values(), &qkv[2 * c + column..], 3 * c, s.values);
         let bias = &self.bias[head * tokens * self.columns..][..tokens * self.columns];
         for run in 0..runs.count {
             let mut done = 0;
@@ -147,20 +163,17 @@ struct HeadScratch<'a> {
 
 impl<'a> HeadScratch<'a> {
     fn sizes(a: &WindowAttention) -> [usize; 5] {
-        let (tokens, depth) = (a.window * a.window, a.channels / a.heads);
-        let panel = a.kernels.panel();
-        let keys = depth * a.columns.next_multiple_of(panel);
-        let values = tokens.next_multiple_of(2) * depth.next_multiple_of(panel);
+        let (keys, values) = (a.kernels.packed_words(a.keys()), a.kernels.packed_words(a.values()));
         [keys, values, QUERIES * a.columns, QUERIES * a.columns, QUERIES]
     }
 
     fn take(scratch: &mut Scratch<'a>, a: &WindowAttention) -> Self {
         let [keys, values, scores, weights, sums] = Self::sizes(a).map(|n| scratch.take(n));
-        Self { keys, values, queries: Words::take(scratch, QUERIES, a.channels / a.heads), scores, weights, sums }
+        Self { keys, values, queries: Words::take(scratch, QUERIES, a.head().1), scores, weights, sums }
     }
 
     fn needed(a: &WindowAttention) -> usize {
-        Scratch::needed(&Self::sizes(a)) + Words::len(QUERIES, a.channels / a.heads)
+        Scratch::needed(&Self::sizes(a)) + Words::len(QUERIES, a.head().1)
     }
 }
 

@@ -37,26 +37,37 @@ fn matrices_become_panels() {
     let bits = |v: &[f32]| v.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
     every(|kernels| {
         for format in FLOATS {
-            for (k, n) in [(1, 8), (7, 16), (8, 7), (33, 48), (16, 33), (256, 20)] {
-                let what = std::format!("{} {format:?} {k}x{n}", kernels.name());
-                let values = Random(9).floats(k * n, -3.0, 3.0);
-                let weights = Weights::pack(kernels, format, &values, n);
+            for (k, n, columns) in [
+                (1, 8, 8),
+                (7, 16, 16),
+                (8, 7, 7),
+                (33, 48, 48),
+                (16, 33, 33),
+                (256, 20, 20),
+                (32, 49, 64),
+                (16, 3, 80),
+            ] {
+                let what = std::format!("{} {format:?} {k}x{n} in {columns}", kernels.name());
+                let mut values = Random(9).floats(k * columns, -3.0, 3.0);
+                values.chunks_mut(columns).for_each(|row| row[n..].fill(0.0));
+                let weights = Weights::pack(kernels, format, &values, columns);
                 let expected = weights.panels();
+                let packing = Packing::new(format, k, n).padded_to(columns);
                 let ld = n + 3;
                 let mut src = blank(k * ld);
-                for (row, values) in src.chunks_mut(ld).zip(values.chunks(n)) {
-                    row[..n].copy_from_slice(values);
+                for (row, values) in src.chunks_mut(ld).zip(values.chunks(columns)) {
+                    row[..n].copy_from_slice(&values[..n]);
                 }
-                let mut panels = blank(kernels.panel_words(format, k, n));
-                let packed = kernels.pack_rows(format, &src, ld, (k, n), &mut panels);
-                assert_eq!((packed.words, packed.n), (expected.words, n), "{what}");
+                let mut panels = blank(kernels.packed_words(packing));
+                let packed = kernels.pack_rows(packing, &src, ld, &mut panels);
+                assert_eq!((packed.words, packed.n), (expected.words, columns), "{what}");
                 assert_eq!(bits(packed.values), bits(expected.values), "{what}: rows");
                 if k.is_multiple_of(kernels.0.lanes) {
                     let ld = k + 5;
                     let mut src = blank(n * ld);
-                    kernels.transpose(&values, n, (k, n), &mut src, ld);
-                    let mut panels = blank(kernels.panel_words(format, k, n));
-                    let packed = kernels.pack_columns(format, &src, ld, (k, n), &mut panels);
+                    kernels.transpose(&values, columns, (k, n), &mut src, ld);
+                    let mut panels = blank(kernels.packed_words(packing));
+                    let packed = kernels.pack_columns(packing, &src, ld, &mut panels);
                     assert_eq!(bits(packed.values), bits(expected.values), "{what}: columns");
                 }
             }

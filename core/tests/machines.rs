@@ -1,0 +1,83 @@
+//! The built-in model, block by block and whole, on whatever machine this is: `tests/cross.sh` runs it on emulated ones
+//! and lays their masks beside this one's.
+
+#![allow(unreachable_pub, reason = "public where they are part of the package umedsam-tests")]
+
+#[path = "../../tests/src/blocks.rs"]
+mod blocks;
+#[path = "../../tests/src/values.rs"]
+mod values;
+
+use std::env::var_os;
+use std::fs;
+
+use umedsam::metrics::dice;
+use umedsam::postprocess::LOGITS_LEN;
+use umedsam::runtime::{Graph, GraphOptions, Kernels};
+use umedsam::{Arithmetic, Model};
+
+#[test]
+fn blocks_of_the_built_in_model_equal_the_bodies_of_their_functions() {
+    let model = Model::bundled().unwrap();
+    let arithmetics =
+        [(Arithmetic::F32, 2e-5), (Arithmetic::F16, 0.01), (Arithmetic::Bf16, 0.02), (Arithmetic::Int8, 0.05)];
+    blocks::check_model(model.encoder_onnx(), model.decoder_onnx(), &arithmetics);
+}
+
+/// Logits of the picture's three boxes.
+fn logits(model: &Model, arithmetic: Arithmetic) -> Vec<f32> {
+    let (shape, image) = blocks::image();
+    let options = GraphOptions::default().with_arithmetic(arithmetic).with_poisoned_memory();
+    let mut encoder = Graph::load("encoder", model.encoder_onnx(), &[(0, &shape)], &options).unwrap();
+    let mut decoder = Graph::load("decoder", model.decoder_onnx(), &[], &options).unwrap();
+    assert!(encoder.is_fused() && decoder.is_fused());
+    encoder.run(&[(&shape, &image)]).unwrap();
+    decoder.run(&[(&[1, 256, 64, 64], encoder.output(0).unwrap()), (&[3, 4], &blocks::BOXES)]).unwrap();
+    decoder.output(0).unwrap().to_vec()
+}
+
+/// The least DSC of two runs' masks.
+fn agreement(a: &[f32], b: &[f32]) -> f64 {
+    assert_eq!(a.len(), b.len());
+    let objects = a.chunks_exact(LOGITS_LEN).zip(b.chunks_exact(LOGITS_LEN));
+    let of = |(a, b): (&[f32], &[f32])| {
+        let area = |v: &[f32]| v.iter().filter(|v| **v > 0.0).count();
+        let both = a.iter().zip(b).filter(|(a, b)| **a > 0.0 && **b > 0.0).count();
+        assert!(area(a) > 0 && a.iter().all(|v| v.is_finite()), "a mask");
+        dice(both, area(a), area(b)).unwrap()
+    };
+    objects.map(of).fold(1.0, f64::min)
+}
+
+#[test]
+fn the_kernels_are_those_of_this_machine() {
+    let expected = var_os("UMEDSAM_EXPECT_KERNELS").filter(|name| !name.is_empty());
+    assert!(expected.is_none_or(|name| name == Kernels::detect().name()), "{}", Kernels::detect().name());
+}
+
+#[test]
+fn masks_are_those_of_other_machines() {
+    let model = Model::bundled().unwrap();
+    let found = Arithmetic::ALL.map(|arithmetic| (arithmetic, logits(&model, arithmetic)));
+    let exact = found.iter().find(|(a, _)| *a == Arithmetic::F32).map(|(_, v)| v).unwrap();
+    for (arithmetic, logits) in &found {
+        let dsc = agreement(logits, exact);
+        println!("{arithmetic}: DSC {dsc:.4} to f32");
+        assert!(dsc >= 0.97, "{arithmetic}: DSC {dsc} to f32");
+    }
+    let all: Vec<u8> = found.iter().flat_map(|(_, v)| v).flat_map(|v| v.to_le_bytes()).collect();
+    if let Some(path) = var_os("UMEDSAM_LOGITS_TO") {
+        fs::write(path, all).unwrap();
+    } else if let Some(path) = var_os("UMEDSAM_LOGITS_FROM") {
+        let other: Vec<f32> =
+            fs::read(path).unwrap().as_chunks::<4>().0.iter().map(|&b| f32::from_le_bytes(b)).collect();
+        assert_eq!(4 * other.len(), all.len());
+        for ((arithmetic, logits), other) in found.iter().zip(other.chunks_exact(3 * LOGITS_LEN)) {
+            let dsc = agreement(logits, other);
+            let difference = values::max_difference(logits, other) / values::scale(other);
+            println!("{arithmetic}: DSC {dsc:.4}, logits {difference:e} of the scale from the other machine's");
+            let (least, most) = if *arithmetic == Arithmetic::F32 { (0.9995, 1e-4) } else { (0.98, 0.1) };
+            assert!(dsc >= least && difference <= most, "{arithmetic}: DSC {dsc}, logits {difference:e}");
+        }
+    }
+}
