@@ -4,9 +4,9 @@ use std::io::IsTerminal;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
+use crate::stop;
 use indicatif::{ProgressBar, ProgressStyle};
 use tch::Device;
-use crate::stop;
 use umedsam_train::trainer::{Epoch, Event, Observer, Progress};
 
 /// Skipped cases that are named one by one.

@@ -9,7 +9,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use umedsam_train::trainer::{Event, Observer};
 
-static ASKED: LazyLock<Arc<AtomicBool>> = LazyLock::default();
+static ASKED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 
 /// From now on SIGINT (Ctrl-C) and SIGTERM only ask; a second one ends the process at once.
 pub(crate) fn listen() -> io::Result<()> {

@@ -77,12 +77,7 @@ pub fn write(path: &Path, tensors: &[(String, Tensor)], text: String) -> Result<
 }
 
 /// The same with the text as another entry of the metadata.
-pub(crate) fn write_with(
-    path: &Path,
-    tensors: &[(String, Tensor)],
-    key: &str,
-    text: String,
-) -> Result<(), StoreError> {
+pub(crate) fn write_with(path: &Path, tensors: &[(String, Tensor)], key: &str, text: String) -> Result<(), StoreError> {
     let format = |problem: String| StoreError::Format { path: path.into(), problem };
     let mut stored = Vec::with_capacity(tensors.len());
     for (name, tensor) in tensors {

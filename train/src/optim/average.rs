@@ -93,7 +93,9 @@ mod tests {
 
         let saved = average.state();
         let mut other = Average::new(0.5, vec![("p".into(), parameter.shallow_clone())]);
-        other.restore(average.steps(), |name| saved.iter().find(|(n, _)| n == name).map(|(_, t)| t.shallow_clone())).unwrap();
+        other
+            .restore(average.steps(), |name| saved.iter().find(|(n, _)| n == name).map(|(_, t)| t.shallow_clone()))
+            .unwrap();
         let _ = tch::no_grad(|| parameter.fill_(8.0));
         other.update();
         // The third step, of decay 0.5: 4 of 7.

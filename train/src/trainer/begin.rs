@@ -229,9 +229,10 @@ fn check_caps(config: &DataConfig, cases: &Dataset, observer: &mut dyn Observer)
     let there: BTreeSet<Modality> = cases.entries().iter().map(Entry::modality).collect();
     let known = DataConfig::default().caps;
     let is = |name: &str, modality: &Modality| Modality::new(name) == *modality;
-    let unknown = config.caps.keys().find(|name| {
-        !known.keys().any(|k| is(k, &Modality::new(name))) && !there.contains(&Modality::new(name))
-    });
+    let unknown = config
+        .caps
+        .keys()
+        .find(|name| !known.keys().any(|k| is(k, &Modality::new(name))) && !there.contains(&Modality::new(name)));
     if let Some(name) = unknown {
         let known = known.keys().map(String::as_str).chain(there.iter().map(Modality::name));
         let known: BTreeSet<&str> = known.collect();
