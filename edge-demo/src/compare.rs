@@ -24,7 +24,7 @@ pub(crate) fn run(arguments: &CompareArguments) -> anyhow::Result<()> {
     let (mut base, mut other) = (read(&arguments.base)?, read(&arguments.other)?);
     let lacking = lacking(base.iter().chain(&other));
     for line in &lacking {
-        eprintln!("umedsam: {line}");
+        errln!("umedsam: {line}");
     }
     if !lacking.is_empty() {
         if !arguments.common {

@@ -90,9 +90,12 @@ enum Command {
         /// How the weights are stored: f32, f16 or int8.
         #[arg(long, default_value = "f16")]
         precision: Precision,
-        /// Name of the model, for people.
-        #[arg(long, default_value = "LiteMedSAM")]
-        name: String,
+        /// Name of the model, for people; LiteMedSAM for the published weights, the file's for others, if left out.
+        #[arg(long)]
+        name: Option<String>,
+        /// Licence of the model (SPDX); the weights' if left out.
+        #[arg(long, value_name = "SPDX")]
+        licence: Option<String>,
     },
     Validate(Box<commands::validate::Validate>),
     Pipeline(Box<commands::pipeline::Pipeline>),
@@ -158,9 +161,17 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
                 outln!("{} ({} bytes, {written})", path.display(), graph.len());
             }
         }
-        Command::Bundle { weights, out, precision, name } => {
-            let manifest = bundle::make(&commands::load(&weights)?, precision, &name, &out)?;
-            outln!("{} ({} bytes, {})", out.display(), size(&out)?, manifest.precision);
+        Command::Bundle { weights: path, out, precision, name, licence } => {
+            let mut weights = commands::load(&path)?;
+            if let Some(licence) = licence {
+                weights = weights.with_licence(licence);
+            }
+            let name = name.unwrap_or_else(|| commands::model_name(&weights, &path));
+            let manifest = bundle::make(&weights, precision, &name, &out)?;
+            outln!("{} ({} bytes, {}, \"{name}\")", out.display(), size(&out)?, manifest.precision);
+            if weights.provenance().licence.is_none() {
+                outln!("its licence is unknown, as the weights name none: --licence says what it is");
+            }
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -15,7 +15,8 @@ const CORES: usize = 16;
 
 /// Prints images a second of one thread, two, four ... up to the machine's cores.
 pub(crate) fn measure(kit: &Kit, until: Instant) -> anyhow::Result<()> {
-    let config = kit.config("u-medsam", &["data.samples-per-epoch=20000", "data.caps={}", "data.default-cap=20000"])?;
+    let mut config = kit.config("u-medsam", &["data.samples-per-epoch=20000", "data.default-cap=20000"])?;
+    config.data.caps.clear();
     let start = Instant::now();
     let dataset = Arc::new(Dataset::read(&kit.cases()?, &config.data, |_, _| {})?);
     outln!("{} cases read in {:.1} s", dataset.entries().len(), start.elapsed().as_secs_f64());

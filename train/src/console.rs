@@ -1,8 +1,10 @@
 //! A run, on the terminal.
 
+use std::io::IsTerminal;
 use std::ops::ControlFlow;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use crate::stop;
 use indicatif::{ProgressBar, ProgressStyle};
 use tch::Device;
 use umedsam::{errln, outln};
@@ -11,10 +13,15 @@ use umedsam_train::trainer::{Epoch, Event, Observer, Progress};
 /// Skipped cases that are named one by one.
 const NAMED: usize = 5;
 
-/// Prints a line for every epoch, and shows a bar in between, where standard error is a terminal.
+/// How often a line tells where a run is, where standard error is no terminal.
+const EVERY: Duration = Duration::from_secs(30);
+
+/// Prints a line for every epoch, and in between shows a bar, or a line now and then where standard error is no terminal.
 pub(crate) struct Console {
     bar: ProgressBar,
     stage: &'static str,
+    /// When a line was printed last, where standard error is no terminal.
+    told: Option<Instant>,
 }
 
 impl Console {
@@ -25,11 +32,19 @@ impl Console {
         };
         let ranks = if ranks > 1 { format!(", {ranks} ranks") } else { String::new() };
         errln!("device: {on}{ranks}");
-        Self { bar: ProgressBar::hidden(), stage: "" }
+        let told = (!std::io::stderr().is_terminal()).then(Instant::now);
+        Self { bar: ProgressBar::hidden(), stage: "", told }
     }
 
     /// The bar of a stage, begun anew with each.
     pub(crate) fn bar(&mut self, stage: &'static str, done: usize, total: usize, message: String) {
+        if let Some(told) = &mut self.told {
+            if told.elapsed() >= EVERY {
+                errln!("{stage} {done}/{total} {message}");
+                *told = Instant::now();
+            }
+            return;
+        }
         if self.stage != stage {
             self.stage = stage;
             self.bar = ProgressBar::new(total as u64);
@@ -67,6 +82,9 @@ impl Observer for Console {
             Event::Step(progress) => {
                 self.bar("training", progress.step as usize, progress.steps as usize, line(progress));
             }
+            Event::Uncapped { modalities, cap } => {
+                errln!("no data.caps of {}: data.default-cap ({cap}) counts", modalities.join(", "));
+            }
             Event::FreshEncoder { weights } => {
                 errln!("{}: an encoder of another size; this one begins with random weights", weights.display());
             }
@@ -80,7 +98,7 @@ impl Observer for Console {
             }
             _ => {}
         }
-        ControlFlow::Continue(())
+        stop::asked()
     }
 }
 

@@ -139,8 +139,13 @@ pub struct Evaluation {
 impl Evaluation {
     /// Whether the predicted IoU is worth reading.
     pub fn calibration(&self) -> Option<Calibration> {
-        let pairs: Vec<(f64, f64)> = self.confidence.iter().map(|c| (c.predicted, c.truth)).collect();
-        Calibration::new(&pairs)
+        self.calibration_by((1.0, 0.0))
+    }
+
+    /// The same if the network predicted `slope * iou + intercept` instead.
+    pub fn calibration_by(&self, (slope, intercept): (f64, f64)) -> Option<Calibration> {
+        let predicted = |c: &Confidence| slope * c.predicted + intercept;
+        Calibration::new(&self.confidence.iter().map(|c| (predicted(c), c.truth)).collect::<Vec<_>>())
     }
 }
 

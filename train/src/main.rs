@@ -4,6 +4,7 @@
 #![warn(clippy::print_stdout, clippy::print_stderr, reason = "umedsam::terminal prints")]
 
 mod console;
+mod stop;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -22,7 +23,7 @@ use umedsam_train::evaluate::{EvaluateOptions, Evaluation};
 use umedsam_train::memory;
 use umedsam_train::model::{self, LiteMedSam};
 use umedsam_train::ranks::Ranks;
-use umedsam_train::trainer::{Folders, Observer, Origin, Trainer};
+use umedsam_train::trainer::{Folders, Observer, Origin, Summary, Trainer};
 
 /// Train U-MedSAM: LiteMedSAM with uncertainty-weighted losses and sharpness-aware minimisation.
 #[derive(Debug, Parser)]
@@ -86,7 +87,7 @@ struct TrainArguments {
     /// Weights to begin with, as `umedsam-export checkpoint` writes them.
     #[arg(long, value_name = "FILE")]
     weights: PathBuf,
-    /// Weights of the network that teaches, where a loss asks for one; those to begin with if left out.
+    /// Weights of the network that teaches, which a loss must ask for; those to begin with if left out.
     #[arg(long, value_name = "FILE")]
     teacher: Option<PathBuf>,
     /// Folder of the run; made if absent.
@@ -298,7 +299,11 @@ fn calibrate(arguments: &CalibrateArguments) -> anyhow::Result<()> {
     let Some(before) = found.calibration() else { bail!("{}: no object to calibrate on", cases.display()) };
     umedsam_train::calibrate::fold(&variables, before.line);
     model::save(&variables, out)?;
-    outln!("{before}");
+    outln!("before, {before}");
+    // Masks are the same, and the line is folded into the head: what it says now is known without a second look.
+    if let Some(after) = found.calibration_by(before.line) {
+        outln!("after, {after}");
+    }
     Ok(())
 }
 
@@ -350,20 +355,38 @@ fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
 
 /// One rank speaks for all.
 fn observer(ranks: &Ranks, device: Device) -> Box<dyn Observer> {
-    if ranks.is_first() { Box::new(Console::new(device, ranks.size())) } else { Box::new(()) }
+    if ranks.is_first() { Box::new(Console::new(device, ranks.size())) } else { Box::new(stop::Quiet) }
 }
 
 fn run(mut trainer: Trainer<'_>, length: &LengthArguments, ranks: &Ranks, out: &Path) -> anyhow::Result<()> {
     if let Some(time) = length.minutes {
         trainer = trainer.with_deadline(Instant::now() + time);
     }
+    stop::listen()?;
     let summary = trainer.run()?;
     if !summary.finished {
-        bail!("stopped; `umedsam-train resume {}` goes on", out.display());
+        bail!(
+            "stopped; `umedsam-train resume {0}` goes on, {0}/current.safetensors has the weights so far",
+            out.display()
+        );
     }
     if ranks.is_first() {
-        let best = summary.best.map(|dsc| format!("; best validation DSC {:.2} %", 100.0 * dsc)).unwrap_or_default();
-        outln!("{} epochs, in {}{best}", summary.epochs.len().saturating_sub(1), out.display());
+        outln!("{} epochs, in {}{}", summary.epochs.len().saturating_sub(1), out.display(), ending(&summary));
     }
     Ok(())
+}
+
+/// What the validation says of the run.
+fn ending(summary: &Summary) -> String {
+    let percent = |dsc: f64| format!("{:.2} %", 100.0 * dsc);
+    let before = summary.epochs.first().and_then(|epoch| epoch.validation.as_ref()).map(|v| v.dsc);
+    match (summary.best, before) {
+        (None, _) => String::new(),
+        (Some(best), Some(before)) if before >= best => format!(
+            "; best validation DSC {}, no better than the {} of the weights that it began with",
+            percent(best),
+            percent(before)
+        ),
+        (Some(best), _) => format!("; best validation DSC {}", percent(best)),
+    }
 }

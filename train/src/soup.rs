@@ -39,8 +39,7 @@ pub fn average(files: &[PathBuf], shares: &[f64], out: &Path) -> Result<(), Soup
         return Err(SoupError::Shares { shares: shares.len(), sum, files: files.len() });
     }
     let read = |path: &PathBuf| {
-        let mut tensors =
-            Tensor::read_safetensors(path).map_err(|source| WeightsError::File { path: path.clone(), source })?;
+        let mut tensors = crate::model::read(path)?;
         tensors.sort_by(|a, b| a.0.cmp(&b.0));
         Ok::<_, SoupError>(tensors)
     };

@@ -73,6 +73,11 @@ const TEXT: &str = "umedsam";
 /// # Errors
 /// [`StoreError`] if the file cannot be written; one that was there is then untouched.
 pub fn write(path: &Path, tensors: &[(String, Tensor)], text: String) -> Result<(), StoreError> {
+    write_with(path, tensors, TEXT, text)
+}
+
+/// The same with the text as another entry of the metadata.
+pub(crate) fn write_with(path: &Path, tensors: &[(String, Tensor)], key: &str, text: String) -> Result<(), StoreError> {
     let format = |problem: String| StoreError::Format { path: path.into(), problem };
     let mut stored = Vec::with_capacity(tensors.len());
     for (name, tensor) in tensors {
@@ -87,7 +92,7 @@ pub fn write(path: &Path, tensors: &[(String, Tensor)], text: String) -> Result<
         stored.push((name, Bytes { dtype, shape, data }));
     }
     let views = stored.iter().map(|(name, bytes)| (name.as_str(), bytes));
-    let metadata = HashMap::from([(TEXT.to_string(), text)]);
+    let metadata = HashMap::from([(key.to_string(), text)]);
     let bytes = safetensors::serialize(views, Some(metadata)).map_err(|e| format(e.to_string()))?;
     write_atomically(path, |file| file.write_all(&bytes))
         .map_err(|source| StoreError::File { path: path.into(), source })

@@ -3,7 +3,8 @@
 mod common;
 
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use common::bench::Bench;
 use tch::Tensor;
@@ -45,7 +46,8 @@ fn trains_goes_on_and_scores() {
     let cache = format!("cache.folder={}/embeddings", env!("CARGO_TARGET_TMPDIR"));
     let common =
         ["train", "--device", "cpu", "--data", &cases, "--weights", &weights, "--out", &out, "--preset", "u-medsam"];
-    let settings = ["--set", "data.flip=0", "--set", &cache, "--set", "training.epochs=1", "--set", "training.batch=3"];
+    let settings = ["data.flip=0", "data.samples-per-epoch=6", &cache, "training.epochs=1", "training.batch=3"];
+    let settings = settings.map(|setting| ["--set", setting]).concat();
     let printed = succeed(&[&common[..], &settings].concat());
     assert!(printed.contains("epoch   1") && printed.contains("sigma"), "{printed}");
     let printed = succeed(&["resume", &out, "--epochs", "2", "--device", "cpu"]);
@@ -74,13 +76,43 @@ fn trains_goes_on_and_scores() {
     fail(&["average", &begun, &weights, "--shares", "0.5,0.6", "--out", &mean], "add up to 1.1");
     // One object: the nearest line is flat, at its true IoU.
     let calibrated = at("calibrated.safetensors");
-    succeed(&["calibrate", &weights, &at("scored"), "--out", &calibrated, "--device", "cpu"]);
+    let printed = succeed(&["calibrate", &weights, &at("scored"), "--out", &calibrated, "--device", "cpu"]);
+    assert!(
+        printed.contains("before, ") && printed.contains("after, ") && printed.contains("error 0.000"),
+        "{printed}"
+    );
     let found = succeed(&["evaluate", &calibrated, &at("scored"), "--json", "--device", "cpu"]);
     let found: serde_json::Value = serde_json::from_str(&found).unwrap();
     assert!(found["calibration"]["ece"].as_f64().unwrap() < 1e-5, "{found}");
     assert_eq!(found["cases"][0]["dsc"], report["cases"][0]["dsc"]);
     // Cases without boxes can be trained on, not scored.
     fail(&["evaluate", &weights, &cases, "--device", "cpu"], "boxes");
+}
+
+#[test]
+fn a_run_that_is_asked_to_end_saves_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench::new(folder.path());
+    let at = |name: &str| bench.path(name).display().to_string();
+    let cache = format!("cache.folder={}/embeddings", env!("CARGO_TARGET_TMPDIR"));
+    let settings = ["data.flip=0", "data.samples-per-epoch=600", "sharp-min.kind=off", "training.batch=1", &cache];
+    let mut command = Command::new(env!("CARGO_BIN_EXE_umedsam-train"));
+    command.args(["train", "--device", "cpu", "--preset", "u-medsam", "--data", &at("cases"), "--out", &at("run")]);
+    command.args(["--weights", &at("weights.safetensors")]).args(settings.map(|s| ["--set", s]).concat());
+    command.env("OMP_NUM_THREADS", "1").stderr(Stdio::piped()).stdout(Stdio::null());
+    let run = command.spawn().unwrap();
+    // Weights are there from the start.
+    let current = bench.path("run/current.safetensors");
+    while !current.exists() {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(Command::new("kill").args(["-TERM", &run.id().to_string()]).status().unwrap().success());
+    let output = run.wait_with_output().unwrap();
+    let error = text(&output.stderr);
+    assert!(output.status.code() == Some(1) && error.contains("stopped; ") && error.contains("current"), "{error}");
+    // What `average` takes.
+    let mean = at("mean.safetensors");
+    succeed(&["average", &at("weights.safetensors"), &current.display().to_string(), "--out", &mean]);
 }
 
 #[test]
@@ -93,6 +125,9 @@ fn what_is_wrong_is_named() {
     fail(&[&train[..], &["--set", "schedule.watch=validation"]].concat(), "watch the training");
     let train = [&train[..], &["--preset", "u-medsam"]].concat();
     fail(&train, "weights.safetensors");
+    std::fs::write(Path::new(&weights), b"PK\x03\x04 a wheel").unwrap();
+    fail(&train, "umedsam-export checkpoint");
+    std::fs::write(Path::new(&weights), b"no tensors").unwrap();
     fail(&[&train[..], &["--set", "training.batch=0"]].concat(), "training.batch");
     fail(&["resume", &out, "--device", "cpu"], "last.safetensors");
     fail(&["train", "--device", "tpu"], "cuda:N");

@@ -46,6 +46,11 @@ fn settings_lie_over_the_file_over_the_preset() {
     assert_eq!((config.optimizer.learning_rate, config.optimizer.beta1, config.optimizer.beta2), (0.002, 0.8, 0.999));
     assert_eq!((config.data.caps["CT"], config.model.arithmetic), (7, Arithmetic::Bf16));
     assert_eq!(config.loss.terms, [Term::Dice, Term::Focal]);
+    // A cap replaces that of its modality, however it is spelled; the others stay.
+    let caps = |settings: &[&str]| with("edge", settings).unwrap().data.caps;
+    let [default, xray] = [caps(&[]), caps(&["data.caps.XRay=5"])];
+    assert_eq!((default.len(), xray.len(), xray["XRay"], xray["CT"]), (11, 11, 5, 3000));
+    assert!(!xray.contains_key("X-Ray"));
     let absent = resolve("paper", Some(&folder.path().join("absent.toml")), &[]).unwrap_err();
     assert!(absent.to_string().contains("absent.toml"), "{absent}");
 }
@@ -59,6 +64,9 @@ fn what_does_not_fit_is_named() {
         ("optimizer.lr=1", "lr"),
         ("schedule.factor=1.5", "schedule.factor is 1.5"),
         ("loss.terms=[]", "loss.terms"),
+        ("loss.learning-rate=0", "loss.learning-rate"),
+        ("loss.least-sigma=0", "loss.least-sigma"),
+        ("data.caps={ XRay = 1, x-ray = 2 }", "each modality once"),
         ("loss.terms=['dice','dice']", "loss.terms"),
         ("loss.terms=['dise']", "dise"),
         ("loss.weights={ dice = 2.0 }", "loss.weights is {Dice: 2.0}; none"),

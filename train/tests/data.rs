@@ -70,7 +70,7 @@ fn cases_tell_slices_labels_and_what_is_wrong_with_them() {
 }
 
 #[test]
-fn a_digest_is_of_names_and_labels() {
+fn a_digest_is_of_names_pixels_and_labels() {
     let (folder, other) = (folder(), folder());
     let config = DataConfig::default();
     let digest = dataset(&folder, &config).digest();

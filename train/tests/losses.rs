@@ -4,7 +4,9 @@
 
 use safetensors::SafeTensors;
 use tch::{Device, Kind, Tensor, nn};
+use umedsam_train::config::LossConfig;
 use umedsam_train::loss::{Outputs, Term, Uncertainty, UncertaintyError, Weighting, shape_target};
+use umedsam_train::optim::{AdamW, AdamWOptions, Group};
 
 const GOLDEN: &[u8] = include_bytes!("data/losses.safetensors");
 
@@ -244,6 +246,39 @@ fn weights_come_to_rest_where_the_formulas_say() {
             let _ = tch::no_grad(|| parameter.fill_(value));
         }
         assert!(greatest(0.0, &mut parameters) < 1e-6);
+    }
+}
+
+#[test]
+fn a_short_run_at_the_default_rate_reaches_the_rest_and_stops_at_the_floor() {
+    // A loss that nothing is left of, as distillation's is at first, beside one that varies from batch to batch.
+    let terms = [Term::Dice, Term::Distillation];
+    let config = LossConfig::default();
+    for weighting in [Weighting::Kendall, Weighting::LiebelKoerner] {
+        let (vs, uncertainty) = weights(weighting, &terms);
+        let uncertainty = uncertainty.with_least(config.least_sigma);
+        let group = Group {
+            parameters: vs.variables().into_iter().collect(),
+            weight_decay: 0.0,
+            learning_rate: Some(config.learning_rate),
+        };
+        let options = AdamWOptions { learning_rate: 1e-4, ..AdamWOptions::default() };
+        let mut optimizer = AdamW::new(vec![group], options);
+        for step in 0..200 {
+            let dice = if step % 2 == 0 { 0.12f32 } else { 0.06 };
+            optimizer.zero_grad();
+            uncertainty.total(&[Tensor::from(dice), Tensor::from(0f32)]).backward();
+            optimizer.step();
+            uncertainty.bound();
+        }
+        let found = sigmas(&uncertainty);
+        let expected = stationary(weighting, 0.09);
+        assert!((found[0] / expected - 1.0).abs() < 0.1, "{weighting:?}: {} {expected}", found[0]);
+        assert!((found[1] - config.least_sigma).abs() < 1e-6, "{weighting:?}: {}", found[1]);
+        // Half of one over its square, and not without bound.
+        let teacher = Tensor::from(0f32).set_requires_grad(true);
+        uncertainty.total(&[Tensor::from(0.1f32), teacher.shallow_clone()]).backward();
+        assert!((number(&teacher.grad()) / (0.5 / config.least_sigma.powi(2)) - 1.0).abs() < 1e-4);
     }
 }
 

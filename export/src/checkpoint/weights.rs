@@ -85,6 +85,12 @@ impl Weights {
         Self { tensors: litemedsam::synthetic(seed), provenance, plan: Plan::default(), prefix: String::new() }
     }
 
+    /// With another licence in their provenance.
+    #[must_use]
+    pub fn with_licence(self, licence: impl Into<String>) -> Self {
+        Self { provenance: self.provenance.with_licence(licence), ..self }
+    }
+
     /// Reads a safetensors file, written by [`save`](Self::save) or by a training program.
     ///
     /// # Errors

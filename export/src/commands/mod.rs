@@ -8,7 +8,7 @@ use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use umedsam::errln;
-use umedsam_export::checkpoint::{self, Weights};
+use umedsam_export::checkpoint::{self, KnownCheckpoint, Weights, litemedsam};
 
 /// Reads weights, and tells what was left out of their names.
 pub(crate) fn load(path: &Path) -> Result<Weights, checkpoint::Error> {
@@ -17,6 +17,16 @@ pub(crate) fn load(path: &Path) -> Result<Weights, checkpoint::Error> {
         errln!("{}: {prefix:?} of every name left out", path.display());
     }
     Ok(weights)
+}
+
+/// What a model of these weights is called where nobody says: LiteMedSAM if they are the published ones, else by their file.
+pub(crate) fn model_name(weights: &Weights, path: &Path) -> String {
+    let source = weights.provenance().source.as_deref();
+    let published = |known: &KnownCheckpoint| source == Some(known.name);
+    match litemedsam::KNOWN.iter().any(published) {
+        true => "LiteMedSAM".into(),
+        false => path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+    }
 }
 
 /// Shows on standard error how far the work is, where that is a terminal.

@@ -34,9 +34,9 @@ pub(crate) struct Pipeline {
     /// The bundle to write.
     #[arg(short, long, value_name = "FILE")]
     out: PathBuf,
-    /// Name of the model, for people.
-    #[arg(long, default_value = "LiteMedSAM")]
-    name: String,
+    /// Name of the model, for people; LiteMedSAM for the published weights, the file's for others, if left out.
+    #[arg(long)]
+    name: Option<String>,
     #[command(flatten)]
     settings: Settings,
     #[command(flatten)]
@@ -51,6 +51,7 @@ impl Pipeline {
             refuse_shared(calibration, &self.cases)?;
         }
         let weights = super::load(&self.weights)?;
+        let name = self.name.clone().unwrap_or_else(|| super::model_name(&weights, &self.weights));
         let folder = self.calibration.as_ref().unwrap_or(&self.cases);
         let probes = probes::read(folder, self.settings.per_row)?;
 
@@ -69,8 +70,8 @@ impl Pipeline {
             made
         };
         let reference = work.join("reference.umedsam");
-        bundle::make(&weights, Precision::F32, &self.name, &reference)?;
-        let made = bundle::make(&quantized, Precision::Int8, &self.name, &self.out)?;
+        bundle::make(&weights, Precision::F32, &name, &reference)?;
+        let made = bundle::make(&quantized, Precision::Int8, &name, &self.out)?;
         outln!("{} ({} bytes, {})", self.out.display(), fs::metadata(&self.out)?.len(), made.precision);
 
         let mut options = ValidateOptions::new(&self.out, &reference, &self.cases).with_report(&work);

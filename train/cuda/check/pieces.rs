@@ -109,7 +109,8 @@ fn optimizers(scene: &Scene, table: &mut Table) {
         let parameters = parameters(device);
         let named = parameters.iter().zip(0..).map(|(p, i)| (format!("p{i}"), p.shallow_clone())).collect();
         let options = AdamWOptions { learning_rate: 1e-2, fused, ..AdamWOptions::default() };
-        let mut optimizer = AdamW::new(vec![Group { parameters: named, weight_decay: 0.01 }], options);
+        let mut optimizer =
+            AdamW::new(vec![Group { parameters: named, weight_decay: 0.01, learning_rate: None }], options);
         for step in 0..10 {
             optimizer.zero_grad();
             fill_gradients(&parameters, step);

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::{Arithmetic, BatchNorm, Config, LossConfig, PRESETS, Watch};
+use crate::data::Modality;
 use crate::loss::Weighting;
 
 /// Why a configuration cannot be used.
@@ -77,6 +78,9 @@ impl Config {
         let keep = &quantization.keep;
         field("quantization.keep", keep, "names", keep.iter().all(|name| !name.is_empty()))?;
         field("data.samples-per-epoch", data.samples_per_epoch, "at least 1", data.samples_per_epoch != Some(0))?;
+        let spelled: Vec<Modality> = data.caps.keys().map(|name| Modality::new(name)).collect();
+        let once = spelled.iter().enumerate().all(|(i, name)| !spelled[..i].contains(name));
+        field("data.caps", &data.caps, "each modality once", once)?;
         share("data.component", data.component)?;
         share("data.zoom", data.zoom)?;
         let margins = &data.zoom_margins;
@@ -88,7 +92,7 @@ impl Config {
         share("data.jitter-share", data.jitter_share)?;
         share("data.carried", data.carried)?;
         field("data.memory-gib", data.memory_gib, "0 or more", data.memory_gib >= 0.0)?;
-        let LossConfig { terms, weight_decay, .. } = loss;
+        let LossConfig { terms, learning_rate, least_sigma, weight_decay, .. } = loss;
         let distinct = terms.iter().enumerate().all(|(i, term)| !terms[..i].contains(term));
         field("loss.terms", terms, "at least one, each once", !terms.is_empty() && distinct)?;
         let weights = &loss.weights;
@@ -96,6 +100,8 @@ impl Config {
         field("loss.weights", weights, "numbers above 0, of losses in loss.terms", fit)?;
         let plain = weights.is_empty() || loss.weighting == Weighting::Equal;
         field("loss.weights", weights, "none, unless loss.weighting is equal", plain)?;
+        positive("loss.learning-rate", *learning_rate)?;
+        field("loss.least-sigma", *least_sigma, "above 0, below 1", *least_sigma > 0.0 && *least_sigma < 1.0)?;
         field("loss.weight-decay", *weight_decay, "0 to below 1", (0.0..1.0).contains(weight_decay))?;
         positive("sharp-min.rho", sharp_min.rho)?;
         field("sharp-min.eta", sharp_min.eta, "0 or more", sharp_min.eta >= 0.0 && sharp_min.eta.is_finite())?;

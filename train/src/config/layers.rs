@@ -5,6 +5,7 @@ use std::path::Path;
 use toml::{Table, Value};
 
 use super::{Config, ConfigError};
+use crate::data::Modality;
 
 /// Names and texts of the presets: what differs from the defaults.
 pub const PRESETS: [(&str, &str); 9] = [
@@ -27,14 +28,15 @@ pub fn resolve(preset: &str, file: Option<&Path>, settings: &[String]) -> Result
     let Some((_, text)) = PRESETS.iter().find(|(name, _)| *name == preset) else {
         return Err(ConfigError::Preset { name: preset.into() });
     };
-    let mut table = parse(&format!("preset {preset}"), text)?;
+    let mut table = Table::try_from(Config::default()).map_err(|e| ConfigError::Field(e.to_string()))?;
+    overlay_config(&mut table, parse(&format!("preset {preset}"), text)?);
     if let Some(path) = file {
         let source = path.display().to_string();
         let text = std::fs::read_to_string(path).map_err(|e| ConfigError::File { path: path.into(), source: e })?;
-        overlay(&mut table, parse(&source, &text)?);
+        overlay_config(&mut table, parse(&source, &text)?);
     }
     for setting in settings {
-        overlay(&mut table, parse_setting(setting)?);
+        overlay_config(&mut table, parse_setting(setting)?);
     }
     let config: Config = table.try_into().map_err(|e: toml::de::Error| ConfigError::Field(e.to_string()))?;
     config.check()?;
@@ -50,6 +52,19 @@ fn parse(source: &str, text: &str) -> Result<Table, ConfigError> {
 fn parse_setting(setting: &str) -> Result<Table, ConfigError> {
     let (key, value) = setting.split_once('=').ok_or_else(|| ConfigError::Setting(setting.into()))?;
     parse(setting, setting).or_else(|_| parse(setting, &format!("{key} = {}", Value::from(value.trim()))))
+}
+
+/// Caps stay but for those of the modalities that `above` names, however it spells them.
+fn overlay_config(below: &mut Table, above: Table) {
+    fn caps(table: &Table) -> Option<&Table> {
+        table.get("data")?.get("caps")?.as_table()
+    }
+    let named: Vec<String> = caps(&above).into_iter().flat_map(|caps| caps.keys().cloned()).collect();
+    let known = below.get_mut("data").and_then(|data| data.get_mut("caps")).and_then(Value::as_table_mut);
+    if let Some(known) = known {
+        known.retain(|known, _| !named.iter().any(|name| name != known && Modality::new(name) == Modality::new(known)));
+    }
+    overlay(below, above);
 }
 
 fn overlay(below: &mut Table, above: Table) {

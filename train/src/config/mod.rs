@@ -115,12 +115,13 @@ pub enum Arithmetic {
 pub struct DataConfig {
     /// What counts alike in an epoch.
     pub balance: Balance,
-    /// Samples of an epoch, over all modalities; as many as caps and cases give if left out.
+    /// Samples of an epoch, over all modalities; of each as many as its cap says if left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub samples_per_epoch: Option<usize>,
     /// Most samples an epoch of a modality, or a row, that has no entry in `caps`.
     pub default_cap: usize,
-    /// Most samples an epoch, by modality. Names count without case and hyphens.
+    /// Most samples an epoch, by modality. Names count without case and hyphens; an entry replaces that of its modality
+    /// alone.
     pub caps: BTreeMap<String, usize>,
     /// Probability of drawing one 8-connected component of a label instead of the whole label.
     pub component: f64,
@@ -220,6 +221,10 @@ pub struct LossConfig {
     pub weighting: Weighting,
     /// What each loss is multiplied with where they are weighed equally; 1 if left out.
     pub weights: BTreeMap<Term, f64>,
+    /// Learning rate of the learnable uncertainties, which no schedule lowers: the step of ln s, or of c.
+    pub learning_rate: f64,
+    /// Least uncertainty, s or c: a loss is multiplied with half of one over its square at the most.
+    pub least_sigma: f64,
     /// Weight decay of the learnable uncertainties.
     pub weight_decay: f64,
 }
@@ -227,7 +232,14 @@ pub struct LossConfig {
 impl Default for LossConfig {
     fn default() -> Self {
         let terms = vec![Term::Dice, Term::Bce, Term::ShapeDistance, Term::Iou];
-        Self { terms, weighting: Weighting::Kendall, weights: BTreeMap::new(), weight_decay: 0.0 }
+        Self {
+            terms,
+            weighting: Weighting::Kendall,
+            weights: BTreeMap::new(),
+            learning_rate: 0.05,
+            least_sigma: 0.1,
+            weight_decay: 0.0,
+        }
     }
 }
 

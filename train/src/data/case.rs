@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use sha2::{Digest, Sha256};
 use umedsam::npz::{Labelled, NpzError};
 use umedsam::resize::Resizer;
 use umedsam::{Frame, ImageView, PixelBox};
@@ -84,6 +85,15 @@ impl Slice {
     pub(super) fn label_box(&self, label: u16) -> Option<PixelBox> {
         let mask: Vec<bool> = self.labels.iter().map(|&l| l == label).collect();
         bounds(&mask, self.picture.width)
+    }
+
+    /// Adds size, intensities and labels to a digest.
+    pub(super) fn hash_into(&self, hash: &mut Sha256) {
+        let Picture { pixels, channels, width, height } = &self.picture;
+        [*channels, *width, *height].iter().for_each(|size| hash.update(size.to_le_bytes()));
+        hash.update(pixels);
+        let labels: Vec<u8> = self.labels.iter().flat_map(|label| label.to_le_bytes()).collect();
+        hash.update(labels);
     }
 
     /// Memory taken.

@@ -26,6 +26,8 @@ pub struct Entry {
     pub path: PathBuf,
     /// The slices with usable labels, and these, in order; of a packed case, those that were packed.
     pub slices: Vec<(usize, Vec<u16>)>,
+    /// Digest of these slices' pictures and labels on the network's grid.
+    pub content: [u8; 32],
 }
 
 impl Entry {
@@ -246,7 +248,7 @@ impl Dataset {
         margin: f64,
         min_area: usize,
     ) -> Result<Option<(Picture, Vec<bool>)>, DatasetError> {
-        let Entry { path, slices } = &self.entries[entry];
+        let Entry { path, slices, .. } = &self.entries[entry];
         if slices.len() > 1 {
             return Ok(None);
         }
@@ -260,7 +262,7 @@ impl Dataset {
         read().map_err(|problem| DatasetError::Case { path: path.clone(), problem: problem.into() })
     }
 
-    /// Digest of the names, slices and labels: a run is resumed on the data that it was begun with.
+    /// Digest of names, slices, pixels and labels: a run is resumed on the data that it was begun with.
     pub fn digest(&self) -> String {
         let mut hash = Sha256::new();
         for entry in &self.entries {
@@ -271,6 +273,7 @@ impl Dataset {
                 labels.iter().for_each(|label| hash.update(label.to_le_bytes()));
             }
             hash.update([1]);
+            hash.update(entry.content);
         }
         crate::hex(&hash.finalize())
     }
@@ -290,10 +293,13 @@ fn read_case(path: &Path, min_area: usize, keep: impl Fn(usize, Arc<Slice>)) -> 
         return Err(CaseProblem::Empty { min_area });
     }
     let mut resizer = Resizer::new();
+    let mut content = Sha256::new();
     for &(z, _) in &slices {
-        keep(z, Arc::new(Slice::new(&case, z, &mut resizer)?));
+        let slice = Slice::new(&case, z, &mut resizer)?;
+        slice.hash_into(&mut content);
+        keep(z, Arc::new(slice));
     }
-    Ok(Entry { path: path.into(), slices })
+    Ok(Entry { path: path.into(), slices, content: content.finalize().into() })
 }
 
 /// Keeps a slice, if there is room.

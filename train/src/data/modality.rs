@@ -12,6 +12,11 @@ impl Modality {
         Self(name.into())
     }
 
+    /// The name as it was spelled.
+    pub fn name(&self) -> &str {
+        &self.0
+    }
+
     fn key(&self) -> impl Iterator<Item = char> {
         self.0.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase)
     }

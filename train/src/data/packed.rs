@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use sha2::{Digest, Sha256};
 use umedsam::PixelBox;
 use umedsam::metrics::on_all_cores;
 
@@ -64,8 +65,11 @@ impl Packed {
         for (case, parts) in cases {
             let path = paths[0].with_file_name(case);
             let labels = parts.iter().map(|(&z, (_, slice))| (z, slice.usable.clone())).collect();
+            let mut content = Sha256::new();
+            parts.values().for_each(|(_, part)| part.slice.hash_into(&mut content));
+            let content = content.finalize().into();
             slices.extend(parts.into_iter().map(|(z, (_, s))| ((entries.len(), z), (s.slice, s.beside))));
-            entries.push(Entry { path, slices: labels });
+            entries.push(Entry { path, slices: labels, content });
         }
         Ok((entries, Self { slices }))
     }

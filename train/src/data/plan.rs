@@ -11,9 +11,11 @@ use crate::config::{Balance, DataConfig};
 /// Positions of the cases that this epoch draws, in order: every modality, or row of the tables by
 /// [`DataConfig::balance`], gets the same number, but for its cap.
 ///
-/// Without `samples-per-epoch` a modality gives as many samples as it has cases, its cap at most: the authors' loader
-/// cuts the list of a modality's files at its cap. With it, the samples are shared evenly among the modalities, and what
-/// one has to leave at its cap goes to the others. Within a modality every case is drawn once before one is drawn again.
+/// Without `samples-per-epoch` a modality gives as many samples as its cap says, however few its cases are, as in the
+/// authors' loader: with all of their modalities there are 30,000 in an epoch. With it, the samples are shared evenly
+/// among the modalities, and what one has to leave at its cap goes to the others. Within a modality every case is drawn
+/// once before one is drawn again, and each epoch draws anew, where the authors draw with replacement, once for the
+/// whole run.
 pub fn plan(entries: &[Entry], config: &DataConfig, seed: u64, epoch: u64) -> Vec<usize> {
     let mut groups: BTreeMap<(Modality, String), Vec<usize>> = BTreeMap::new();
     for (index, entry) in entries.iter().enumerate() {
@@ -26,7 +28,7 @@ pub fn plan(entries: &[Entry], config: &DataConfig, seed: u64, epoch: u64) -> Ve
     };
     let caps: Vec<usize> = groups.keys().map(cap).collect();
     let quotas = match config.samples_per_epoch {
-        None => groups.values().zip(&caps).map(|(cases, &cap)| cases.len().min(cap)).collect(),
+        None => caps,
         Some(total) => share(total, &caps),
     };
     let mut drawn = Vec::with_capacity(quotas.iter().sum());
@@ -83,6 +85,7 @@ mod tests {
             (0..count).map(move |_| Entry {
                 path: format!("2DBox_{}_1.npz", ["CT", "MR", "PET"][modality]).into(),
                 slices: Vec::new(),
+                content: [0; 32],
             })
         };
         counts.iter().enumerate().flat_map(of).collect()
@@ -115,7 +118,7 @@ mod tests {
     #[test]
     fn rows_count_alike_where_they_are_what_is_balanced() {
         let mut entries = entries(&[8, 4]);
-        entries.push(Entry { path: "3DBox_CT_1.npz".into(), slices: Vec::new() });
+        entries.push(Entry { path: "3DBox_CT_1.npz".into(), slices: Vec::new(), content: [0; 32] });
         let of = |balance| {
             let config = DataConfig { samples_per_epoch: Some(30), balance, ..DataConfig::default() };
             let drawn = plan(&entries, &config, 1, 0);
@@ -129,13 +132,14 @@ mod tests {
     }
 
     #[test]
-    fn without_a_total_a_modality_gives_its_cases_up_to_its_cap() {
+    fn without_a_total_a_modality_gives_its_cap_exactly() {
         let entries = entries(&[5, 9, 2]);
         let caps = [("ct".to_string(), 3)].into();
         let config = DataConfig { caps, default_cap: 8, ..DataConfig::default() };
         let drawn = plan(&entries, &config, 1, 0);
         let of = |range: std::ops::Range<usize>| drawn.iter().filter(|d| range.contains(d)).count();
-        assert_eq!((of(0..5), of(5..14), of(14..16)), (3, 8, 2));
+        assert_eq!((of(0..5), of(5..14), of(14..16)), (3, 8, 8));
+        assert_eq!(DataConfig::default().caps.values().sum::<usize>(), 30_000);
         assert_ne!(drawn, plan(&entries, &config, 1, 1));
         assert_ne!(drawn, plan(&entries, &config, 2, 0));
     }

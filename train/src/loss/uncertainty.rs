@@ -34,8 +34,10 @@ pub enum UncertaintyError {
 
 /// Weights of losses as parameters of the training, one for each term, which start with s = 1 or c = 1.
 ///
+/// They need a learning rate of their own: with the network's they would move by less than a tenth in a thousand steps.
 /// They must have no weight decay, which would pull them to a noise of the loss that nobody chose (the paper's code
-/// does), and belong into checkpoints.
+/// does), and belong into checkpoints. After each step [`Uncertainty::bound`] keeps them from falling further than the
+/// least s or c: a loss that comes near 0, as distillation does which begins there, would otherwise outweigh all others.
 #[derive(Debug)]
 pub struct Uncertainty {
     weighting: Weighting,
@@ -44,6 +46,8 @@ pub struct Uncertainty {
     parameters: Vec<Tensor>,
     /// What each loss is multiplied with.
     weights: Vec<f64>,
+    /// Least s or c.
+    least: f64,
 }
 
 impl Uncertainty {
@@ -67,13 +71,33 @@ impl Uncertainty {
             Weighting::LiebelKoerner => parameter("c", 1.0),
             Weighting::Equal => Vec::new(),
         };
-        Ok(Self { weighting, terms: terms.into(), parameters, weights: vec![1.0; terms.len()] })
+        Ok(Self { weighting, terms: terms.into(), parameters, weights: vec![1.0; terms.len()], least: 0.0 })
     }
 
     /// With losses multiplied by these weights before they are weighed; those that have none count once.
     pub fn with_weights(mut self, weights: &BTreeMap<Term, f64>) -> Self {
         self.weights = self.terms.iter().map(|term| weights.get(term).copied().unwrap_or(1.0)).collect();
         self
+    }
+
+    /// With a least s or c, above 0: the most that a loss is multiplied with is half of one over its square.
+    pub fn with_least(mut self, least: f64) -> Self {
+        self.least = least;
+        self
+    }
+
+    /// Lifts what a step took below the least s or c.
+    pub fn bound(&self) {
+        let least = match self.weighting {
+            Weighting::Kendall => self.least.ln(),
+            Weighting::LiebelKoerner => self.least,
+            Weighting::Equal => return,
+        };
+        tch::no_grad(|| {
+            for parameter in &self.parameters {
+                let _ = parameter.shallow_clone().clamp_min_(least);
+            }
+        });
     }
 
     /// The terms, in the order of [`Uncertainty::total`] and [`Uncertainty::sigmas`].

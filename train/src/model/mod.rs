@@ -17,7 +17,7 @@ use quantize::Scheme;
 use tch::{Tensor, nn};
 use tiny_vit::TinyVit;
 pub use weights::{WeightsError, encoder_size, load, load_around_stages, save};
-pub(crate) use weights::{published, size_of, write};
+pub(crate) use weights::{published, read, size_of, write};
 
 use crate::config::{EncoderSize, QuantizationConfig};
 

@@ -1,15 +1,22 @@
 //! Weights in the published form: 435 tensors in a safetensors file.
 
 use std::collections::HashMap;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use tch::{Kind, Tensor, nn};
-use umedsam::files::replace;
 
 use crate::config::EncoderSize;
+use crate::store::{self, StoreError};
 
 /// Counters of BatchNorm, which libtorch's C++ layers don't have: the file's last 27 tensors.
 const COUNTER: &str = "num_batches_tracked";
+
+/// A tensor that bundles have, and weights don't.
+const BUNDLED: &str = "encoder.onnx";
+
+/// What stands in a file of weights as their source.
+const SOURCE: &str = "weights trained by umedsam-train";
 
 /// Why weights could not be loaded or saved.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +30,19 @@ pub enum WeightsError {
         /// libtorch's or the system's account.
         source: tch::TchError,
     },
+    /// A file of another kind.
+    #[error("{}: {found}, not weights in safetensors; {advice}", path.display())]
+    Other {
+        /// The file.
+        path: PathBuf,
+        /// What it is by its first bytes.
+        found: &'static str,
+        /// What makes weights of it.
+        advice: &'static str,
+    },
+    /// The file could not be written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// A tensor of the network is not in the file.
     #[error("{}: tensor {tensor} is missing", path.display())]
     Missing {
@@ -80,7 +100,7 @@ fn size_by(telling: Option<&Tensor>) -> Option<EncoderSize> {
 /// # Errors
 /// [`WeightsError::File`] if the file cannot be read, [`WeightsError::Missing`] if its encoder is of no known size.
 pub fn encoder_size(path: &Path) -> Result<EncoderSize, WeightsError> {
-    let stored = Tensor::read_safetensors(path).map_err(|source| WeightsError::File { path: path.into(), source })?;
+    let stored = read(path)?;
     size_by(stored.iter().find(|(name, _)| name == TELLING).map(|(_, t)| t))
         .ok_or_else(|| WeightsError::Missing { path: path.into(), tensor: TELLING.into() })
 }
@@ -92,7 +112,7 @@ pub(crate) fn size_of(vs: &nn::VarStore) -> EncoderSize {
 
 fn load_where(vs: &nn::VarStore, path: &Path, wanted: impl Fn(&str) -> bool) -> Result<(), WeightsError> {
     let file = |source| WeightsError::File { path: path.into(), source };
-    let stored: HashMap<String, Tensor> = Tensor::read_safetensors(path).map_err(file)?.into_iter().collect();
+    let stored: HashMap<String, Tensor> = read(path)?.into_iter().collect();
     let mut variables = vs.variables();
     variables.retain(|name, _| wanted(name));
     for (name, variable) in &variables {
@@ -112,15 +132,41 @@ fn load_where(vs: &nn::VarStore, path: &Path, wanted: impl Fn(&str) -> bool) -> 
 /// BatchNorm's counters are 0: nothing reads them while its momentum is fixed.
 ///
 /// # Errors
-/// [`WeightsError::File`] if the file cannot be written; a file that was at `path` is then untouched.
+/// [`WeightsError::Store`] if the file cannot be written; a file that was at `path` is then untouched.
 pub fn save(vs: &nn::VarStore, path: &Path) -> Result<(), WeightsError> {
     write(&published(vs), path)
 }
 
-/// Writes tensors in place of `path`.
+/// Writes tensors through a temporary file beside `path`, with a word on where they come from.
 pub(crate) fn write(tensors: &[(String, Tensor)], path: &Path) -> Result<(), WeightsError> {
-    replace(path, |temporary| Tensor::write_safetensors(tensors, temporary))
-        .map_err(|source| WeightsError::File { path: path.into(), source })
+    Ok(store::write_with(path, tensors, "source", SOURCE.into())?)
+}
+
+/// The tensors of a safetensors file.
+pub(crate) fn read(path: &Path) -> Result<Vec<(String, Tensor)>, WeightsError> {
+    if let Some((found, advice)) = other_kind(path) {
+        return Err(WeightsError::Other { path: path.into(), found, advice });
+    }
+    let tensors = Tensor::read_safetensors(path).map_err(|source| WeightsError::File { path: path.into(), source })?;
+    if tensors.iter().any(|(name, _)| name == BUNDLED) {
+        let (found, advice) =
+            ("a model bundle, which devices run", "train from the weights that `umedsam-export bundle` made it of");
+        return Err(WeightsError::Other { path: path.into(), found, advice });
+    }
+    Ok(tensors)
+}
+
+/// What a file is that others than this program make or take, by its first bytes, and what makes weights of it.
+fn other_kind(path: &Path) -> Option<(&'static str, &'static str)> {
+    let mut first = [0; 8];
+    std::fs::File::open(path).ok()?.read_exact(&mut first).ok()?;
+    let convert = "`umedsam-export checkpoint FILE --out weights.safetensors` converts it";
+    match &first {
+        [b'P', b'K', 3, 4, ..] => Some(("a Python wheel, a PyTorch checkpoint or another zip", convert)),
+        [0x80, 2 | 3 | 4, ..] => Some(("a pickle, as old PyTorch checkpoints are", convert)),
+        b"umedpack" => Some(("a pack of cases", "--data and --validation take packs")),
+        _ => None,
+    }
 }
 
 /// All 435 tensors of the published form, on the CPU, in order of their names.

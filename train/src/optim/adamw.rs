@@ -7,13 +7,15 @@ use tch::{COptimizer, Kind, Tensor};
 use super::state::{Moments, StateError};
 use crate::torch::{self, AdamWLists, AdamWNumbers};
 
-/// Parameters with the same weight decay.
+/// Parameters with the same weight decay and learning rate.
 #[derive(Debug)]
 pub struct Group {
     /// Parameters by name; the names are those of the state. Tensors share their storage with the caller's.
     pub parameters: Vec<(String, Tensor)>,
     /// Part of the learning rate by which the parameters shrink at each step.
     pub weight_decay: f64,
+    /// A learning rate of their own, which stays as it is; the optimizer's if left out.
+    pub learning_rate: Option<f64>,
 }
 
 /// Options of [`AdamW`]. The defaults are PyTorch's, but for the paper's learning rate.
@@ -55,6 +57,8 @@ struct Slot {
     name: String,
     parameter: Tensor,
     weight_decay: f64,
+    /// Its own, where it has one.
+    learning_rate: Option<f64>,
     moments: Moments,
 }
 
@@ -69,8 +73,11 @@ impl AdamW {
         assert!((0.0..1.0).contains(&betas.0) && (0.0..1.0).contains(&betas.1), "betas must be in 0..1");
         let slots: Vec<Slot> = groups
             .into_iter()
-            .flat_map(|Group { parameters, weight_decay }| {
-                let slot = move |(name, parameter)| Slot { name, parameter, weight_decay, moments: Moments::default() };
+            .flat_map(|Group { parameters, weight_decay, learning_rate }| {
+                let slot = move |(name, parameter)| {
+                    let moments = Moments::default();
+                    Slot { name, parameter, weight_decay, learning_rate, moments }
+                };
                 parameters.into_iter().map(slot)
             })
             .collect();
@@ -106,24 +113,26 @@ impl AdamW {
     }
 
     fn step_fused(&mut self, not_finite: Option<&Tensor>) {
-        // One kernel for parameters of one weight decay and one number of steps: a few at most.
-        let mut groups: BTreeMap<(u64, u32), AdamWLists> = BTreeMap::new();
+        // One kernel for parameters of one weight decay, one learning rate and one number of steps: a few at most.
+        let mut groups: BTreeMap<(u64, u64, u32), AdamWLists> = BTreeMap::new();
+        let AdamWOptions { learning_rate, betas, epsilon, .. } = self.options;
         for slot in &mut self.slots {
             let gradient = slot.parameter.grad();
             if !gradient.defined() {
                 continue;
             }
             slot.moments.steps += 1;
-            let lists = groups.entry((slot.weight_decay.to_bits(), slot.moments.steps)).or_default();
+            let learning_rate = slot.learning_rate.unwrap_or(learning_rate);
+            let key = (slot.weight_decay.to_bits(), learning_rate.to_bits(), slot.moments.steps);
+            let lists = groups.entry(key).or_default();
             let (mean, square) = slot.averages();
             lists.means.push(mean.shallow_clone());
             lists.squares.push(square.shallow_clone());
             lists.gradients.push(gradient);
             lists.parameters.push(slot.parameter.shallow_clone());
         }
-        let AdamWOptions { learning_rate, betas, epsilon, .. } = self.options;
-        for ((weight_decay, steps), lists) in groups {
-            let weight_decay = f64::from_bits(weight_decay);
+        for ((weight_decay, learning_rate, steps), lists) in groups {
+            let [weight_decay, learning_rate] = [weight_decay, learning_rate].map(f64::from_bits);
             let steps = Tensor::full([], f64::from(steps), (Kind::Float, lists.parameters[0].device()));
             let numbers = AdamWNumbers { learning_rate, betas, weight_decay, epsilon };
             torch::adamw(&lists, &steps, numbers, not_finite).expect("parameters, gradients and averages of one shape");
@@ -140,7 +149,7 @@ impl AdamW {
         self.options.learning_rate
     }
 
-    /// Sets the learning rate from the next step on.
+    /// Sets the learning rate from the next step on, but for groups that have their own.
     pub fn set_learning_rate(&mut self, learning_rate: f64) {
         self.options.learning_rate = learning_rate;
     }
@@ -189,7 +198,8 @@ impl Slot {
         if !gradient.defined() {
             return;
         }
-        let AdamWOptions { learning_rate, betas, epsilon, .. } = *options;
+        let AdamWOptions { betas, epsilon, .. } = *options;
+        let learning_rate = self.learning_rate.unwrap_or(options.learning_rate);
         self.moments.steps += 1;
         let steps = self.moments.steps;
         if self.weight_decay != 0.0 {

@@ -1,5 +1,6 @@
 //! How a run begins, or goes on.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,9 +12,9 @@ use super::state::{self, Folders, State};
 use super::step::Objective;
 use super::validate::Validator;
 use super::{Pace, TrainError, Trainer};
-use crate::config::{Config, EncoderSize, QuantizationConfig, Watch};
+use crate::config::{Config, DataConfig, EncoderSize, QuantizationConfig, Watch};
 use crate::cuda;
-use crate::data::{Dataset, Task};
+use crate::data::{Dataset, Entry, Modality, Task};
 use crate::loss::Term;
 use crate::model::{self, LiteMedSam};
 use crate::optim::{Average, Mode, Plateau, PlateauOptions};
@@ -51,15 +52,19 @@ impl<'a> Trainer<'a> {
     ) -> Result<Self, TrainError> {
         config.check()?;
         cuda::configure(device, config)?;
-        if [state::FILE, state::BEST, state::FINAL].iter().any(|name| folder.join(name).exists()) {
+        if [state::FILE, state::BEST, state::FINAL, state::CURRENT].iter().any(|name| folder.join(name).exists()) {
             return Err(TrainError::Exists { folder: folder.into() });
         }
         if config.schedule.watch == Watch::Validation && folders.validation.is_none() {
             return Err(TrainError::NothingWatched);
         }
+        let asks_teacher = config.loss.terms.iter().any(|term| term.asks_teacher());
+        let Origin { weights, teacher } = origin.into();
+        if let Some(path) = teacher.filter(|_| !asks_teacher) {
+            return Err(TrainError::TeacherUnasked { path: path.into() });
+        }
         // No rank writes into the folder before all have looked into it.
         ranks.barrier()?;
-        let Origin { weights, teacher } = origin.into();
         let size = config.model.encoder;
         let (variables, network) = blank(device, size, &config.quantization);
         match model::encoder_size(weights)? {
@@ -75,7 +80,7 @@ impl<'a> Trainer<'a> {
             }
         }
         let mut network = Network::new(variables, network, config)?;
-        if asks_teacher(config) {
+        if asks_teacher {
             let teacher = teacher.unwrap_or(weights);
             let blank = blank(device, model::encoder_size(teacher)?, &QuantizationConfig::default());
             model::load(&blank.0, teacher)?;
@@ -83,10 +88,12 @@ impl<'a> Trainer<'a> {
         }
         let cases = read(config, &folders.data, observer)?;
         let plateau = plateau(config);
-        let state = State::new(config, folders, cases.digest(), ranks.size(), plateau);
+        check_caps(&config.data, &cases, observer)?;
+        let mut state = State::new(config, folders, cases.digest(), ranks.size(), plateau);
         let objective = Objective::new(config, &network)?;
         let average = average(config, &network);
         let validator = validator(config, folders, &mut network, observer)?;
+        state.validation = validator.as_ref().map(|validator| validator.dataset().digest());
         let task = task(config, cases, &network);
         let folder = folder.to_path_buf();
         let pace = Pace::new(config.training.batch);
@@ -123,7 +130,7 @@ impl<'a> Trainer<'a> {
         let (variables, network) = blank(device, config.model.encoder, &config.quantization);
         state::fill(&variables, "model.", &tensors, folder)?;
         let mut network = Network::new(variables, network, &config)?;
-        if asks_teacher(&config) {
+        if config.loss.terms.iter().any(|term| term.asks_teacher()) {
             // Of its size tells which blocks it has.
             let size = if tensors.contains_key("teacher.image_encoder.layers.2.blocks.5.attn.qkv.weight") {
                 EncoderSize::Lite
@@ -137,6 +144,11 @@ impl<'a> Trainer<'a> {
         let cases = read(&config, &state.folders.data, observer)?;
         if cases.digest() != state.data {
             return Err(fits(format!("the cases in {} are not those it began with", state.folders.data.display())));
+        }
+        let validator = validator(&config, &state.folders.clone(), &mut network, observer)?;
+        if validator.as_ref().map(|validator| validator.dataset().digest()) != state.validation {
+            let folder = state.folders.validation.as_deref().unwrap_or(Path::new("")).display();
+            return Err(fits(format!("the validation cases in {folder} are not those it began with")));
         }
         let mut objective = Objective::new(&config, &network)?;
         state::fill(&objective.uncertainties, "uncertainty.", &tensors, folder)?;
@@ -153,9 +165,8 @@ impl<'a> Trainer<'a> {
         if let Some(average) = &mut average {
             let saved = |name: &str| tensors.get(&format!("average.{name}")).map(tch::Tensor::shallow_clone);
             let missing = |name| fits(format!("tensor average.{name} is missing or of another shape"));
-            average.restore(saved).map_err(missing)?;
+            average.restore(state.averaged, saved).map_err(missing)?;
         }
-        let validator = validator(&config, &state.folders.clone(), &mut network, observer)?;
         let task = task(&config, cases, &network);
         Ok(Self {
             folder: folder.into(),
@@ -179,13 +190,11 @@ fn blank(device: Device, size: EncoderSize, quantization: &QuantizationConfig) -
     (variables, network)
 }
 
-fn asks_teacher(config: &Config) -> bool {
-    config.loss.terms.iter().any(|term| term.asks_teacher())
-}
-
 fn average(config: &Config, network: &Network) -> Option<Average> {
     let decay = config.optimizer.average;
-    (decay > 0.0).then(|| Average::new(decay, network.parameters()))
+    // With the statistics that BatchNorm had while the parameters were what they are averaged of.
+    let averaged = network.parameters().into_iter().chain(network.named_statistics());
+    (decay > 0.0).then(|| Average::new(decay, averaged.collect()))
 }
 
 fn plateau(config: &Config) -> Plateau {
@@ -213,6 +222,29 @@ fn read(config: &Config, folder: &Path, observer: &mut dyn Observer) -> Result<A
     let dataset = Dataset::read(folder, &config.data, progress)?;
     let _ = observer.observe(Event::Cases { folder, cases: dataset.entries().len(), skipped: dataset.skipped() });
     Ok(Arc::new(dataset))
+}
+
+/// Caps must be of modalities that there are; those that have none are told.
+fn check_caps(config: &DataConfig, cases: &Dataset, observer: &mut dyn Observer) -> Result<(), TrainError> {
+    let there: BTreeSet<Modality> = cases.entries().iter().map(Entry::modality).collect();
+    let known = DataConfig::default().caps;
+    let is = |name: &str, modality: &Modality| Modality::new(name) == *modality;
+    let unknown = config
+        .caps
+        .keys()
+        .find(|name| !known.keys().any(|k| is(k, &Modality::new(name))) && !there.contains(&Modality::new(name)));
+    if let Some(name) = unknown {
+        let known = known.keys().map(String::as_str).chain(there.iter().map(Modality::name));
+        let known: BTreeSet<&str> = known.collect();
+        let known = known.into_iter().collect::<Vec<_>>().join(", ");
+        return Err(TrainError::UnknownModality { name: name.clone(), known });
+    }
+    let uncapped: Vec<&str> =
+        there.iter().filter(|m| !config.caps.keys().any(|name| is(name, m))).map(Modality::name).collect();
+    if !uncapped.is_empty() {
+        let _ = observer.observe(Event::Uncapped { modalities: &uncapped, cap: config.default_cap });
+    }
+    Ok(())
 }
 
 fn validator(

@@ -141,9 +141,7 @@ impl Trainer<'_> {
                         Ok(measured) => Ok(measured),
                         Err(NoStep::Ranks(error)) => Err(error.into()),
                         Err(NoStep::NotFinite(losses)) => Err(self.failed(self.state.step, &losses)),
-                        Err(NoStep::NoGradient) => {
-                            Err(TrainError::NothingTrained { names: self.state.config.model.trained.clone() })
-                        }
+                        Err(NoStep::NoGradient(names)) => Err(TrainError::NothingReached { names }),
                     };
                 }
                 Err(shortage) => shortage,

@@ -82,11 +82,31 @@ pub enum TrainError {
         /// The system's account.
         source: io::Error,
     },
-    /// No parameter has such a name, or none of them has a part in the losses.
-    #[error("model.trained is {names:?}: no such parameter has a part in the losses")]
+    /// No parameter has such a name.
+    #[error("model.trained: no parameter's name begins with {}", quoted(names))]
     NothingTrained {
-        /// `model.trained`.
+        /// The beginnings of names that nothing has.
         names: Vec<String>,
+    },
+    /// What is to be trained has no part in the losses.
+    #[error("model.trained: no parameter that begins with {} has a part in the losses", quoted(names))]
+    NothingReached {
+        /// The beginnings of names of which nothing gets a gradient.
+        names: Vec<String>,
+    },
+    /// A cap of a modality that is neither among the cases nor one of the challenge's.
+    #[error("data.caps: no case is of modality '{name}'; known are {known}")]
+    UnknownModality {
+        /// As it was spelled.
+        name: String,
+        /// Those that may be named.
+        known: String,
+    },
+    /// A teacher was named, and no loss asks one.
+    #[error("{}: no loss asks a teacher; loss.terms needs distillation, imitation or embedding", path.display())]
+    TeacherUnasked {
+        /// Its weights.
+        path: PathBuf,
     },
     /// No layer has such a name.
     #[error("quantization.keep: no layer's name begins with '{name}'")]
@@ -128,4 +148,8 @@ pub enum TrainError {
         /// Where the batch was saved: inputs, boxes, masks, and the samples' names.
         batch: PathBuf,
     },
+}
+
+fn quoted(names: &[String]) -> String {
+    names.iter().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ")
 }

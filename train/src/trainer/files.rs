@@ -7,20 +7,24 @@ use std::path::Path;
 use tch::nn;
 use umedsam::files::write_atomically;
 
+use super::state;
 use super::step::StepLosses;
 use super::validate::Validator;
 use super::{TrainError, Trainer};
 use crate::data::Loader;
 use crate::loss::Term;
+use crate::model;
 use crate::optim::Average;
 use crate::store;
 
 impl Trainer<'_> {
-    /// Saves the state to go on from.
-    pub(super) fn save(&self) -> Result<(), TrainError> {
+    /// Saves the state to go on from, and the weights as they are, which [`FINAL`](state::FINAL) replaces at the end.
+    pub(super) fn save(&mut self) -> Result<(), TrainError> {
         if !self.ranks.is_first() {
             return Ok(());
         }
+        self.save_weights(state::CURRENT)?;
+        self.state.averaged = self.average.as_ref().map_or(0, Average::steps);
         let all = |variables: &nn::VarStore| variables.variables().into_iter().collect();
         self.state.save(
             &self.folder,
@@ -32,6 +36,14 @@ impl Trainer<'_> {
                 ("average.", self.average.as_ref().map(Average::state).unwrap_or_default()),
             ],
         )
+    }
+
+    /// Saves the weights, those of the moving average if there is one.
+    pub(super) fn save_weights(&mut self, name: &str) -> Result<(), TrainError> {
+        self.swap_average();
+        let saved = model::save(&self.network.variables, &self.folder.join(name));
+        self.swap_average();
+        Ok(saved?)
     }
 
     /// The folder, the configuration, and which cases were passed over.

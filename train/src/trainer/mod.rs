@@ -1,7 +1,8 @@
 //! A training run, from the first look at the cases to the last epoch.
 //!
 //! A run has a folder: `config.toml` (all of it, resolved), `last.safetensors` (the state to go on from),
-//! `best.safetensors` and `final.safetensors` (weights with the published names), `metrics.jsonl`, `metrics.csv`,
+//! `current.safetensors` (the weights so far, of a run that has not come to its end), `best.safetensors` and
+//! `final.safetensors` (of the best epoch and the last; weights with the published names), `metrics.jsonl`, `metrics.csv`,
 //! `curves.svg`, `skipped.txt`. Every file is whole at any time.
 
 mod begin;
@@ -34,7 +35,6 @@ use validate::Validator;
 use crate::config::Watch;
 use crate::cuda;
 use crate::data::Task;
-use crate::model;
 use crate::optim::Average;
 use crate::ranks::Ranks;
 
@@ -75,7 +75,7 @@ impl Pace {
 pub struct Summary {
     /// Every epoch, the state before training first.
     pub epochs: Vec<Epoch>,
-    /// Best validation DSC, 0 to 1.
+    /// Best validation DSC of an epoch, 0 to 1; what the run began from does not compete.
     pub best: Option<f64>,
     /// Whether all epochs were done; if not, the run was stopped, and can be resumed.
     pub finished: bool,
@@ -129,8 +129,11 @@ impl<'a> Trainer<'a> {
             }
         }
         if self.ranks.is_first() {
-            self.swap_average();
-            model::save(&self.network.variables, &self.folder.join(state::FINAL))?;
+            self.save_weights(state::FINAL)?;
+            let current = self.folder.join(state::CURRENT);
+            if current.exists() {
+                std::fs::remove_file(&current).map_err(|source| TrainError::File { path: current, source })?;
+            }
         }
         Ok(self.summary(true))
     }
@@ -145,13 +148,15 @@ impl<'a> Trainer<'a> {
         self.swap_average();
         self.measure(&mut epoch)?;
         let dsc = epoch.validation.as_ref().map(|v| v.dsc);
-        let better = dsc.is_some_and(|dsc| self.state.best.is_none_or(|best| dsc > best));
-        if better && self.ranks.is_first() {
-            model::save(&self.network.variables, &self.folder.join(state::BEST))?;
-        }
         self.swap_average();
+        // What it began from is no result of the run.
+        let trained = epoch.epoch > 0;
+        let better = trained && dsc.is_some_and(|dsc| self.state.best.is_none_or(|best| dsc > best));
         if better {
             self.state.best = dsc;
+            if self.ranks.is_first() {
+                self.save_weights(state::BEST)?;
+            }
         }
         let watch = self.state.config.schedule.watch;
         let watched = match watch {

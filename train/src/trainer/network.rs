@@ -102,7 +102,13 @@ impl Network {
         if let Some(name) = quantization.keep.iter().find(|name| !is_layer(name)) {
             return Err(TrainError::NothingKept { name: name.clone() });
         }
-        let mut any = false;
+        let trainable: Vec<String> =
+            variables.variables().into_iter().filter(|(_, v)| v.requires_grad()).map(|(name, _)| name).collect();
+        let named = |prefix: &&String| trainable.iter().any(|name| name.starts_with(prefix.as_str()));
+        let nothing: Vec<String> = config.trained.iter().filter(|prefix| !named(prefix)).cloned().collect();
+        if !nothing.is_empty() {
+            return Err(TrainError::NothingTrained { names: nothing });
+        }
         let mut encoder = if config.batch_norm == BatchNorm::Batch { Encoder::Drifting } else { Encoder::Frozen };
         for (name, variable) in variables.variables() {
             if !variable.requires_grad() {
@@ -113,13 +119,9 @@ impl Network {
                 let _ = variable.set_requires_grad(false);
                 continue;
             }
-            any = true;
             if name.starts_with("image_encoder.") {
                 encoder = Encoder::Trained;
             }
-        }
-        if !any {
-            return Err(TrainError::NothingTrained { names: config.trained.clone() });
         }
         let frozen = match encoder {
             Encoder::Frozen => {
@@ -177,21 +179,34 @@ impl Network {
 
     /// The trained parameters in order of their names.
     pub(super) fn parameters(&self) -> Vec<(String, Tensor)> {
-        self.sorted(Tensor::requires_grad)
+        self.sorted(|_, value| value.requires_grad())
+    }
+
+    /// Which of `model.trained` have no gradient, of any of their parameters.
+    pub(super) fn unreached(&self) -> Vec<String> {
+        let parameters = self.parameters();
+        let reached = |prefix: &&String| {
+            parameters.iter().any(|(name, value)| name.starts_with(prefix.as_str()) && value.grad().defined())
+        };
+        self.config.trained.iter().filter(|prefix| !reached(prefix)).cloned().collect()
     }
 
     /// BatchNorm's running statistics, where they move.
     pub(super) fn statistics(&self) -> Vec<Tensor> {
+        self.named_statistics().into_iter().map(|(_, value)| value).collect()
+    }
+
+    /// The same in order of their names.
+    pub(super) fn named_statistics(&self) -> Vec<(String, Tensor)> {
         if self.config.batch_norm == BatchNorm::Frozen {
             return Vec::new();
         }
-        let running = self.variables.variables().into_iter().filter(|(name, _)| name.contains(".running_"));
-        running.map(|(_, value)| value).collect()
+        self.sorted(|name, _| name.contains(".running_"))
     }
 
-    fn sorted(&self, wanted: impl Fn(&Tensor) -> bool) -> Vec<(String, Tensor)> {
+    fn sorted(&self, wanted: impl Fn(&str, &Tensor) -> bool) -> Vec<(String, Tensor)> {
         let mut found: Vec<(String, Tensor)> =
-            self.variables.variables().into_iter().filter(|(_, value)| wanted(value)).collect();
+            self.variables.variables().into_iter().filter(|(name, value)| wanted(name, value)).collect();
         found.sort_by(|a, b| a.0.cmp(&b.0));
         found
     }

@@ -40,6 +40,13 @@ pub enum Event<'a> {
         /// The others.
         skipped: &'a [Skipped],
     },
+    /// Cases of modalities that have no cap of their own.
+    Uncapped {
+        /// Their names.
+        modalities: &'a [&'a str],
+        /// Most samples an epoch of each.
+        cap: usize,
+    },
     /// The encoder begins with random weights, since those in the file are of another size; the rest is the file's.
     FreshEncoder {
         /// The file.

@@ -19,8 +19,10 @@ pub(super) const FILE: &str = "last.safetensors";
 /// Weights of the best epoch, and of the last.
 pub(super) const BEST: &str = "best.safetensors";
 pub(super) const FINAL: &str = "final.safetensors";
+/// Weights as of the last save, of a run that has not come to its end.
+pub(super) const CURRENT: &str = "current.safetensors";
 
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// Everything but tensors.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -40,7 +42,11 @@ pub(super) struct State {
     pub(super) sums: Sums,
     pub(super) learning_rate: f64,
     pub(super) plateau: Plateau,
-    /// Best validation DSC so far.
+    /// Steps in the moving average.
+    pub(super) averaged: u64,
+    /// Digest of the validation cases, where there are such.
+    pub(super) validation: Option<String>,
+    /// Best validation DSC of an epoch so far.
     pub(super) best: Option<f64>,
     pub(super) history: Vec<Epoch>,
 }
@@ -89,6 +95,8 @@ impl State {
             learning_rate: config.optimizer.learning_rate,
             plateau,
             best: None,
+            validation: None,
+            averaged: 0,
             history: Vec::new(),
         }
     }

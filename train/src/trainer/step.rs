@@ -3,7 +3,7 @@
 use tch::{Kind, Tensor, nn};
 
 use super::network::{Network, Prepared};
-use crate::config::{Config, Sharpness};
+use crate::config::{Config, LossConfig, OptimizerConfig, Sharpness};
 use crate::loss::{Outputs, Uncertainty, UncertaintyError};
 use crate::optim::{AdamW, AdamWOptions, Group, SharpMin};
 use crate::ranks::{Ranks, RanksError};
@@ -15,6 +15,8 @@ pub(super) struct Objective {
     pub(super) uncertainties: nn::VarStore,
     pub(super) uncertainty: Uncertainty,
     pub(super) optimizer: AdamW,
+    /// What is trained of the network.
+    network: Vec<Tensor>,
     sharp_min: Option<SharpMin>,
     /// Whether the optimizer finds out on the device that there is to be no step.
     fused: bool,
@@ -27,7 +29,7 @@ pub(super) struct StepLosses {
     pub(super) total: f64,
     /// Each loss, in the order of the configuration.
     pub(super) terms: Vec<f64>,
-    /// Length of the gradient.
+    /// Length of the network's gradient.
     pub(super) gradient: f64,
 }
 
@@ -45,8 +47,8 @@ pub(super) enum Measured {
 pub(super) enum NoStep {
     /// A loss or the gradient is not finite.
     NotFinite(StepLosses),
-    /// What is trained has no part in the losses.
-    NoGradient,
+    /// Parts that are to be trained and have no part in the losses: these of `model.trained`.
+    NoGradient(Vec<String>),
     /// The ranks no longer work together.
     Ranks(RanksError),
 }
@@ -67,12 +69,15 @@ impl Objective {
     pub(super) fn new(config: &Config, network: &Network) -> Result<Self, UncertaintyError> {
         let uncertainties = nn::VarStore::new(network.device());
         let uncertainty = Uncertainty::new(&uncertainties.root(), config.loss.weighting, &config.loss.terms)?
-            .with_weights(&config.loss.weights);
+            .with_weights(&config.loss.weights)
+            .with_least(config.loss.least_sigma);
         let mut weights: Vec<(String, Tensor)> = uncertainties.variables().into_iter().collect();
         weights.sort_by(|a, b| a.0.cmp(&b.0));
+        let OptimizerConfig { weight_decay, .. } = config.optimizer;
+        let LossConfig { weight_decay: own_decay, learning_rate, .. } = config.loss;
         let groups = vec![
-            Group { parameters: network.parameters(), weight_decay: config.optimizer.weight_decay },
-            Group { parameters: weights, weight_decay: config.loss.weight_decay },
+            Group { parameters: network.parameters(), weight_decay, learning_rate: None },
+            Group { parameters: weights, weight_decay: own_decay, learning_rate: Some(learning_rate) },
         ];
         let options = AdamWOptions {
             learning_rate: config.optimizer.learning_rate,
@@ -85,6 +90,7 @@ impl Objective {
             uncertainties,
             uncertainty,
             optimizer: AdamW::new(groups, options),
+            network: network.parameters().into_iter().map(|(_, parameter)| parameter).collect(),
             fused: options.fused,
             sharp_min: match config.sharp_min.kind {
                 Sharpness::Off => None,
@@ -105,15 +111,20 @@ impl Objective {
         at_once: usize,
         ranks: &Ranks,
     ) -> Result<Measured, NoStep> {
-        let parameters: Vec<Tensor> = self.optimizer.parameters().map(Tensor::shallow_clone).collect();
         // Whether there is a sharper neighbour or not, BatchNorm moves once: by what the parameters as they are do.
-        let losses = self.gradients(network, batches, at_once, &parameters, ranks)?;
-        let mut norm = gradient_norm(&parameters);
+        let losses = self.gradients(network, batches, at_once, ranks)?;
+        let unreached = network.unreached();
+        if !unreached.is_empty() {
+            return Err(NoStep::NoGradient(unreached));
+        }
+        let mut norm = gradient_norm(&self.network);
         if let Some(sharp_min) = &self.sharp_min {
             let statistics = network.statistics();
             let before: Vec<Tensor> = statistics.iter().map(Tensor::copy).collect();
-            let perturbation = sharp_min.perturb(&parameters);
-            let again = self.gradients(network, batches, at_once, &parameters, ranks);
+            // The network's neighbourhood: the uncertainties, whose gradient is large until they have settled, would take
+            // their share of its radius.
+            let perturbation = sharp_min.perturb(&self.network);
+            let again = self.gradients(network, batches, at_once, ranks);
             perturbation.undo();
             let _ = again?;
             tch::no_grad(|| {
@@ -122,14 +133,17 @@ impl Objective {
                 }
             });
             // Of both gradients, so that neither can be NaN unseen.
-            norm += 0.0 * gradient_norm(&parameters);
+            norm += 0.0 * gradient_norm(&self.network);
         }
+        // Each rank's batch moved its own; what is validated and saved is to be the same everywhere.
+        ranks.mean(&network.statistics())?;
         let mut found = vec![losses.view(-1), norm.view(-1)];
         found.extend(self.uncertainty.sigmas());
         let measured = Tensor::cat(&found, 0).to_kind(Kind::Double);
         if self.fused && ranks.size() == 1 {
             let not_finite = measured.isfinite().all().logical_not().to_kind(Kind::Float);
             self.optimizer.step_unless(Some(&not_finite));
+            self.uncertainty.bound();
             return Ok(Measured::Waiting(measured));
         }
         let (losses, sigmas) = self.read(Measured::Waiting(measured), ranks)?;
@@ -137,6 +151,7 @@ impl Objective {
             return Err(NoStep::NotFinite(losses));
         }
         self.optimizer.step();
+        self.uncertainty.bound();
         Ok(Measured::Known(losses, sigmas))
     }
 
@@ -161,7 +176,6 @@ impl Objective {
         network: &Network,
         batches: &[Prepared],
         at_once: usize,
-        parameters: &[Tensor],
         ranks: &Ranks,
     ) -> Result<Tensor, NoStep> {
         self.optimizer.zero_grad();
@@ -172,7 +186,7 @@ impl Objective {
                 measured.push(self.backward(network, &piece, share)? * share);
             }
         }
-        let gradients: Vec<Tensor> = parameters.iter().map(Tensor::grad).filter(Tensor::defined).collect();
+        let gradients: Vec<Tensor> = self.optimizer.parameters().map(Tensor::grad).filter(Tensor::defined).collect();
         ranks.mean(&gradients)?;
         Ok(Tensor::stack(&measured, 0).sum_dim_intlist([0i64].as_slice(), false, Kind::Float))
     }
@@ -192,7 +206,7 @@ impl Objective {
         let mut losses: Vec<Tensor> = self.uncertainty.terms().iter().map(|t| t.evaluate(&outputs)).collect();
         let total = self.uncertainty.total(&losses);
         if !total.requires_grad() {
-            return Err(NoStep::NoGradient);
+            return Err(NoStep::NoGradient(network.unreached()));
         }
         (&total * share).backward();
         losses.push(total);

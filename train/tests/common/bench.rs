@@ -47,7 +47,7 @@ impl Bench {
     /// The default configuration with these settings.
     pub(crate) fn config(&self, settings: &[&str]) -> Config {
         let cache = format!("cache.folder={}/embeddings", env!("CARGO_TARGET_TMPDIR"));
-        let base = ["data.flip=0", "training.epochs=2", &cache];
+        let base = ["data.flip=0", "data.samples-per-epoch=6", "training.epochs=2", &cache];
         let settings: Vec<String> = base.iter().chain(settings).map(|s| (*s).to_string()).collect();
         resolve("u-medsam", None, &settings).unwrap()
     }
