@@ -5,7 +5,7 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use umedsam::metrics::{Convention, score_case};
 use umedsam::preprocess::{INPUT_LEN, Preprocessor};
 use umedsam::volume::Propagation;
-use umedsam::{Arithmetic, Frame, ImageView, MaskLogits, Model, ModelBox, SessionOptions, VoxelBox};
+use umedsam::{Arithmetic, Frame, ImageView, MaskLogits, Model, ModelBox, SessionOptions, VolumeSize, VoxelBox};
 
 fn pixels(len: usize) -> Vec<u8> {
     (0..len).map(|i| ((i * 2_654_435_761) >> 13) as u8).collect()
@@ -34,13 +34,14 @@ fn around_inference(c: &mut Criterion) {
     }
     let (w, h) = (512, 512);
     let mask = MaskLogits::new(&logits, Frame::new(w, h).unwrap());
-    let start = || Propagation::new(&[VoxelBox::new(100.0, 100.0, 0.0, 400.0, 400.0, 15.0)], 16, w, h).unwrap();
+    let size = VolumeSize { depth: 16, height: h, width: w };
+    let start = || Propagation::new(&[VoxelBox::new(100.0, 100.0, 0.0, 400.0, 400.0, 15.0)], size).unwrap();
     c.bench_function("propagate 16 slices 512x512", |b| {
         b.iter_batched(
             start,
             |mut propagation| {
-                while let Some(request) = propagation.next_request() {
-                    propagation.supply(request.z, 0, &mask);
+                while let Some(request) = propagation.next_request().unwrap() {
+                    propagation.supply(request.z, 0, &mask).unwrap();
                 }
                 propagation
             },

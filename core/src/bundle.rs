@@ -18,7 +18,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::preprocess::PREPROCESSING_VERSION;
-use crate::{Arithmetic, Error, Session, SessionOptions, Validation, ValidationStatus, Verdict};
+use crate::validation::OtherVersion;
+use crate::{Arithmetic, Error, FileKind, Session, SessionOptions, Validation, ValidationStatus, Verdict};
 
 /// Version of the bundle's layout that this library writes, and the only one that it reads.
 pub const FORMAT_VERSION: u32 = 1;
@@ -80,9 +81,8 @@ impl std::str::FromStr for Precision {
     }
 }
 
-/// What a bundle says of itself.
+/// What a bundle says of itself. Fields that a later version of the library adds are passed over.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Manifest {
     /// Layout of the bundle: [`FORMAT_VERSION`].
     pub format_version: u32,
@@ -105,6 +105,7 @@ pub struct Manifest {
     /// SHA-256 of the decoder graph, in hexadecimal; filled in by [`write_bundle`].
     pub decoder_sha256: String,
     /// The summary of the accuracy gate, if a model went through it; whether it was this one, [`Model::validation`] says.
+    /// A summary of another version than this library's is not here.
     pub validation: Option<Validation>,
 }
 
@@ -130,6 +131,14 @@ pub enum BundleError {
         /// Largest size accepted.
         max: u64,
     },
+    /// The file is something else.
+    #[error("{name}: not a model bundle: {found}")]
+    Other {
+        /// The file.
+        name: String,
+        /// What it is.
+        found: FileKind,
+    },
     /// The file is damaged or not a bundle.
     #[error("{name}: {field}: {message}")]
     Invalid {
@@ -149,6 +158,7 @@ pub struct Model {
     encoder: Range<usize>,
     decoder: Range<usize>,
     manifest: Manifest,
+    other_version: Option<OtherVersion>,
 }
 
 impl Model {
@@ -177,6 +187,9 @@ impl Model {
 
     fn check(bytes: Cow<'static, [u8]>, name: &str) -> Result<Self, Error> {
         let invalid = |field, message: String| BundleError::Invalid { name: name.into(), field, message };
+        if let Some(found) = FileKind::of(&bytes).filter(|&kind| kind != FileKind::Bundle) {
+            return Err(BundleError::Other { name: name.into(), found }.into());
+        }
         let bad_file = |e: safetensors::SafeTensorError| invalid("container", e.to_string());
         let (header, metadata) = SafeTensors::read_metadata(&bytes).map_err(bad_file)?;
         let data_start = 8 + header;
@@ -186,15 +199,22 @@ impl Model {
         expect_digest(json.as_bytes(), entry(MANIFEST_DIGEST)?).map_err(|m| invalid("manifest", m))?;
 
         // The version first: a later layout may hold other fields.
-        let value: serde_json::Value = serde_json::from_str(json).map_err(|e| invalid("manifest", e.to_string()))?;
+        let mut value: serde_json::Value =
+            serde_json::from_str(json).map_err(|e| invalid("manifest", e.to_string()))?;
         let version = value.get("format_version").and_then(serde_json::Value::as_u64);
         if version != Some(u64::from(FORMAT_VERSION)) {
             let found = version.map_or("none".into(), |v| v.to_string());
             let message = format!("{found} found, {FORMAT_VERSION} is what this version of the library reads");
             return Err(invalid("format_version", message).into());
         }
-        if let Some(report) = value.get("validation").filter(|v| !v.is_null()) {
-            Validation::read(report).map_err(|(field, message)| invalid(field, message))?;
+        let mut other_version = None;
+        if let Some(report) = value.get_mut("validation").filter(|v| !v.is_null()) {
+            other_version = OtherVersion::of(report);
+            if other_version.is_some() {
+                *report = serde_json::Value::Null;
+            } else {
+                Validation::read(report).map_err(|(field, message)| invalid(field, message))?;
+            }
         }
         let manifest: Manifest = serde_json::from_value(value).map_err(|e| invalid("manifest", e.to_string()))?;
         if manifest.architecture != ARCHITECTURE {
@@ -215,7 +235,7 @@ impl Model {
         };
         let encoder = graph(ENCODER, &manifest.encoder_sha256)?;
         let decoder = graph(DECODER, &manifest.decoder_sha256)?;
-        Ok(Self { bytes, encoder, decoder, manifest })
+        Ok(Self { bytes, encoder, decoder, manifest, other_version })
     }
 
     /// What the bundle says of itself.
@@ -227,7 +247,7 @@ impl Model {
     pub fn validation(&self) -> ValidationStatus<'_> {
         let Manifest { validation, encoder_sha256, decoder_sha256, .. } = &self.manifest;
         match validation {
-            None => ValidationStatus::Absent,
+            None => self.other_version.map_or(ValidationStatus::Absent, ValidationStatus::OtherVersion),
             Some(report) if !report.is_of(encoder_sha256, decoder_sha256) => ValidationStatus::OtherGraphs(report),
             Some(report) if report.verdict == Verdict::Passed => ValidationStatus::Passed(report),
             Some(report) => ValidationStatus::Refused(report),

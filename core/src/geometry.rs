@@ -74,6 +74,17 @@ impl VoxelBox {
     }
 }
 
+/// Size of a volume in voxels, in the order in which its values lie in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VolumeSize {
+    /// Slices.
+    pub depth: usize,
+    /// Rows of a slice.
+    pub height: usize,
+    /// Columns of a slice.
+    pub width: usize,
+}
+
 /// A box on the model's 256x256 grid, as the prompt encoder takes it (which adds half a pixel itself).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ModelBox {
@@ -113,6 +124,9 @@ impl Frame {
     ///
     /// The scaled sides are `int(side * 256 / max(width, height) + 0.5)`, as upstream rounds them. Upstream fails on
     /// an image more than 512 times as long as wide, whose short side would become 0; here it becomes 1.
+    ///
+    /// # Errors
+    /// [`Error::ImageSize`] if a side is 0 or greater than [`MAX_SIDE`].
     pub fn new(width: usize, height: usize) -> Result<Self, Error> {
         if width == 0 || height == 0 || width > MAX_SIDE || height > MAX_SIDE {
             return Err(Error::ImageSize { width, height, max: MAX_SIDE });
@@ -145,6 +159,9 @@ impl Frame {
     /// Maps a box onto the model's grid: each coordinate times `256 / max(width, height)`, truncated.
     ///
     /// Parts of the box beyond the image are cut off. `index` is the box's position in the request, for errors.
+    ///
+    /// # Errors
+    /// Those of [`clamp`](Self::clamp).
     pub fn to_model(&self, pixel_box: &PixelBox, index: usize) -> Result<ModelBox, Error> {
         let b = self.clamp(pixel_box, index)?;
         let scale = MODEL_SIDE as f64 / self.width.max(self.height) as f64;
@@ -153,6 +170,9 @@ impl Frame {
     }
 
     /// Checks a box and cuts off what lies beyond the image. `index` is the box's position in the request, for errors.
+    ///
+    /// # Errors
+    /// [`Error::BoxNotFinite`], [`Error::BoxReversed`], or [`Error::BoxOutside`] if it does not touch the image.
     pub fn clamp(&self, pixel_box: &PixelBox, index: usize) -> Result<PixelBox, Error> {
         let (x0, x1) = clamp_range('x', pixel_box.x0, pixel_box.x1, self.width, index)?;
         let (y0, y1) = clamp_range('y', pixel_box.y0, pixel_box.y1, self.height, index)?;

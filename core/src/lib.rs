@@ -26,11 +26,13 @@
 extern crate no_std_compat as std;
 
 mod error;
+mod file_kind;
 #[cfg(feature = "std")]
 pub mod files;
 pub mod geometry;
 pub mod image;
 pub mod intensity;
+pub mod memory;
 pub mod metrics;
 #[cfg(feature = "npz")]
 pub mod npz;
@@ -39,6 +41,8 @@ pub mod preprocess;
 pub mod resize;
 #[cfg(feature = "kernels")]
 pub mod runtime;
+#[cfg(feature = "std")]
+pub mod terminal;
 pub mod volume;
 pub mod zoom;
 
@@ -60,11 +64,14 @@ pub use bundle::{
     ARCHITECTURE, BundleError, FORMAT_VERSION, Manifest, Model, Precision, encode_bundle, hex_digest, write_bundle,
 };
 pub use error::Error;
-pub use geometry::{Frame, MODEL_SIDE, ModelBox, PixelBox, Region, VoxelBox};
+pub use file_kind::FileKind;
+pub use geometry::{Frame, MODEL_SIDE, ModelBox, PixelBox, Region, VolumeSize, VoxelBox};
 pub use image::ImageView;
 #[cfg(feature = "runtime")]
 pub use picture::ImageSegmentation;
 pub use postprocess::MaskLogits;
+#[cfg(feature = "runtime")]
+pub use runtime::Execution;
 #[cfg(feature = "runtime")]
 pub use session::{EMBEDDING_BYTES, Embedding, Segmentation, Session, SessionOptions, Stats, VolumeOptions};
 #[cfg(feature = "runtime")]

@@ -4,7 +4,7 @@ use std::prelude::v1::*;
 use std::time::{Duration, Instant};
 
 use crate::zoom::{Window, plan};
-use crate::{Error, ImageView, MODEL_SIDE, ModelBox, PixelBox, Region, Session, ZoomOptions};
+use crate::{Error, ImageView, MODEL_SIDE, ModelBox, PixelBox, Region, Session, ZoomOptions, memory};
 
 /// Labels of an image and how sure the network is of each object.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,7 +39,7 @@ impl Session {
                 vec![Window { region: Region { x: 0, y: 0, width, height }, boxes: (0..boxes.len()).collect() }]
             }
         };
-        let mut labels = vec![0u16; width * height];
+        let mut labels = memory::filled(width * height, 0u16)?;
         let mut predicted_iou = vec![0.0; boxes.len()];
         let mut embedding = self.blank();
         for Window { region, boxes: seen } in &windows {

@@ -2,7 +2,7 @@
 
 use std::prelude::v1::*;
 
-use crate::{Frame, MODEL_SIDE};
+use crate::{Frame, MODEL_SIDE, Region};
 
 /// Values of one object's logits: 256x256, row by row.
 pub const LOGITS_LEN: usize = MODEL_SIDE * MODEL_SIDE;
@@ -47,7 +47,7 @@ impl<'a> MaskLogits<'a> {
     /// # Panics
     /// If `labels` is not of the image's size.
     pub fn paint<T: Copy>(&self, label: T, labels: &mut [T]) -> usize {
-        self.scan(labels, |pixel| *pixel = label)
+        self.scan(labels, |pixel, _, _| *pixel = label)
     }
 
     /// As [`Self::paint`], but only where the label map holds less than `label`: the same result as painting in
@@ -56,7 +56,21 @@ impl<'a> MaskLogits<'a> {
     /// # Panics
     /// If `labels` is not of the image's size.
     pub fn paint_max(&self, label: u16, labels: &mut [u16]) -> usize {
-        self.scan(labels, |pixel| *pixel = label.max(*pixel))
+        self.scan(labels, |pixel, _, _| *pixel = label.max(*pixel))
+    }
+
+    /// As [`Self::paint_max`], and returns the smallest region that holds the object, or nothing if it has no pixel.
+    ///
+    /// # Panics
+    /// If `labels` is not of the image's size.
+    pub(crate) fn paint_max_bounds(&self, label: u16, labels: &mut [u16]) -> Option<Region> {
+        let (mut x0, mut y0, mut x1, mut y1) = (usize::MAX, usize::MAX, 0, 0);
+        let area = self.scan(labels, |pixel, x, y| {
+            *pixel = label.max(*pixel);
+            (x0, x1) = (x0.min(x), x1.max(x));
+            (y0, y1) = (y0.min(y), y1.max(y));
+        });
+        (area > 0).then(|| Region { x: x0, y: y0, width: x1 - x0 + 1, height: y1 - y0 + 1 })
     }
 
     /// As [`Self::paint_max`], for an image that is a part of a larger one: paints the label map of the larger image,
@@ -67,7 +81,7 @@ impl<'a> MaskLogits<'a> {
     pub fn paint_max_at(&self, label: u16, labels: &mut [u16], width: usize, (x, y): (usize, usize)) -> usize {
         assert!(x + self.frame.width() <= width, "width of the label map");
         assert!((y + self.frame.height()) * width <= labels.len(), "size of the label map");
-        self.scan_strided(&mut labels[y * width + x..], width, |pixel| *pixel = label.max(*pixel))
+        self.scan_strided(&mut labels[y * width + x..], width, |pixel, _, _| *pixel = label.max(*pixel))
     }
 
     /// Fills `mask` (one byte a pixel) with 1 for the object and 0 elsewhere, and returns the object's pixels.
@@ -85,14 +99,21 @@ impl<'a> MaskLogits<'a> {
         self.paint((), &mut vec![(); self.frame.width() * self.frame.height()])
     }
 
-    /// Calls `hit` for each pixel of the object and returns their number.
-    fn scan<T>(&self, pixels: &mut [T], hit: impl FnMut(&mut T)) -> usize {
+    /// Whether all values are finite numbers. NaN is not above 0, so that unnoticed it would look like background.
+    pub fn is_finite(&self) -> bool {
+        // The greatest exponent is that of infinity and NaN. A maximum is taken many values at a time, unlike a search.
+        let exponent = |v: &f32| v.to_bits() & f32::INFINITY.to_bits();
+        self.logits.iter().map(exponent).fold(0, u32::max) < f32::INFINITY.to_bits()
+    }
+
+    /// Calls `hit` for each pixel of the object, with its column and row, and returns their number.
+    fn scan<T>(&self, pixels: &mut [T], hit: impl FnMut(&mut T, usize, usize)) -> usize {
         assert_eq!(pixels.len(), self.frame.width() * self.frame.height(), "size of the label map");
         self.scan_strided(pixels, self.frame.width(), hit)
     }
 
     /// As [`Self::scan`], with rows that start `stride` pixels apart.
-    fn scan_strided<T>(&self, pixels: &mut [T], stride: usize, mut hit: impl FnMut(&mut T)) -> usize {
+    fn scan_strided<T>(&self, pixels: &mut [T], stride: usize, mut hit: impl FnMut(&mut T, usize, usize)) -> usize {
         let (width, height) = (self.frame.width(), self.frame.height());
         let (columns, rows) = (self.frame.scaled_width(), self.frame.scaled_height());
         let Some((x_hits, y_hits)) = self.positive_ranges() else { return 0 };
@@ -116,9 +137,9 @@ impl<'a> MaskLogits<'a> {
                 {
                     *out = a * (1.0 - tap.fraction) + b * tap.fraction;
                 }
-                for (pixel, t) in pixels[y * stride..][strip.clone()].iter_mut().zip(taps) {
+                for ((pixel, t), x) in pixels[y * stride..][strip.clone()].iter_mut().zip(taps).zip(strip.clone()) {
                     if line[t.first] * (1.0 - t.fraction) + line[t.second] * t.fraction > 0.0 {
-                        hit(pixel);
+                        hit(pixel, x, y);
                         area += 1;
                     }
                 }

@@ -156,14 +156,15 @@ fn round_u8(value: f32) -> u8 {
 
 fn shrink_whole(image: &ImageView<'_>, fx: usize, fy: usize, width: usize, target: &mut [u8]) {
     let channels = image.channels().count();
-    let scale = 1.0 / (fx * fy) as f32;
+    let scale = 1.0 / (fx as f32 * fy as f32);
     for (y, row) in target.chunks_exact_mut(width * channels).enumerate() {
         for (i, out) in row.iter_mut().enumerate() {
             let (x, c) = (i / channels, i % channels);
-            let mut sum = 0u32;
+            // A row's sum fits 32 bits for every side that is accepted, that of 4200 white rows does not.
+            let mut sum = 0u64;
             for dy in 0..fy {
                 let source = &image.row(y * fy + dy)[x * fx * channels + c..];
-                sum += source.iter().step_by(channels).take(fx).map(|&v| u32::from(v)).sum::<u32>();
+                sum += u64::from(source.iter().step_by(channels).take(fx).map(|&v| u32::from(v)).sum::<u32>());
             }
             // OpenCV halves upwards in its 2x2 kernel and to even in the general one.
             *out = if (fx, fy) == (2, 2) { ((sum + 2) >> 2) as u8 } else { round_u8(sum as f32 * scale) };

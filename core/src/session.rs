@@ -1,5 +1,6 @@
 //! Encoding images and decoding boxes.
 
+use core::ops::ControlFlow;
 use std::prelude::v1::*;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,9 +8,11 @@ use std::time::{Duration, Instant};
 
 use crate::postprocess::LOGITS_LEN;
 use crate::preprocess::{INPUT_LEN, Preprocessor};
-use crate::runtime::{Graph, GraphOptions};
-use crate::volume::{Propagation, SliceNetwork, VolumeSegmentation};
-use crate::{Arithmetic, Error, Frame, ImageView, MODEL_SIDE, MaskLogits, Model, ModelBox, PixelBox, VoxelBox};
+use crate::runtime::{Execution, Graph, GraphOptions};
+use crate::volume::{Propagation, SliceNetwork, Slices, VolumeSegmentation, slice_size};
+use crate::{
+    Arithmetic, Error, Frame, ImageView, MODEL_SIDE, MaskLogits, Model, ModelBox, PixelBox, VolumeSize, VoxelBox,
+};
 
 /// Bytes of an image's embedding: 256 channels of 64x64 in f32.
 pub const EMBEDDING_BYTES: usize = 256 * 64 * 64 * 4;
@@ -21,20 +24,23 @@ const EMBEDDING_SHAPE: [usize; 4] = [1, 256, 64, 64];
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SessionOptions {
-    /// Threads that one encode or decode may use.
+    /// Threads that one encode or decode may use; 0 counts as 1.
     pub threads: usize,
-    /// Boxes that go through the decoder together. A box costs about 9 MiB while it is decoded, and more than a few at
-    /// once are no faster.
+    /// Boxes that go through the decoder together; 0 counts as 1. A box costs about 9 MiB while it is decoded, and more
+    /// than a few at once are no faster.
     pub max_batch: usize,
     /// How the network is computed. If left out, as the model was made: in int8 if its weights are, in f32
     /// otherwise, whatever its weights are kept in.
     pub arithmetic: Option<Arithmetic>,
+    /// What runs the graphs. [`Execution::Fused`] forbids the slow way, which [`Execution::Any`] takes for graphs that
+    /// do not run fused.
+    pub execution: Execution,
 }
 
 impl SessionOptions {
-    /// One thread, 4 boxes at a time, the model's own arithmetic.
+    /// One thread, 4 boxes at a time, the model's own arithmetic, [`Execution::Any`].
     pub const fn new() -> Self {
-        Self { threads: 1, max_batch: 4, arithmetic: None }
+        Self { threads: 1, max_batch: 4, arithmetic: None, execution: Execution::Any }
     }
 
     /// With this number of threads; 0 counts as 1.
@@ -54,6 +60,12 @@ impl SessionOptions {
     pub const fn with_arithmetic(self, arithmetic: Arithmetic) -> Self {
         Self { arithmetic: Some(arithmetic), ..self }
     }
+
+    /// Run by this.
+    #[must_use]
+    pub const fn with_execution(self, execution: Execution) -> Self {
+        Self { execution, ..self }
+    }
 }
 
 impl Default for SessionOptions {
@@ -66,21 +78,30 @@ impl Default for SessionOptions {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct VolumeOptions {
-    /// Bytes of embeddings kept for slices that are passed upwards by one object and downwards by another. A slice
-    /// that finds no room is encoded twice.
+    /// Bytes of embeddings kept for slices that are passed upwards by one object and downwards by another, 4 MiB each. A
+    /// slice that finds no room is encoded twice.
     pub cache_bytes: usize,
+    /// Boxes are carried from slice to slice as the published LiteMedSAM does it, to the voxel
+    /// ([`Propagation::with_upstream_rounding`]). An object's mask then depends on its place in the list.
+    pub upstream_rounding: bool,
 }
 
 impl VolumeOptions {
-    /// 512 MiB of embeddings: 128 slices.
+    /// 64 MiB of embeddings, which is 16 slices, and masks that do not depend on their place in the list.
     pub const fn new() -> Self {
-        Self { cache_bytes: 512 << 20 }
+        Self { cache_bytes: 64 << 20, upstream_rounding: false }
     }
 
     /// With this many bytes of embeddings kept.
     #[must_use]
     pub const fn with_cache_bytes(self, cache_bytes: usize) -> Self {
-        Self { cache_bytes }
+        Self { cache_bytes, ..self }
+    }
+
+    /// With boxes carried on as the published LiteMedSAM does it.
+    #[must_use]
+    pub const fn with_upstream_rounding(self) -> Self {
+        Self { upstream_rounding: true, ..self }
     }
 }
 
@@ -184,14 +205,17 @@ pub struct Session {
 impl Session {
     pub(crate) fn new(model: &Model, options: &SessionOptions) -> Result<Self, Error> {
         let arithmetic = options.arithmetic.unwrap_or(model.manifest().precision.arithmetic());
-        let graph = GraphOptions::default().with_threads(options.threads).with_arithmetic(arithmetic);
+        let graph = GraphOptions::default()
+            .with_threads(options.threads)
+            .with_arithmetic(arithmetic)
+            .with_execution(options.execution);
         Ok(Self {
             encoder: Graph::load("encoder", model.encoder_onnx(), &[(0, &INPUT_SHAPE)], &graph)?,
             decoder: Graph::load("decoder", model.decoder_onnx(), &[], &graph)?,
             preprocessor: Preprocessor::new(),
             input: vec![0.0; INPUT_LEN],
             coordinates: Vec::new(),
-            max_batch: options.max_batch,
+            max_batch: options.max_batch.max(1),
             model: model.manifest().encoder_sha256.as_str().into(),
             decoded: None,
             stats: Stats::default(),
@@ -203,12 +227,21 @@ impl Session {
         self.stats
     }
 
+    /// Why a graph does not run fused although [`Execution::Any`] would have it so, or nothing if both run as they were
+    /// asked to. Such a graph takes about three times as long and twice the memory.
+    pub fn fallback(&self) -> Option<&Error> {
+        self.encoder.fallback().or(self.decoder.fallback())
+    }
+
     /// Time spent so far in each function of the encoder and of the decoder, for finding out where it goes.
     pub fn profile(&self) -> Vec<(String, Duration)> {
         self.encoder.profile().into_iter().chain(self.decoder.profile()).collect()
     }
 
     /// Encodes an image or a slice: the expensive part, done once however many boxes follow.
+    ///
+    /// # Errors
+    /// [`Error::Engine`] if the encoder fails.
     pub fn encode(&mut self, image: &ImageView<'_>) -> Result<Embedding, Error> {
         let mut embedding = self.blank();
         self.encode_into(image, &mut embedding)?;
@@ -216,6 +249,9 @@ impl Session {
     }
 
     /// As [`encode`](Self::encode), into an embedding whose memory is used again unless a clone shares it.
+    ///
+    /// # Errors
+    /// [`Error::Engine`] if the encoder fails.
     pub fn encode_into(&mut self, image: &ImageView<'_>, embedding: &mut Embedding) -> Result<(), Error> {
         let start = Instant::now();
         let mut input = std::mem::take(&mut self.input);
@@ -229,8 +265,8 @@ impl Session {
     /// Encodes an input that was prepared elsewhere: [`INPUT_LEN`] values as
     /// [`preprocess_into`](Preprocessor::preprocess_into) writes them, and the frame of the image that it shows.
     ///
-    /// # Panics
-    /// If `input` does not hold [`INPUT_LEN`] values.
+    /// # Errors
+    /// [`Error::BufferSize`] if `input` does not hold [`INPUT_LEN`] values, [`Error::Engine`] if the encoder fails.
     pub fn encode_input(&mut self, input: &[f32], frame: Frame) -> Result<Embedding, Error> {
         let mut embedding = self.blank();
         self.encode_input_into(input, frame, &mut embedding)?;
@@ -238,7 +274,9 @@ impl Session {
     }
 
     fn encode_input_into(&mut self, input: &[f32], frame: Frame, embedding: &mut Embedding) -> Result<(), Error> {
-        assert_eq!(input.len(), INPUT_LEN, "length of the network's input");
+        if input.len() != INPUT_LEN {
+            return Err(Error::BufferSize { expected: INPUT_LEN, actual: input.len() });
+        }
         let start = Instant::now();
         self.encoder.run(&[(&INPUT_SHAPE, input)])?;
         let found = self.encoder.output(0)?;
@@ -263,6 +301,10 @@ impl Session {
     }
 
     /// Segments the objects in `boxes` (pixels of the encoded image), many boxes to one pass of the decoder.
+    ///
+    /// # Errors
+    /// [`Error::BoxNotFinite`], [`Error::BoxReversed`] or [`Error::BoxOutside`] for a box, and those of
+    /// [`decode`](Self::decode).
     pub fn segment(&mut self, embedding: &Embedding, boxes: &[PixelBox]) -> Result<Vec<Segmentation>, Error> {
         let frame = embedding.frame;
         let prompts: Vec<ModelBox> =
@@ -276,6 +318,10 @@ impl Session {
 
     /// Decodes boxes on the model's grid and hands each object's logits and predicted IoU to `take`, in order, without
     /// keeping them.
+    ///
+    /// # Errors
+    /// [`Error::Embedding`] if another model made the embedding, [`Error::NotFinite`] if the network answers a box with
+    /// NaN or infinity, [`Error::Engine`] if the decoder fails. Boxes before the one that failed have been taken.
     pub fn decode(
         &mut self,
         embedding: &Embedding,
@@ -298,50 +344,75 @@ impl Session {
             self.stats.decode += start.elapsed();
             let objects = self.decoder.output(0)?.chunks_exact(LOGITS_LEN).zip(self.decoder.output(1)?);
             for ((logits, &iou), index) in objects.zip(first..) {
-                // NaN anywhere before the heads reaches both; unnoticed it would look like an empty mask.
-                if !iou.is_finite() {
+                // Unnoticed, NaN would look like an empty mask.
+                let logits = MaskLogits::new(logits, embedding.frame);
+                if !iou.is_finite() || !logits.is_finite() {
                     return Err(Error::NotFinite { index });
                 }
-                take(index, MaskLogits::new(logits, embedding.frame), iou);
+                take(index, logits, iou);
             }
         }
         Ok(())
     }
 
-    /// Segments objects through a volume of slices given by `slice` (which is asked for slice `z`), and tells
-    /// `progress` of the slices done and the slices in all.
-    pub fn segment_volume<'a>(
+    /// Segments objects through a volume: `slices` are lent one after another ([`from_fn`](crate::volume::from_fn) makes
+    /// them of a volume in memory), and `progress` is told of the slices done and the slices in all after each.
+    /// [`ControlFlow::Break`] from it ends the work there.
+    ///
+    /// ```no_run
+    /// # use umedsam::{Error, ImageView, Session, VolumeOptions, VolumeSize, VoxelBox, volume};
+    /// use std::ops::ControlFlow;
+    ///
+    /// # fn segment(session: &mut Session) -> Result<(), Error> {
+    /// let size = VolumeSize { depth: 90, height: 512, width: 512 };
+    /// let voxels = vec![0u8; 90 * 512 * 512];
+    /// let slices = volume::from_fn(|z| ImageView::gray8(&voxels[z * 512 * 512..], 512, 512));
+    /// let boxes = [VoxelBox::new(100.0, 120.0, 10.0, 230.0, 260.0, 40.0)];
+    /// let found = session.segment_volume(slices, size, &boxes, &VolumeOptions::new(), |done, total| {
+    ///     println!("{done} of {total} slices");
+    ///     ControlFlow::Continue(())
+    /// })?;
+    /// println!("predicted IoU {:.2}", found.predicted_iou[0]);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of `slices`, of [`Propagation::new`], [`encode`](Self::encode) and [`decode`](Self::decode);
+    /// [`Error::SliceSize`] if a slice is not of the volume's size; [`Error::Cancelled`] if `progress` ended the work.
+    pub fn segment_volume<S: Slices>(
         &mut self,
-        (depth, height, width): (usize, usize, usize),
-        slice: impl Fn(usize) -> Result<ImageView<'a>, Error>,
+        slices: S,
+        size: VolumeSize,
         boxes: &[VoxelBox],
         options: &VolumeOptions,
-        progress: impl FnMut(usize, usize),
-    ) -> Result<VolumeSegmentation, Error> {
-        let propagation = Propagation::new(boxes, depth, width, height)?;
-        let mut slices = Slices { session: self, slice, width, height };
-        propagation.run(&mut slices, options.cache_bytes / EMBEDDING_BYTES, progress)
+        progress: impl FnMut(usize, usize) -> ControlFlow<()>,
+    ) -> Result<VolumeSegmentation, S::Error> {
+        let mut propagation = Propagation::new(boxes, size)?;
+        if options.upstream_rounding {
+            propagation = propagation.with_upstream_rounding();
+        }
+        let frame = Frame::new(size.width, size.height)?;
+        let mut network = VolumeNetwork { session: self, slices, frame };
+        propagation.run(&mut network, options.cache_bytes / EMBEDDING_BYTES, progress)
     }
 }
 
 /// A session and the slices of a volume.
-struct Slices<'s, F> {
+struct VolumeNetwork<'s, S> {
     session: &'s mut Session,
-    slice: F,
-    width: usize,
-    height: usize,
+    slices: S,
+    /// Of the volume's slices.
+    frame: Frame,
 }
 
-impl<'a, F: Fn(usize) -> Result<ImageView<'a>, Error>> SliceNetwork for Slices<'_, F> {
+impl<S: Slices> SliceNetwork for VolumeNetwork<'_, S> {
     type Embedding = Embedding;
-    type Error = Error;
+    type Error = S::Error;
 
-    fn encode(&mut self, z: usize, spare: Option<Embedding>) -> Result<Embedding, Error> {
-        let image = (self.slice)(z)?;
-        let (width, height) = (image.width(), image.height());
-        if (width, height) != (self.width, self.height) {
-            let (expected_width, expected_height) = (self.width, self.height);
-            return Err(Error::SliceSize { z, width, height, expected_width, expected_height });
+    fn encode(&mut self, z: usize, spare: Option<Embedding>) -> Result<Embedding, S::Error> {
+        let image = self.slices.slice(z)?;
+        if image.frame() != self.frame {
+            return Err(slice_size(z, &image.frame(), &self.frame).into());
         }
         let mut embedding = spare.unwrap_or_else(|| self.session.blank());
         self.session.encode_into(&image, &mut embedding)?;
@@ -353,7 +424,7 @@ impl<'a, F: Fn(usize) -> Result<ImageView<'a>, Error>> SliceNetwork for Slices<'
         embedding: &Embedding,
         boxes: &[ModelBox],
         take: impl FnMut(usize, MaskLogits<'_>, f32),
-    ) -> Result<(), Error> {
-        self.session.decode(embedding, boxes, take)
+    ) -> Result<(), S::Error> {
+        Ok(self.session.decode(embedding, boxes, take)?)
     }
 }

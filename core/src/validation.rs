@@ -2,23 +2,25 @@
 //!
 //! A compressed model is compared with a reference on labelled cases (`umedsam-export validate`); the summary lies in the
 //! bundle's manifest and names the graphs that it is about, so that it says nothing of others that it is copied to.
+//! [`Bounds`] says by what rules it was judged.
 
 use std::fmt;
 use std::prelude::v1::*;
 
 use serde::{Deserialize, Serialize};
 
-use crate::metrics::Difference;
+use crate::metrics::{Difference, Interval};
 use crate::{Arithmetic, Precision};
 
-/// Version of the summary's fields that this library writes, and the only one that it reads.
-pub const VALIDATION_VERSION: u32 = 1;
+/// Version of the gate's rules and of the summary's fields. A summary of another version is kept apart: it was judged by
+/// other rules ([`ValidationStatus::OtherVersion`]).
+pub const VALIDATION_VERSION: u32 = 2;
 
 /// Most rows of a summary.
 pub const MAX_ROWS: usize = 256;
 
-/// Most reasons of a summary: the gate has one for each row and three for the whole.
-pub const MAX_REASONS: usize = MAX_ROWS + 8;
+/// Most reasons of a summary: the gate has four for each row and some for the whole.
+pub const MAX_REASONS: usize = 4 * MAX_ROWS + 16;
 
 /// Bytes that a name or a reason may take.
 pub const MAX_TEXT: usize = 512;
@@ -39,6 +41,67 @@ impl fmt::Display for Verdict {
             Self::Passed => "passed",
             Self::Refused => "refused",
         })
+    }
+}
+
+/// What a model may lose, and how much must be known of it.
+///
+/// A model passes if it is shown not to lose more, which is a test of non-inferiority: of the mean of the rows and of each
+/// row, the lower end of the difference's 95 % interval lies above the bound. Every one of them must, so that their number
+/// needs no correction. A model that loses as much as a bound passes in about 2.5 % of the trials; in more of them where
+/// few cases make up the loss, which the report's [`refused`](ValidationRow::refused) tells.
+///
+/// A row may lose four times as much as the mean, because it is known that much worse: the mean of ten to sixteen rows has
+/// an error of a third to a quarter of a row's. A narrower bound would refuse most models that lose nothing, on as many
+/// cases as there are of rare modalities. NSD spreads about twice as wide as DSC does, and may lose twice as much.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bounds {
+    /// DSC that the mean of the rows may lose, in points of 100.
+    pub tolerance_points: f64,
+    /// Share of the objects that may collapse, 0 to 1.
+    pub collapse_rate: f64,
+    /// Least agreement of the two models' masks in the mean of the rows, as DSC, 0 to 1; a row may lack twice as much to 1.
+    pub agreement: f64,
+    /// How far the bias of the predicted IoU may lie from the reference's in the mean of the rows; twice as far in a row.
+    pub iou_bias: f64,
+    /// How far the correlation of the predicted IoU with the true one may fall below the reference's.
+    pub iou_correlation: f64,
+    /// Patients that a row must have to be judged.
+    pub least_patients: usize,
+    /// Rows that must be judged for a verdict.
+    pub least_rows: usize,
+    /// Mean DSC, 0 to 1, that the reference must have in every row that is judged: else there is nothing to lose.
+    pub least_reference: f64,
+}
+
+impl Bounds {
+    /// How much more a row may lose than the mean of the rows.
+    pub const ROW: f64 = 4.0;
+    /// How much more NSD may lose than DSC.
+    pub const NSD: f64 = 2.0;
+
+    /// What a measure may lose, in points of 100: in the mean of the rows, and in a row.
+    pub fn loss_points(&self, nsd: bool) -> [f64; 2] {
+        let mean = if nsd { Self::NSD } else { 1.0 } * self.tolerance_points;
+        [mean, Self::ROW * mean]
+    }
+}
+
+impl Default for Bounds {
+    /// Half a point of DSC, no object, agreement 0.95, predicted IoU 0.02 (bias) and 0.05 (correlation); three rows of five
+    /// patients, in which the reference has a DSC of 0.2.
+    fn default() -> Self {
+        Self {
+            tolerance_points: 0.5,
+            collapse_rate: 0.0,
+            agreement: 0.95,
+            iou_bias: 0.02,
+            iou_correlation: 0.05,
+            least_patients: 5,
+            least_rows: 3,
+            least_reference: 0.2,
+        }
     }
 }
 
@@ -68,8 +131,18 @@ pub struct Measure {
     pub reference: Option<f64>,
     /// The model's mean.
     pub model: Option<f64>,
-    /// Model minus reference, case by case, with the 95 % interval of a paired bootstrap.
+    /// Model minus reference, case by case, with the 95 % interval of a paired bootstrap over patients.
     pub difference: Option<Difference>,
+}
+
+/// A figure of both models; nothing where it is not defined.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pair {
+    /// The reference's.
+    pub reference: Option<f64>,
+    /// The model's.
+    pub model: Option<f64>,
 }
 
 /// How far the model's masks are the reference's: DSC of the two masks of an object, 0 to 1.
@@ -92,9 +165,14 @@ pub struct ValidationRow {
     pub dimensions: String,
     /// Cases that both models segmented.
     pub cases: usize,
+    /// Patients that these cases are of, as far as their names tell.
+    pub patients: usize,
+    /// Whether there are enough of them to judge the row; if not it counts in the collapsed objects only. The last row is
+    /// the mean of those that are judged.
+    pub judged: bool,
     /// Objects that both have scored.
     pub objects: usize,
-    /// Objects whose DSC falls by more than 20 points from reference to model.
+    /// Objects whose DSC falls from reference to model by more than 20 points, or to less than half of what it was.
     pub collapsed: usize,
     /// Dice similarity coefficient with the truth.
     pub dsc: Measure,
@@ -102,6 +180,12 @@ pub struct ValidationRow {
     pub nsd: Measure,
     /// Of the two models' masks; nothing where both are empty.
     pub agreement: Option<Agreement>,
+    /// Bias of the predicted IoU: its mean over the objects minus the true IoU's; in the last row the mean over the rows.
+    pub iou_bias: Pair,
+    /// Share of simulated trials, with other patients of the same spread, in which this row refuses a model that loses
+    /// nothing, half and all of the row's bound of DSC here and nothing elsewhere; in the last row, in which anything
+    /// refuses one that loses nothing, half and all of the mean's bound in every row. Nothing where a row is not judged.
+    pub refused: Option<[f64; 3]>,
 }
 
 /// The accuracy gate's summary.
@@ -118,15 +202,15 @@ pub struct Validation {
     pub model: ValidatedModel,
     /// What it was compared with.
     pub reference: ValidatedModel,
-    /// DSC that the mean of the rows might lose, in points of 100; a row might lose twice as much.
-    pub tolerance_points: f64,
-    /// Share of the objects that might collapse, 0 to 1.
-    pub collapse_rate: f64,
+    /// What the model might lose.
+    pub bounds: Bounds,
     /// Cases given.
     pub cases: usize,
     /// Cases of these that the model failed to segment; they are in no row.
     pub failed: usize,
-    /// The modalities; the last row is their mean, in which every row counts the same.
+    /// Correlation of the predicted IoU with the true one, over all objects.
+    pub iou_correlation: Pair,
+    /// The modalities; the last row is the mean of those that are judged, in which every row counts the same.
     pub rows: Vec<ValidationRow>,
 }
 
@@ -139,17 +223,18 @@ impl Validation {
         self.model.encoder_sha256 == encoder_sha256 && self.model.decoder_sha256 == decoder_sha256
     }
 
-    /// The last row, their mean.
+    /// The last row, the mean of those that are judged.
     pub fn mean(&self) -> Option<&ValidationRow> {
         self.rows.last()
     }
 
-    /// Reads a summary, the version first: a later one may hold other fields.
+    /// The rows of modalities that are judged.
+    pub fn judged(&self) -> impl Iterator<Item = &ValidationRow> {
+        self.rows.iter().take(self.rows.len().saturating_sub(1)).filter(|row| row.judged)
+    }
+
+    /// Reads a summary of this version.
     pub(crate) fn read(value: &serde_json::Value) -> Result<Self, Problem> {
-        let version = value.get("version").and_then(serde_json::Value::as_u64);
-        if version != Some(u64::from(VALIDATION_VERSION)) {
-            return Err(wrong_version(version));
-        }
         let found: Self = Self::deserialize(value).map_err(|e| ("validation", e.to_string()))?;
         found.check()?;
         Ok(found)
@@ -158,12 +243,13 @@ impl Validation {
     /// Looks at every value's bounds.
     pub(crate) fn check(&self) -> Result<(), Problem> {
         if self.version != VALIDATION_VERSION {
-            return Err(wrong_version(Some(self.version.into())));
+            let message = format!("{}: {VALIDATION_VERSION} is what this version of the library writes", self.version);
+            return Err(("validation.version", message));
         }
         self.model.check("validation.model")?;
         self.reference.check("validation.reference")?;
-        within("validation.tolerance_points", "", self.tolerance_points, 0.0, 100.0)?;
-        within("validation.collapse_rate", "", self.collapse_rate, 0.0, 1.0)?;
+        self.bounds.check().map_err(|message| ("validation.bounds", message))?;
+        self.iou_correlation.check("validation.iou_correlation", "")?;
         at_most("validation.failed", "", self.failed, self.cases)?;
         at_most("validation.reasons", "their number ", self.reasons.len(), MAX_REASONS)?;
         self.reasons.iter().try_for_each(|r| at_most("validation.reasons", "bytes of one ", r.len(), MAX_TEXT))?;
@@ -173,6 +259,42 @@ impl Validation {
         }
         at_most("validation.rows", "their number ", self.rows.len(), MAX_ROWS)?;
         self.rows.iter().enumerate().try_for_each(|(i, row)| row.check(i, self.cases))
+    }
+}
+
+impl Bounds {
+    /// What is wrong with a value, in words.
+    ///
+    /// # Errors
+    /// If a value is out of its range.
+    pub fn check(&self) -> Result<(), String> {
+        for (name, value, high) in [
+            ("tolerance_points", self.tolerance_points, 100.0),
+            ("collapse_rate", self.collapse_rate, 1.0),
+            ("agreement", self.agreement, 1.0),
+            ("iou_bias", self.iou_bias, 1.0),
+            ("iou_correlation", self.iou_correlation, 2.0),
+            ("least_reference", self.least_reference, 1.0),
+        ] {
+            within(name, "", value, 0.0, high).map_err(|(name, message)| format!("{name} {message}"))?;
+        }
+        // One patient alone has no interval.
+        for (name, value, low) in [("least_patients", self.least_patients, 2), ("least_rows", self.least_rows, 1)] {
+            if value < low {
+                return Err(format!("{name} {value}: at least {low} expected"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Pair {
+    fn check(&self, field: &'static str, what: &str) -> Result<(), Problem> {
+        // A predicted IoU is any number.
+        match self.reference.iter().chain(&self.model).find(|value| !value.is_finite()) {
+            Some(value) => Err((field, format!("{what}{value}: a finite number expected"))),
+            None => Ok(()),
+        }
     }
 }
 
@@ -195,6 +317,7 @@ impl ValidationRow {
         at_most(field, &named("bytes of modality"), self.modality.len(), MAX_TEXT)?;
         at_most(field, &named("bytes of dimensions"), self.dimensions.len(), MAX_TEXT)?;
         at_most(field, &named("cases"), self.cases, cases)?;
+        at_most(field, &named("patients"), self.patients, self.cases)?;
         at_most(field, &named("collapsed"), self.collapsed, self.objects)?;
         for (name, measure) in [("dsc", &self.dsc), ("nsd", &self.nsd)] {
             for value in measure.reference.iter().chain(&measure.model) {
@@ -202,18 +325,20 @@ impl ValidationRow {
             }
             let Some(d) = measure.difference else { continue };
             let named = named(&format!("{name}.difference"));
-            [d.mean, d.low, d.high].iter().try_for_each(|&v| within(field, &named, v, -1.0, 1.0))?;
-            within(field, &named, d.low, -1.0, d.high)?;
+            within(field, &named, d.mean, -1.0, 1.0)?;
+            // The ends of few patients' intervals may lie beyond what a difference can be.
+            if let Some(Interval { low, high }) = d.interval {
+                within(field, &named, low, f64::MIN, high)?;
+                within(field, &named, high, low, f64::MAX)?;
+            }
+        }
+        self.iou_bias.check(field, &named("iou_bias"))?;
+        for share in self.refused.iter().flatten() {
+            within(field, &named("refused"), *share, 0.0, 1.0)?;
         }
         let Some(agreement) = self.agreement else { return Ok(()) };
         [agreement.mean, agreement.worst].iter().try_for_each(|&v| within(field, &named("agreement"), v, 0.0, 1.0))
     }
-}
-
-fn wrong_version(found: Option<u64>) -> Problem {
-    let found = found.map_or("none".into(), |v| v.to_string());
-    let message = format!("{found} found, {VALIDATION_VERSION} is what this version of the library reads");
-    ("validation.version", message)
 }
 
 fn within(field: &'static str, what: &str, value: f64, low: f64, high: f64) -> Result<(), Problem> {
@@ -229,6 +354,24 @@ fn at_most(field: &'static str, what: &str, value: usize, max: usize) -> Result<
     if value <= max { Ok(()) } else { Err((field, format!("{what}{value}: at most {max} expected"))) }
 }
 
+/// What is known of a report of another version than [`VALIDATION_VERSION`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OtherVersion {
+    /// Its version, if it has one.
+    pub version: Option<u64>,
+    /// Its verdict, if it has one that this library knows.
+    pub verdict: Option<Verdict>,
+}
+
+impl OtherVersion {
+    /// What a report is, if it is not of this library's version.
+    pub(crate) fn of(value: &serde_json::Value) -> Option<Self> {
+        let version = value.get("version").and_then(serde_json::Value::as_u64);
+        let verdict = || Verdict::deserialize(value.get("verdict")?).ok();
+        (version != Some(u64::from(VALIDATION_VERSION))).then(|| Self { version, verdict: verdict() })
+    }
+}
+
 /// Whether a model went through the accuracy gate. Shown, it is one line for people.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum ValidationStatus<'a> {
@@ -238,6 +381,8 @@ pub enum ValidationStatus<'a> {
     Refused(&'a Validation),
     /// The report is about other graphs than the bundle's.
     OtherGraphs(&'a Validation),
+    /// The report is of a gate of another version, which judged by other rules.
+    OtherVersion(OtherVersion),
     /// There is no report.
     Absent,
 }
@@ -249,6 +394,15 @@ impl fmt::Display for ValidationStatus<'_> {
             Self::OtherGraphs(v) => {
                 write!(f, "none: the report in this bundle is about other graphs ({}, {})", v.model.name, v.verdict)
             }
+            Self::OtherVersion(OtherVersion { version, verdict }) => {
+                let version = version.map_or("unknown".into(), |v| v.to_string());
+                let verdict = verdict.map_or("no verdict".into(), |v| v.to_string());
+                write!(
+                    f,
+                    "none by the rules of this version ({VALIDATION_VERSION}): the report in this bundle is of version \
+                     {version} ({verdict})"
+                )
+            }
             Self::Refused(v) => {
                 let more = v.reasons.len().saturating_sub(1);
                 let first = v.reasons.first().map_or("no reason given", String::as_str);
@@ -258,13 +412,14 @@ impl fmt::Display for ValidationStatus<'_> {
             Self::Passed(v) => {
                 write!(f, "passed the accuracy gate in {}", v.model.arithmetic)?;
                 if let Some(d) = v.mean().and_then(|row| row.dsc.difference) {
-                    let (mean, low, high) = (100.0 * d.mean, 100.0 * d.low, 100.0 * d.high);
-                    write!(f, ": DSC {mean:+.2} points [{low:+.2}, {high:+.2}]")?;
+                    write!(f, ": DSC {d} points, {} may be lost,", v.bounds.tolerance_points)?;
                 }
-                let Validation { reference, cases, tolerance_points, .. } = v;
+                let Validation { reference, .. } = v;
+                let (rows, all) = (v.judged().count(), v.rows.len().saturating_sub(1));
+                let cases: usize = v.judged().map(|row| row.cases).sum();
                 write!(
                     f,
-                    " against {} {} in {}, {cases} cases, {tolerance_points} allowed",
+                    " against {} {} in {}; {rows} of {all} rows judged, {cases} cases",
                     reference.name, reference.precision, reference.arithmetic
                 )
             }

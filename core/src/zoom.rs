@@ -64,6 +64,7 @@ impl Default for ZoomOptions {
 
 /// A part of an image to encode, and the boxes to decode from it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Window {
     /// The part.
     pub region: Region,

@@ -2,7 +2,7 @@
 
 use umedsam::preprocess::{INPUT_LEN, Preprocessor};
 use umedsam::volume::Propagation;
-use umedsam::{Frame, ImageView, MaskLogits, VoxelBox};
+use umedsam::{Frame, ImageView, MaskLogits, VolumeSize, VoxelBox};
 
 fn allocations(work: impl FnOnce()) -> u64 {
     allocation_counter::measure(work).count_total
@@ -36,10 +36,13 @@ fn masks_are_carried_on_without_memory() {
     let logits: Vec<f32> = (0..256 * 256).map(|i| if i % 256 < 90 { 1.0 } else { -1.0 }).collect();
     let mask = MaskLogits::new(&logits, Frame::new(300, 410).unwrap());
     let boxes = [VoxelBox::new(10.0, 20.0, 0.0, 200.0, 220.0, 9.0)];
-    let mut propagation = Propagation::new(&boxes, 10, 300, 410).unwrap();
-    let first = propagation.next_request().unwrap();
-    propagation.supply(first.z, 0, &mask);
-    while let Some(request) = propagation.next_request() {
-        assert_eq!(allocations(|| propagation.supply(request.z, 0, &mask)), 0);
+    let size = VolumeSize { depth: 10, height: 410, width: 300 };
+    let propagation = || Propagation::new(&boxes, size).unwrap();
+    for mut propagation in [propagation(), propagation().with_upstream_rounding()] {
+        let first = propagation.next_request().unwrap().unwrap();
+        propagation.supply(first.z, 0, &mask).unwrap();
+        while let Some(request) = propagation.next_request().unwrap() {
+            assert_eq!(allocations(|| propagation.supply(request.z, 0, &mask).unwrap()), 0);
+        }
     }
 }

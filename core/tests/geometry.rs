@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use umedsam::preprocess::{INPUT_LEN, Preprocessor};
 use umedsam::volume::Propagation;
-use umedsam::{Error, Frame, ImageView, MaskLogits, PixelBox, VoxelBox};
+use umedsam::{Error, Frame, ImageView, MaskLogits, PixelBox, VolumeSize, VoxelBox};
 
 fn refusal(b: PixelBox) -> Error {
     Frame::new(100, 50).unwrap().to_model(&b, 3).unwrap_err()
@@ -12,17 +12,18 @@ fn refusal(b: PixelBox) -> Error {
 #[test]
 fn boxes_that_name_nothing_are_refused() {
     let message = |x0, y0, x1, y1| refusal(PixelBox::new(x0, y0, x1, y1)).to_string();
-    assert_eq!(message(1.0, f64::NAN, 3.0, 4.0), "box 3: y0 is NaN, not a finite number");
-    assert_eq!(message(1.0, 2.0, f64::INFINITY, 4.0), "box 3: x1 is inf, not a finite number");
-    assert_eq!(message(9.0, 2.0, 3.0, 4.0), "box 3: x0 = 9 lies beyond x1 = 3");
-    assert_eq!(message(100.0, 2.0, 120.0, 4.0), "box 3: x range 100..120 lies outside the image (0..100)");
-    assert_eq!(message(1.0, -9.0, 3.0, -4.0), "box 3: y range -9..-4 lies outside the image (0..50)");
-    let volume = |z0, z1| Propagation::new(&[VoxelBox::new(0.0, 0.0, z0, 9.0, 9.0, z1)], 8, 100, 50).map(|_| ());
-    assert_eq!(volume(8.0, 9.0).unwrap_err().to_string(), "box 0: z range 8..9 lies outside the image (0..8)");
-    assert_eq!(volume(5.0, 4.0).unwrap_err().to_string(), "box 0: z0 = 5 lies beyond z1 = 4");
+    assert_eq!(message(1.0, f64::NAN, 3.0, 4.0), "box 4: y0 is NaN, not a finite number");
+    assert_eq!(message(1.0, 2.0, f64::INFINITY, 4.0), "box 4: x1 is inf, not a finite number");
+    assert_eq!(message(9.0, 2.0, 3.0, 4.0), "box 4: x0 = 9 lies beyond x1 = 3");
+    assert_eq!(message(100.0, 2.0, 120.0, 4.0), "box 4: x range 100..120 lies outside the image (0..100)");
+    assert_eq!(message(1.0, -9.0, 3.0, -4.0), "box 4: y range -9..-4 lies outside the image (0..50)");
+    let size = |depth| VolumeSize { depth, height: 50, width: 100 };
+    let volume = |z0, z1| Propagation::new(&[VoxelBox::new(0.0, 0.0, z0, 9.0, 9.0, z1)], size(8)).map(|_| ());
+    assert_eq!(volume(8.0, 9.0).unwrap_err().to_string(), "box 1: z range 8..9 lies outside the image (0..8)");
+    assert_eq!(volume(5.0, 4.0).unwrap_err().to_string(), "box 1: z0 = 5 lies beyond z1 = 4");
     volume(7.0, 1e300).unwrap();
     for depth in [0, 65_537, usize::MAX] {
-        let error = Propagation::new(&[], depth, 100, 50).unwrap_err();
+        let error = Propagation::new(&[], size(depth)).unwrap_err();
         assert!(matches!(error, Error::VolumeDepth { max: 65_536, .. }), "{error}");
     }
 }
@@ -56,15 +57,46 @@ fn overlapping_objects_keep_the_later_label_whatever_comes_first() {
     let (everywhere, nowhere) = (vec![1.0; 256 * 256], vec![-1.0; 256 * 256]);
     let boxes = [VoxelBox::new(0.0, 0.0, 0.0, 9.0, 9.0, 3.0), VoxelBox::new(0.0, 0.0, 1.0, 9.0, 9.0, 1.0)];
     let frame = Frame::new(16, 12).unwrap();
-    let mut propagation = Propagation::new(&boxes, 4, 16, 12).unwrap();
-    while let Some(request) = propagation.next_request() {
+    let mut propagation = Propagation::new(&boxes, VolumeSize { depth: 4, height: 12, width: 16 }).unwrap();
+    while let Some(request) = propagation.next_request().unwrap() {
         for prompt in &request.prompts {
             let logits = if request.z == 3 { &nowhere } else { &everywhere };
-            propagation.supply(request.z, prompt.object, &MaskLogits::new(logits, frame));
+            propagation.supply(request.z, prompt.object, &MaskLogits::new(logits, frame)).unwrap();
         }
     }
     let slices: Vec<u16> = propagation.labels().chunks(16 * 12).map(|s| s[0]).collect();
     assert_eq!(slices, [1, 2, 1, 0]);
+}
+
+#[test]
+fn only_the_masks_that_were_asked_for_are_taken_and_all_of_them() {
+    let everywhere = vec![1.0; 256 * 256];
+    let size = VolumeSize { depth: 4, height: 12, width: 16 };
+    let boxes = [VoxelBox::new(0.0, 0.0, 0.0, 9.0, 9.0, 3.0), VoxelBox::new(0.0, 0.0, 2.0, 9.0, 9.0, 2.0)];
+    let mut propagation = Propagation::new(&boxes, size).unwrap();
+    let mask = |width, height| MaskLogits::new(&everywhere, Frame::new(width, height).unwrap());
+    let supply = |way: &mut Propagation, z, object| way.supply(z, object, &mask(16, 12));
+    // Before any request, then another slice, another object, none, and one twice.
+    assert!(matches!(supply(&mut propagation, 1, 0), Err(Error::NotRequested { z: 1, object: 0 })));
+    assert_eq!(propagation.next_request().unwrap().unwrap().z, 1);
+    for (z, object) in [(2, 0), (usize::MAX, 0), (1, 1), (1, usize::MAX)] {
+        let error = supply(&mut propagation, z, object).unwrap_err();
+        assert!(matches!(error, Error::NotRequested { .. }), "{z}, {object}: {error}");
+    }
+    let error = propagation.supply(1, 0, &mask(12, 16)).unwrap_err();
+    assert!(matches!(error, Error::SliceSize { z: 1, width: 12, height: 16, expected_width: 16, .. }), "{error}");
+    assert!(matches!(propagation.next_request(), Err(Error::NotSupplied { z: 1, object: 0 })));
+    assert!(propagation.labels().iter().all(|&l| l == 0));
+    supply(&mut propagation, 1, 0).unwrap();
+    assert!(supply(&mut propagation, 1, 0).is_err());
+    assert_eq!(propagation.next_request().unwrap().unwrap().prompts.len(), 2);
+}
+
+#[test]
+fn labels_that_no_memory_holds_are_an_error() {
+    let size = VolumeSize { depth: 65_536, height: 65_536, width: 65_536 };
+    let error = Propagation::new(&[], size).unwrap_err();
+    assert!(matches!(error, Error::Memory { .. }), "{error}");
 }
 
 #[test]

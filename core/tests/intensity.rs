@@ -1,7 +1,7 @@
 //! Windows against numpy's arithmetic, by hand.
 
 use umedsam::Error;
-use umedsam::intensity::{Window, to_u8};
+use umedsam::intensity::{Rule, Step, Values, Window, to_u8};
 
 #[test]
 fn a_window_in_hounsfield_units() {
@@ -18,10 +18,56 @@ fn percentiles_leave_zeros_alone() {
     assert_eq!((out[0], out[5], out[6], out[500], out[995], out[996]), (0, 0, 0, 127, 254, 255));
     assert_eq!(to_u8(&[0.0; 4], Window::Percentile).unwrap(), [0; 4]);
     assert_eq!(to_u8(&[f32::MAX, f32::MIN], Window::Percentile).unwrap(), [255, 0]);
+    assert_eq!(to_u8(&[f64::MAX, f64::MIN], Window::Percentile).unwrap(), [255, 0]);
+    // The same in every type, and what was done.
+    let ints: Vec<u16> = (0..=1000).collect();
+    let (same, intake) = Values::U16(ints).into_u8(Window::Percentile).unwrap();
+    assert_eq!(same, out);
+    let low = 5.0 * (1.0 - 0.995) + 6.0 * 0.995;
+    assert!(
+        matches!(intake.steps[..], [Step::Window { rule: Rule::Percentile, low: l, .. }] if (l - low).abs() < 1e-9)
+    );
+    assert!(intake.to_string().starts_with("u16, window 5.99"), "{intake}");
 }
 
 #[test]
 fn values_must_be_finite() {
     let error = to_u8(&[1.0, f32::INFINITY], Window::LUNG).unwrap_err();
     assert!(matches!(error, Error::PixelNotFinite { index: 1, .. }), "{error}");
+}
+
+/// Signed CT: water has 0, a value like any other between air and bone.
+#[test]
+fn zero_is_no_background_among_negative_values() {
+    let hu: Vec<i16> = (-1000..=1000).collect();
+    let (out, intake) = Values::I16(hu).into_u8(Window::Percentile).unwrap();
+    assert_eq!(out[999..=1001], [127, 127, 127]);
+    assert!(out.is_sorted() && (out[0], out[2000]) == (0, 255));
+    assert!(matches!(intake.steps[..], [Step::Window { rule: Rule::SignedPercentile, .. }]));
+}
+
+#[test]
+fn whole_numbers_of_a_byte_are_kept_in_every_type() {
+    for values in [Values::U8(vec![0, 7, 255]), Values::I64(vec![0, 7, 255]), Values::F32(vec![-0.0, 7.0, 255.0])] {
+        let number_type = values.number_type();
+        let (pixels, intake) = values.into_u8(Window::Percentile).unwrap();
+        assert_eq!((pixels, intake.number_type, intake.steps.len()), (vec![0, 7, 255], number_type, 0));
+    }
+}
+
+/// Two levels of which the brighter is all that is not zero: both percentiles are the same, and the picture is not black.
+#[test]
+fn a_picture_of_two_levels_keeps_both() {
+    let (pixels, intake) = Values::U16(vec![0, 60_000, 0]).into_u8(Window::Percentile).unwrap();
+    assert_eq!(pixels, [0, 255, 0]);
+    assert!(matches!(intake.steps[..], [Step::Window { rule: Rule::Range, low: 0.0, high: 60_000.0 }]));
+}
+
+#[test]
+fn a_window_has_a_width() {
+    for (level, width) in [(40.0, 0.0), (40.0, -1.0), (40.0, f32::NAN), (f32::NAN, 1.0), (0.0, f32::INFINITY)] {
+        let error = to_u8(&[1.0f32], Window::Level { level, width }).unwrap_err();
+        assert!(matches!(error, Error::Window { .. }), "{error}");
+        assert!(error.to_string().contains("above 0"), "{error}");
+    }
 }

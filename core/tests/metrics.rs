@@ -95,7 +95,52 @@ fn an_object_that_neither_map_holds_has_no_score() {
     assert_eq!((scores[1].dsc, scores[1].nsd), (Some(1.0), Some(1.0)));
 }
 
+/// Noise of 4000 labels: the box around each of them is the image.
+#[test]
+fn scattered_labels_take_no_longer_than_whole_ones() {
+    let (side, labels) = (1024, 4000);
+    let noise = |seed: u64| -> Vec<u16> {
+        let value = |i: u64| ((i + seed).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33) % (labels + 1);
+        (0..side * side).map(|i| value(i) as u16).collect()
+    };
+    let (gt, pred) = (noise(1), noise(2));
+    let start = std::time::Instant::now();
+    let shape = [side as usize, side as usize];
+    let scores = [Convention::Boundary, Convention::Upstream].map(|c| score_case(&gt, &pred, &shape, None, c));
+    assert!(start.elapsed().as_secs() < 20, "{:?}", start.elapsed());
+    for scores in scores {
+        assert_eq!(scores.len(), labels as usize);
+    }
+}
+
 proptest! {
+    /// Part by part as in one piece, which `surface_dice` and `contour_dice` measure.
+    #[test]
+    fn parts_of_a_label_add_up(
+        dots in proptest::collection::vec((0usize..40, 0usize..50, 0usize..60, any::<bool>()), 1..40),
+        steps in [1u32..30, 1..30, 1..30],
+    ) {
+        let shape = [40, 50, 60];
+        let mut maps = [vec![0u16; 40 * 50 * 60], vec![0; 40 * 50 * 60]];
+        for (z, y, x, truth) in dots {
+            maps[usize::from(truth)][(z * 50 + y) * 60 + x] = 1;
+        }
+        // A label of its own in the far corner: every map has a largest label.
+        maps[1][0] = 2;
+        let is = |map: &[u16]| -> Vec<bool> { map.iter().map(|&l| l == 1).collect() };
+        let (gt, pred) = (is(&maps[1]), is(&maps[0]));
+        let spacing = steps.map(|s| f64::from(s) * 0.1);
+        let [z, y, x] = spacing;
+        let found = score_case(&maps[1], &maps[0], &shape, Some([x, y, z]), Convention::Boundary)[0].nsd;
+        let whole = surface_dice(&gt, &pred, shape, spacing, 2.0);
+        prop_assert!((found.unwrap_or(-1.0) - whole.unwrap_or(-1.0)).abs() < 1e-12, "{found:?} {whole:?}");
+
+        let plane = |map: &[u16]| map[..50 * 60].to_vec();
+        let found = score_case(&plane(&maps[1]), &plane(&maps[0]), &shape[1..], None, Convention::Boundary)[0].nsd;
+        let whole = contour_dice(&gt[..50 * 60], &pred[..50 * 60], [50, 60], [1.0; 2], 2.0);
+        prop_assert!((found.unwrap_or(-1.0) - whole.unwrap_or(-1.0)).abs() < 1e-12, "{found:?} {whole:?}");
+    }
+
     #[test]
     fn both_masks_are_treated_alike(a in proptest::collection::vec(any::<bool>(), 210), b in proptest::collection::vec(any::<bool>(), 210)) {
         let score = |a: &[bool], b: &[bool]| surface_dice(a, b, [5, 6, 7], [2.0, 0.5, 0.8], 1.0);

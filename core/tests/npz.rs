@@ -4,7 +4,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use umedsam::npz::{Boxes, Case, Labelled, Limits, NpzError, Problem, Truth, read_segs, write_segs};
+use umedsam::npz::{
+    Boxes, Case, Labelled, Limits, NpzError, Problem, Truth, cases, is_segmentation, read_segs, write_segs,
+};
 use umedsam::{PixelBox, VoxelBox};
 
 fn data(name: &str) -> PathBuf {
@@ -92,9 +94,14 @@ fn what_cannot_be_segmented_is_refused_by_name() {
 
 #[test]
 fn limits_are_kept() {
-    let error = Case::read(&data("volume.npz"), &Limits::new().with_array_bytes(104)).unwrap_err();
-    assert!(matches!(error.problem, Problem::TooLarge { max: 104, .. }), "{error}");
-    Case::read(&data("volume.npz"), &Limits::new().with_array_bytes(105)).unwrap();
+    // A box of six 16-bit numbers, with 8 bits of each, and 105 voxels, twice: they lie in Fortran order.
+    let error = Case::read(&data("volume.npz"), &Limits::new().with_peak_bytes(227)).unwrap_err();
+    assert!(matches!(error.problem, Problem::TooLarge { bytes: 228, max: 227, .. }), "{error}");
+    assert!(error.to_string().contains("[3, 5, 7] of u8 takes 228 bytes of memory to read, beyond the limit of 227"));
+    Case::read(&data("volume.npz"), &Limits::new().with_peak_bytes(228)).unwrap();
+    // Labels are kept in 16 bits, whatever they are stored in.
+    let truth = |bytes| Truth::read(&data("plain.npz"), &Limits::new().with_peak_bytes(bytes));
+    assert!(truth(69).is_err() && truth(70).is_ok());
 }
 
 /// Every truncation and a thousand damaged bytes: an error or the right values, never a panic.
@@ -151,6 +158,61 @@ fn write_zip(path: &Path, entries: &[(&str, &[u8])]) {
     zip.finish().unwrap();
 }
 
+/// An array of bytes as numpy writes it.
+fn npy(shape: &str, values: &[u8]) -> Vec<u8> {
+    let text = format!("{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}\n");
+    [&b"\x93NUMPY\x01\x00"[..], &(text.len() as u16).to_le_bytes(), text.as_bytes(), values].concat()
+}
+
+/// Labels are compared by their values, so both sides must mean the same by them.
+#[test]
+fn truth_is_paired_only_with_what_it_is_the_truth_of() {
+    let path = temporary("").with_file_name(format!("2DBox_{}-pairs.npz", std::process::id()));
+    // Three objects of two pixels in three rows, and a box around each.
+    let write = |labels: [u8; 3], boxes: usize| {
+        let gts = npy("(3, 4)", &labels.map(|l| [0, l, l, 0]).concat());
+        let rows = npy(&format!("({boxes}, 4)"), &[[1, 0, 2, 0], [1, 1, 2, 1], [1, 2, 2, 2]][..boxes].concat());
+        write_zip(&path, &[("gts.npy", &gts), ("boxes.npy", &rows)]);
+        Truth::read(&path, &Limits::new()).unwrap()
+    };
+    let message = |result: Result<(), NpzError>| result.unwrap_err().to_string();
+    let numbered = write([1, 2, 3], 3);
+    numbered.of_boxes().unwrap();
+    for segs in [&[0, 3, 1][..], &[0, 0]] {
+        numbered.of_segs(segs).unwrap();
+    }
+    let text = message(numbered.of_segs(&[1, 4]));
+    assert!(text.ends_with("the labels 1 to 3; the segmentation has 1, 4; its 3 boxes are labels 1 to 3"), "{text}");
+
+    // A mask of 0 and 255, organ numbers, an object without a box, a box without an object.
+    for (labels, boxes, words) in [
+        ([0, 255, 0], 1, "pairs.npz: array 'gts': has the labels 255; its one box is label 1"),
+        ([2, 3, 7], 3, "has the labels 2, 3, 7; its 3 boxes are labels 1 to 3"),
+        ([1, 2, 3], 2, "has the labels 1 to 3; its 2 boxes are labels 1 to 2"),
+        ([1, 0, 3], 3, "has the labels 1, 3; its 3 boxes"),
+        ([0, 0, 0], 1, "has the labels none; its one box is label 1"),
+        ([3, 2, 1], 3, "label 1 lies outside box 1"),
+    ] {
+        let text = message(write(labels, boxes).of_boxes());
+        assert!(text.contains(words), "{text}");
+    }
+    // Segmentations may carry the case's own numbers; what could mean the boxes as well is not guessed.
+    let organs = write([2, 3, 7], 3);
+    organs.of_segs(&[2, 7, 0]).unwrap();
+    for segs in [&[1, 2, 3][..], &[2, 3], &[2, 8]] {
+        assert!(message(organs.of_segs(segs)).contains("has the labels 2, 3, 7; the segmentation has"), "{segs:?}");
+    }
+    assert!(message(write([3, 2, 1], 3).of_segs(&[1, 2, 3])).contains("lies outside"));
+    assert!(message(write([0, 255, 0], 1).of_segs(&[1])).contains("the segmentation has 1; its one box"));
+
+    // The name decides in which row a case is scored.
+    let wrong = path.with_file_name(format!("3DBox_{}.npz", std::process::id()));
+    fs::rename(&path, &wrong).unwrap();
+    let text = Truth::read(&wrong, &Limits::new()).unwrap_err().to_string();
+    assert!(text.contains("has shape [3, 4]; (D,H,W), as the file's name says, expected"), "{text}");
+    fs::remove_file(wrong).unwrap();
+}
+
 #[test]
 fn segmentations_come_back_in_bytes_or_in_16_bits() {
     let path = temporary("segs.npz");
@@ -158,13 +220,29 @@ fn segmentations_come_back_in_bytes_or_in_16_bits() {
         let labels: Vec<u16> = (0..24).map(|i| i * top / 23).collect();
         write_segs(&path, &labels, &[2, 3, 4]).unwrap();
         assert_eq!(read_segs(&path, &Limits::new()).unwrap(), (labels, vec![2, 3, 4]));
+        assert!(is_segmentation(&path));
         let mut zip = zip::ZipArchive::new(fs::File::open(&path).unwrap()).unwrap();
         let mut npy = Vec::new();
         std::io::Read::read_to_end(&mut zip.by_name("segs.npy").unwrap(), &mut npy).unwrap();
         let header = String::from_utf8_lossy(&npy[..128]).into_owned();
         assert!(header.contains(kind) && header.contains("(2, 3, 4"), "{header}");
     }
+    // What somebody else wrote is not taken for one.
+    write_zip(&path, &[("segs.npy", b"")]);
+    assert!(!is_segmentation(&path) && !is_segmentation(&data("plain.npz")) && !is_segmentation(Path::new("absent")));
     fs::remove_file(&path).unwrap();
     let error = write_segs(&data("no/such/folder/x.npz"), &[0], &[1, 1]).unwrap_err();
     assert!(error.to_string().contains("no/such/folder"), "{error}");
+}
+
+#[test]
+fn a_folder_of_cases_holds_files() {
+    let folder = temporary("cases");
+    fs::create_dir_all(folder.join("folder.npz")).unwrap();
+    for name in ["b.npz", "a.NPZ", "._a.npz", "notes.txt"] {
+        fs::write(folder.join(name), "").unwrap();
+    }
+    assert_eq!(cases(&folder).unwrap(), [folder.join("a.NPZ"), folder.join("b.npz")]);
+    assert!(matches!(cases(&folder.join("folder.npz")).unwrap_err().problem, Problem::NoCases));
+    fs::remove_dir_all(folder).unwrap();
 }

@@ -4,7 +4,7 @@
 use umedsam::preprocess::{INPUT_LEN, Preprocessor};
 use umedsam::resize::Resizer;
 use umedsam::volume::Propagation;
-use umedsam::{Frame, ImageView, MaskLogits, ModelBox, PixelBox, VoxelBox};
+use umedsam::{Frame, ImageView, MaskLogits, ModelBox, PixelBox, VolumeSize, VoxelBox};
 
 const GOLDEN: &str = include_str!("data/pipeline.txt");
 
@@ -133,17 +133,18 @@ fn propagation_equals_upstream() {
             })
             .collect();
         let frame = Frame::new(w, h).unwrap();
-        let mut propagation = Propagation::new(&boxes, d, w, h).unwrap();
+        let size = VolumeSize { depth: d, height: h, width: w };
+        let mut propagation = Propagation::new(&boxes, size).unwrap().with_upstream_rounding();
         let mut prompts = vec![Vec::new(); boxes.len()];
         let mut visits = vec![0; d];
-        while let Some(request) = propagation.next_request() {
+        while let Some(request) = propagation.next_request().unwrap() {
             visits[request.z] += 1;
             assert!(!request.again || visits[request.z] == 1);
             for p in &request.prompts {
                 let b = p.model_box.to_array().map(|v| (v as i64).to_string()).join(",");
                 prompts[p.object].push(format!("{}:{b}", request.z));
                 let logits = fake_decoder(request.z, &p.model_box);
-                propagation.supply(request.z, p.object, &MaskLogits::new(&logits, frame));
+                propagation.supply(request.z, p.object, &MaskLogits::new(&logits, frame)).unwrap();
             }
         }
         assert_eq!(propagation.remaining(), 0);
@@ -151,4 +152,44 @@ fn propagation_equals_upstream() {
         assert_eq!(prompts.concat().join(";"), fields[6]);
         assert_eq!(fnv(propagation.labels().iter().map(|&l| l as u8)), fields[5]);
     }
+}
+
+/// Voxels of the last of `place` objects, whatever goes before it, on its way through a volume.
+fn last_of(place: usize, upstream: bool) -> Vec<bool> {
+    let size = VolumeSize { depth: 12, height: 410, width: 300 };
+    let frame = Frame::new(size.width, size.height).unwrap();
+    // The others are in one slice, far from the object.
+    let mut boxes = vec![VoxelBox::new(1.0, 1.0, 0.0, 4.0, 4.0, 0.0); place];
+    boxes[place - 1] = VoxelBox::new(50.0, 60.0, 1.0, 180.0, 200.0, 9.0);
+    let mut propagation = Propagation::new(&boxes, size).unwrap();
+    if upstream {
+        propagation = propagation.with_upstream_rounding();
+    }
+    while let Some(request) = propagation.next_request().unwrap() {
+        for p in &request.prompts {
+            let logits = fake_decoder(request.z, &p.model_box);
+            propagation.supply(request.z, p.object, &MaskLogits::new(&logits, frame)).unwrap();
+        }
+    }
+    propagation.labels().iter().map(|&l| usize::from(l) == place).collect()
+}
+
+#[test]
+fn an_object_does_not_depend_on_its_place_but_by_upstreams_rounding() {
+    let alone = last_of(1, false);
+    assert!(alone.contains(&true));
+    for place in [2, 21, 255, 300] {
+        assert!(last_of(place, false) == alone, "place {place}");
+    }
+    // By upstream's rounding label 1 loses cells at the rim, label 255 hardly any: every cell that the mask touches.
+    assert!(last_of(1, true) != alone);
+    assert!(last_of(255, true) == alone && last_of(300, true) == alone);
+}
+
+#[test]
+fn sums_of_many_white_pixels_do_not_wrap() {
+    let white = vec![255; 4200 * 4200];
+    let mut out = [0];
+    Resizer::new().resize_into(&ImageView::gray8(&white, 4200, 4200).unwrap(), 1, 1, &mut out);
+    assert_eq!(out, [255]);
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Context;
-use umedsam::Model;
+use umedsam::{Model, outln};
 
 /// Prints what a bundle (or the built-in model) holds.
 pub(crate) fn run(file: Option<&Path>, json: bool) -> anyhow::Result<()> {
@@ -13,20 +13,20 @@ pub(crate) fn run(file: Option<&Path>, json: bool) -> anyhow::Result<()> {
     };
     let m = model.manifest();
     if json {
-        println!("{}", serde_json::to_string_pretty(m).context("manifest as JSON")?);
+        outln!("{}", serde_json::to_string_pretty(m).context("manifest as JSON")?);
         return Ok(());
     }
-    println!("model          {}", m.name);
-    println!("architecture   {}", m.architecture);
-    println!("weights        {} ({} bytes in all)", m.precision, model.size_bytes());
-    println!("preprocessing  version {}", m.preprocessing_version);
-    println!("licence        {}", m.licence);
+    outln!("model          {}", m.name);
+    outln!("architecture   {}", m.architecture);
+    outln!("weights        {} ({} bytes in all)", m.precision, model.size_bytes());
+    outln!("preprocessing  version {}", m.preprocessing_version);
+    outln!("licence        {}", m.licence);
     for source in &m.sources {
-        println!("source         {source}");
+        outln!("source         {source}");
     }
-    println!("weights        sha256:{}", m.weights_sha256);
-    println!("encoder        {} bytes, sha256:{}", model.encoder_onnx().len(), m.encoder_sha256);
-    println!("decoder        {} bytes, sha256:{}", model.decoder_onnx().len(), m.decoder_sha256);
-    println!("validation     {}", model.validation());
+    outln!("weights        sha256:{}", m.weights_sha256);
+    outln!("encoder        {} bytes, sha256:{}", model.encoder_onnx().len(), m.encoder_sha256);
+    outln!("decoder        {} bytes, sha256:{}", model.decoder_onnx().len(), m.decoder_sha256);
+    outln!("validation     {}", model.validation());
     Ok(())
 }

@@ -1,68 +1,14 @@
-//! What the command is given: boxes in words, pictures, folders.
+//! What the command is given: boxes in words, files, folders.
 
-use std::fs::{self, File};
-use std::io::BufReader;
+use std::fs;
+use std::io::{self, ErrorKind};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use image::{DynamicImage, ImageReader};
-use umedsam::intensity::{Window, to_u8};
-use umedsam::{ImageView, PixelBox};
+use umedsam::{PixelBox, errln};
 
-/// A picture in memory: 8 bits, gray or RGB.
-#[derive(Debug)]
-pub(crate) struct Picture {
-    pixels: Vec<u8>,
-    width: usize,
-    height: usize,
-    rgb: bool,
-}
-
-impl Picture {
-    pub(crate) fn view(&self) -> Result<ImageView<'_>, umedsam::Error> {
-        if self.rgb {
-            ImageView::rgb8(&self.pixels, self.width, self.height)
-        } else {
-            ImageView::gray8(&self.pixels, self.width, self.height)
-        }
-    }
-
-    pub(crate) fn pixels(&self) -> &[u8] {
-        &self.pixels
-    }
-
-    /// Decodes a picture file. Gray of more than 8 bits is brought to 8 by its 0.5th to 99.5th percentile.
-    pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
-        let file = File::open(path).with_context(|| path.display().to_string())?;
-        let reader = ImageReader::new(BufReader::new(file)).with_guessed_format();
-        let image = reader.with_context(|| path.display().to_string())?.decode();
-        Self::new(image.with_context(|| format!("{}: not a readable picture", path.display()))?)
-    }
-
-    /// Decodes a picture in memory.
-    pub(crate) fn decode(bytes: &[u8]) -> anyhow::Result<Self> {
-        Self::new(image::load_from_memory(bytes).context("built-in picture")?)
-    }
-
-    fn new(image: DynamicImage) -> anyhow::Result<Self> {
-        let (width, height) = (image.width() as usize, image.height() as usize);
-        let (pixels, rgb) = match image {
-            DynamicImage::ImageLuma16(gray) => (narrow(gray.iter().copied())?, false),
-            DynamicImage::ImageLumaA16(gray) => (narrow(gray.pixels().map(|p| p.0[0]))?, false),
-            gray @ (DynamicImage::ImageLuma8(_) | DynamicImage::ImageLumaA8(_)) => {
-                (gray.into_luma8().into_raw(), false)
-            }
-            colour => (colour.into_rgb8().into_raw(), true),
-        };
-        Ok(Self { pixels, width, height, rgb })
-    }
-}
-
-fn narrow(values: impl Iterator<Item = u16>) -> anyhow::Result<Vec<u8>> {
-    let values: Vec<f32> = values.map(f32::from).collect();
-    Ok(to_u8(&values, Window::Percentile)?)
-}
+use crate::output::is_result;
 
 /// `x0,y0,x1,y1` in pixels.
 pub(crate) fn parse_box(text: &str) -> Result<PixelBox, String> {
@@ -103,28 +49,48 @@ impl Kind {
     }
 }
 
-/// The files among `inputs`, and those in the folders among them, in order of name; unread kinds are an error when
-/// named, and passed over in a folder.
+/// The files among `inputs`, and those in the folders among them, in order of name. What is no file to segment is an
+/// error when named, and passed over in a folder; results of earlier runs are passed over either way, and told of.
 pub(crate) fn files(inputs: &[PathBuf]) -> anyhow::Result<Vec<(PathBuf, Kind)>> {
     let mut files = Vec::new();
     for input in inputs {
         if input.is_dir() {
-            let mut entries: Vec<PathBuf> = fs::read_dir(input)
-                .and_then(|entries| entries.map(|e| Ok(e?.path())).collect())
-                .with_context(|| input.display().to_string())?;
-            entries.sort();
             let before = files.len();
-            files.extend(entries.into_iter().filter_map(|path| Kind::of(&path).map(|kind| (path, kind))));
+            files.extend(entries(input).with_context(|| input.display().to_string())?);
             if files.len() == before {
                 bail!("{}: no NPZ, PNG, JPEG or TIFF file in this folder", input.display());
             }
-        } else if !input.exists() {
-            bail!("{}: no such file or folder", input.display());
-        } else {
-            match Kind::of(input) {
-                Some(kind) => files.push((input.clone(), kind)),
-                None => bail!("{}: NPZ, PNG, JPEG and TIFF files are read", input.display()),
-            }
+            continue;
+        }
+        let Some(kind) = Kind::of(input) else { bail!("{}: NPZ, PNG, JPEG and TIFF files are read", input.display()) };
+        match fs::metadata(input) {
+            Ok(found) if found.is_file() => files.push((input.clone(), kind)),
+            Ok(_) => bail!("{}: not a regular file", input.display()),
+            Err(error) if error.kind() == ErrorKind::NotFound => bail!("{}: no such file or folder", input.display()),
+            Err(error) => return Err(error).with_context(|| input.display().to_string()),
+        }
+    }
+    let (results, files): (Vec<_>, Vec<_>) = files.into_iter().partition(|(path, _)| is_result(path));
+    if let Some((first, _)) = results.first() {
+        errln!("umedsam: {} results of earlier runs are passed over, such as {}", results.len(), first.display());
+    }
+    if files.is_empty() {
+        bail!("nothing to segment: every input is a result of an earlier run");
+    }
+    Ok(files)
+}
+
+/// The files of a folder that are read by their names, without the attributes that macOS puts beside a file (`._x.npz`).
+fn entries(folder: &Path) -> io::Result<Vec<(PathBuf, Kind)>> {
+    let mut paths = fs::read_dir(folder)?.map(|e| Ok(e?.path())).collect::<io::Result<Vec<_>>>()?;
+    paths.sort();
+    let mut files = Vec::new();
+    for path in paths {
+        let attributes = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("._"));
+        match Kind::of(&path) {
+            Some(_) if !path.is_file() => errln!("umedsam: {}: passed over: not a regular file", path.display()),
+            Some(kind) if !attributes => files.push((path, kind)),
+            _ => {}
         }
     }
     Ok(files)

@@ -1,12 +1,15 @@
 //! The command `umedsam`: segments medical images from boxes, scores segmentations, shows what a model file holds.
 
 #![forbid(unsafe_code)]
+#![warn(clippy::print_stdout, clippy::print_stderr, reason = "umedsam::terminal prints")]
 
 mod compare;
 mod eval;
 mod info;
 mod input;
+mod output;
 mod overlay;
+mod picture;
 mod samples;
 mod segment;
 
@@ -14,7 +17,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use umedsam::ZoomOptions;
+use umedsam::{VolumeOptions, ZoomOptions, errln, terminal};
 
 /// Segment medical images from boxes, on the CPU, offline. Without a command: segment the two built-in samples.
 #[derive(Debug, Parser)]
@@ -70,13 +73,42 @@ struct SegmentArguments {
     /// Also write a PNG of each image with masks and boxes drawn in.
     #[arg(long)]
     overlay: bool,
-    /// Print one JSON object for each input instead of text.
+    /// Replace files that are no results of this command, inputs among them.
+    #[arg(long)]
+    force: bool,
+    /// Print one JSON object for each input instead of text; of an input that failed one with `error`.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    memory: MemoryArguments,
     #[command(flatten)]
     zoom: ZoomArguments,
     #[command(flatten)]
     model: ModelArguments,
+}
+
+/// How much memory an input may take.
+#[derive(Args, Clone, Copy, Debug)]
+struct MemoryArguments {
+    /// Memory that reading one input may take, in MiB: its values as they are stored, and their copy in 8 bits.
+    #[arg(long = "memory", value_name = "MIB", default_value_t = 2048, value_parser = clap::value_parser!(u32).range(1..))]
+    mib: u32,
+    /// Memory for slices of a volume that are passed upwards by one object and downwards by another, in MiB, 4 a slice;
+    /// a slice that finds no room is encoded twice.
+    #[arg(long = "cache", value_name = "MIB", default_value_t = (VolumeOptions::new().cache_bytes >> 20) as u32)]
+    cache_mib: u32,
+}
+
+impl MemoryArguments {
+    /// Bytes that reading an input may take.
+    fn bytes(self) -> u64 {
+        u64::from(self.mib) << 20
+    }
+
+    fn volume(self) -> VolumeOptions {
+        let bytes = u64::from(self.cache_mib) << 20;
+        VolumeOptions::new().with_cache_bytes(usize::try_from(bytes).unwrap_or(usize::MAX))
+    }
 }
 
 /// Whether to look closer at small objects.
@@ -140,9 +172,9 @@ impl ZoomArguments {
 
 #[derive(Args, Debug)]
 struct EvalArguments {
-    /// Folder of NPZ cases with `gts`.
+    /// Folder of NPZ cases with `gts`, or one case.
     cases: PathBuf,
-    /// Folder of segmentations of the same names.
+    /// Folder of segmentations of the same names, or the one of the one case.
     segs: PathBuf,
     /// Also write one line for each case.
     #[arg(long, value_name = "FILE")]
@@ -160,6 +192,9 @@ struct CompareArguments {
     /// Reports of the other model.
     #[arg(long, required = true, num_args = 1.., value_name = "REPORT")]
     other: Vec<PathBuf>,
+    /// Compare the cases that all reports have, where some lack others.
+    #[arg(long)]
+    common: bool,
     /// Seed of the bootstrap.
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -179,7 +214,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("umedsam: {error:#}");
+            errln!("umedsam: {}", terminal::chain(error.as_ref()));
             ExitCode::FAILURE
         }
     }

@@ -2,11 +2,9 @@
 
 use std::path::Path;
 
-use anyhow::Context;
-use image::codecs::png::{CompressionType, FilterType, PngEncoder};
-use image::{ExtendedColorType, ImageEncoder};
-use umedsam::PixelBox;
-use umedsam::files::write_atomically;
+use umedsam::{PixelBox, memory};
+
+use crate::output::write_rgb;
 
 /// Colours that stay apart for most kinds of colour vision (Okabe and Ito), one an object, over and over.
 const COLOURS: [[u8; 3]; 7] =
@@ -26,13 +24,14 @@ pub(crate) struct Overlay {
 
 impl Overlay {
     /// Starts from gray or RGB pixels.
-    pub(crate) fn new(pixels: &[u8], width: usize, height: usize) -> Self {
-        let rgb = if pixels.len() == width * height {
-            pixels.iter().flat_map(|&v| [v, v, v]).collect()
+    pub(crate) fn new(pixels: &[u8], width: usize, height: usize) -> Result<Self, umedsam::Error> {
+        let mut rgb = memory::with_room(3 * width * height)?;
+        if pixels.len() == width * height {
+            rgb.extend(pixels.iter().flat_map(|&v| [v, v, v]));
         } else {
-            pixels.to_vec()
-        };
-        Self { rgb, width, height }
+            rgb.extend_from_slice(pixels);
+        }
+        Ok(Self { rgb, width, height })
     }
 
     /// Pixels that a line of one 400th of the picture, at least one pixel, takes on each side.
@@ -84,25 +83,6 @@ impl Overlay {
 
     /// Writes the picture as PNG.
     pub(crate) fn save(&self, path: &Path) -> anyhow::Result<()> {
-        write_png(path, &self.rgb, self.width, self.height, ExtendedColorType::Rgb8)
+        write_rgb(path, &self.rgb, self.width, self.height)
     }
-}
-
-/// Writes a label map as a gray PNG whose values are the labels: 8 bits, or 16 for more than 255 objects.
-pub(crate) fn write_labels(path: &Path, labels: &[u16], width: usize, height: usize) -> anyhow::Result<()> {
-    if labels.iter().all(|&l| l <= 255) {
-        let bytes: Vec<u8> = labels.iter().map(|&l| l as u8).collect();
-        write_png(path, &bytes, width, height, ExtendedColorType::L8)
-    } else {
-        let bytes: Vec<u8> = labels.iter().flat_map(|l| l.to_ne_bytes()).collect();
-        write_png(path, &bytes, width, height, ExtendedColorType::L16)
-    }
-}
-
-fn write_png(path: &Path, bytes: &[u8], width: usize, height: usize, kind: ExtendedColorType) -> anyhow::Result<()> {
-    let mut png = Vec::new();
-    PngEncoder::new_with_quality(&mut png, CompressionType::Fast, FilterType::Adaptive)
-        .write_image(bytes, width as u32, height as u32, kind)
-        .with_context(|| path.display().to_string())?;
-    write_atomically(path, |file| file.write_all(&png)).with_context(|| path.display().to_string())
 }

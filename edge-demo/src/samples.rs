@@ -1,14 +1,14 @@
 //! What the command does without arguments: segments two built-in images.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
-use anyhow::Context;
-use umedsam::PixelBox;
+use umedsam::{PixelBox, outln};
 
-use crate::input::Picture;
-use crate::segment::{Outputs, open, print, segment_picture};
+use crate::input::Kind;
+use crate::output::plan;
+use crate::picture::Picture;
+use crate::segment::{open, print, segment_picture};
 use crate::{ModelArguments, ZoomArguments};
 
 /// A built-in image and the boxes that a person would draw in it.
@@ -36,20 +36,18 @@ const SAMPLES: [Sample; 2] = [
 
 /// Segments the samples into the folder `out`.
 pub(crate) fn run() -> anyhow::Result<()> {
-    let folder = PathBuf::from("out");
-    fs::create_dir_all(&folder).with_context(|| format!("{}: make folder", folder.display()))?;
+    let outputs = plan(&SAMPLES.map(|sample| (sample.file.into(), Kind::Picture)), Path::new("out"), true, false)?;
     let start = Instant::now();
     let model = ModelArguments { model: None, precision: None, threads: None };
     let mut session = open(&model)?;
-    println!("built-in model ready in {:.0} ms (umedsam info shows what it is)", start.elapsed().as_secs_f64() * 1e3);
+    outln!("built-in model ready in {:.0} ms (umedsam info shows what it is)", start.elapsed().as_secs_f64() * 1e3);
     let zoom = ZoomArguments::default().options();
-    for sample in &SAMPLES {
+    for (sample, outputs) in SAMPLES.iter().zip(&outputs) {
         let start = Instant::now();
         let picture = Picture::decode(sample.bytes)?;
-        let outputs = Outputs::new(Path::new(sample.file), &folder, true);
         let name = format!("{} - {}", sample.file, sample.what);
-        print(&segment_picture(&mut session, &name, &picture, sample.boxes, zoom, &outputs, start.elapsed())?);
+        print(&segment_picture(&mut session, &name, &picture, sample.boxes, zoom, outputs, start.elapsed())?);
     }
-    println!("your own image: umedsam segment IMAGE --box x0,y0,x1,y1 --overlay");
+    outln!("your own image: umedsam segment IMAGE --box x0,y0,x1,y1 --overlay");
     Ok(())
 }

@@ -1,20 +1,24 @@
 //! `umedsam segment`.
 
-use std::fs;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
-use umedsam::npz::{Boxes, Case, Limits, write_segs};
+use umedsam::intensity::{Intake, NumberType};
+use umedsam::npz::{Boxes, Case, Limits, Problem, Truth, own_labels, write_segs};
+use umedsam::volume::from_fn;
 use umedsam::{
     Arithmetic, Error, Model, PixelBox, Session, SessionOptions, Stats, ValidationStatus, VolumeOptions, VoxelBox,
-    ZoomOptions,
+    ZoomOptions, errln, outln, terminal,
 };
 
-use crate::input::{Kind, Picture, files};
-use crate::overlay::{Overlay, write_labels};
+use crate::input::{Kind, files};
+use crate::output::{Outputs, plan, write_labels};
+use crate::overlay::Overlay;
+use crate::picture::Picture;
 use crate::{ModelArguments, SegmentArguments};
 
 /// What was found in one input.
@@ -24,8 +28,12 @@ pub(crate) struct Report {
     pub(crate) input: String,
     /// Height and width, or depth, height and width.
     pub(crate) shape: Vec<usize>,
+    /// What was done to its values.
+    pub(crate) intake: Intake,
     /// One entry for each box.
     pub(crate) objects: Vec<Object>,
+    /// Whether the labels are the case's own numbers, known from its truth.
+    pub(crate) own_labels: bool,
     /// Files written.
     pub(crate) written: Vec<PathBuf>,
     /// Images, windows of images and slices encoded.
@@ -37,8 +45,8 @@ pub(crate) struct Report {
 /// One object.
 #[derive(Debug, Serialize)]
 pub(crate) struct Object {
-    /// Its value in the label map, from 1.
-    pub(crate) label: usize,
+    /// Its value in the label map: its place among the boxes, from 1, or the case's own number.
+    pub(crate) label: u16,
     /// Pixels or voxels that carry its label.
     pub(crate) size: usize,
     /// The network's own estimate of the IoU (uncalibrated); in 3D the mean over the slices.
@@ -74,23 +82,26 @@ pub(crate) fn run(arguments: &SegmentArguments) -> anyhow::Result<()> {
             _ => {}
         }
     }
-    refuse_collisions(&files)?;
-    fs::create_dir_all(&arguments.out).with_context(|| format!("{}: make folder", arguments.out.display()))?;
+    let outputs = plan(&files, &arguments.out, arguments.overlay, arguments.force)?;
     let mut session = open(&arguments.model)?;
     let progress = bar(files.len() as u64, "files");
     let mut failures = 0;
-    for (path, kind) in &files {
+    for ((path, kind), outputs) in files.iter().zip(&outputs) {
         progress.set_message(path.file_name().unwrap_or_default().to_string_lossy().into_owned());
         let result = match kind {
-            Kind::Npz => segment_case(&mut session, path, arguments),
-            Kind::Picture => segment_file(&mut session, path, arguments),
+            Kind::Npz => segment_case(&mut session, path, outputs, arguments),
+            Kind::Picture => segment_file(&mut session, path, outputs, arguments),
         };
         progress.suspend(|| match result {
-            Ok(report) if arguments.json => println!("{}", serde_json::json!(report)),
+            Ok(report) if arguments.json => outln!("{}", serde_json::json!(report)),
             Ok(report) => print(&report),
             Err(error) => {
                 failures += 1;
-                eprintln!("umedsam: {error:#}");
+                let error = terminal::chain(error.as_ref());
+                if arguments.json {
+                    outln!("{}", serde_json::json!({ "input": path.display().to_string(), "error": error }));
+                }
+                errln!("umedsam: {error}");
             }
         });
         progress.inc(1);
@@ -100,16 +111,6 @@ pub(crate) fn run(arguments: &SegmentArguments) -> anyhow::Result<()> {
         bail!("{failures} of {} inputs failed", files.len());
     }
     Ok(())
-}
-
-/// Two inputs that would write the same result are refused before the first is segmented.
-fn refuse_collisions(files: &[(PathBuf, Kind)]) -> anyhow::Result<()> {
-    let mut stems: Vec<_> = files.iter().map(|(path, _)| (path.file_stem(), path)).collect();
-    stems.sort();
-    match stems.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-        Some(pair) => bail!("{} and {} would write the same result", pair[0].1.display(), pair[1].1.display()),
-        None => Ok(()),
-    }
 }
 
 /// A session on the model that the arguments name, or on the built-in one.
@@ -123,9 +124,13 @@ pub(crate) fn open(arguments: &ModelArguments) -> anyhow::Result<Session> {
     let mut options = SessionOptions::new().with_threads(threads);
     options.arithmetic = arguments.precision;
     if let Some(note) = note(&model, arguments.precision) {
-        eprintln!("umedsam: validation: {note}");
+        errln!("umedsam: validation: {note}");
     }
-    Ok(model.session(&options)?)
+    let session = model.session(&options)?;
+    if let Some(reason) = session.fallback() {
+        errln!("umedsam: not fused, about three times slower: {reason}");
+    }
+    Ok(session)
 }
 
 /// What a person should know of the model's accuracy before using it: nothing if it passed the gate as it is computed.
@@ -150,33 +155,19 @@ fn bar(length: u64, unit: &str) -> ProgressBar {
     bar
 }
 
-fn segment_file(session: &mut Session, path: &Path, arguments: &SegmentArguments) -> anyhow::Result<Report> {
+fn segment_file(
+    session: &mut Session,
+    path: &Path,
+    outputs: &Outputs,
+    arguments: &SegmentArguments,
+) -> anyhow::Result<Report> {
     let start = Instant::now();
-    let picture = Picture::read(path)?;
+    let picture = Picture::read(path, arguments.memory.bytes())?;
     let read = start.elapsed();
     let name = path.display().to_string();
-    let outputs = Outputs::new(path, &arguments.out, arguments.overlay);
     let zoom = arguments.zoom.options();
-    segment_picture(session, &name, &picture, &arguments.boxes, zoom, &outputs, read)
+    segment_picture(session, &name, &picture, &arguments.boxes, zoom, outputs, read)
         .with_context(|| path.display().to_string())
-}
-
-/// Where results go.
-#[derive(Debug)]
-pub(crate) struct Outputs {
-    labels: PathBuf,
-    overlay: Option<PathBuf>,
-}
-
-impl Outputs {
-    pub(crate) fn new(input: &Path, folder: &Path, overlay: bool) -> Self {
-        let stem = input.file_stem().unwrap_or_default().to_string_lossy();
-        let labels = match Kind::of(input) {
-            Some(Kind::Npz) => folder.join(input.file_name().unwrap_or_default()),
-            _ => folder.join(format!("{stem}.mask.png")),
-        };
-        Self { labels, overlay: overlay.then(|| folder.join(format!("{stem}.overlay.png"))) }
-    }
 }
 
 /// Segments a picture and writes its label map.
@@ -204,7 +195,8 @@ pub(crate) fn segment_picture(
     let stages = stages(before, after, read, after.postprocess - before.postprocess, start.elapsed());
     let encodes = after.encodes - before.encodes;
     let objects = objects(&found.labels, &found.predicted_iou);
-    Ok(Report { input: name.into(), shape: vec![height, width], objects, written, encodes, ms: stages })
+    let (shape, intake) = (vec![height, width], picture.intake().clone());
+    Ok(Report { input: name.into(), shape, intake, objects, own_labels: false, written, encodes, ms: stages })
 }
 
 fn objects(labels: &[u16], confidence: &[f32]) -> Vec<Object> {
@@ -215,20 +207,46 @@ fn objects(labels: &[u16], confidence: &[f32]) -> Vec<Object> {
     confidence
         .iter()
         .enumerate()
-        .map(|(i, &predicted_iou)| Object { label: i + 1, size: sizes[i + 1], predicted_iou })
+        .map(|(i, &predicted_iou)| Object { label: (i + 1) as u16, size: sizes[i + 1], predicted_iou })
         .collect()
 }
 
-fn segment_case(session: &mut Session, path: &Path, arguments: &SegmentArguments) -> anyhow::Result<Report> {
+/// Reads a case, and tells how to raise the limit where it is over it.
+fn read_case(path: &Path, limits: &Limits) -> anyhow::Result<Case> {
+    Case::read(path, limits).map_err(|error| match error.problem {
+        Problem::TooLarge { .. } => anyhow!("{error} (--memory)"),
+        _ => error.into(),
+    })
+}
+
+/// The numbers that the case's truth has for its boxes, if it has some that are not 1, 2, 3 and so on.
+fn own_numbers(path: &Path, case: &Case, limits: &Limits) -> Option<Vec<u16>> {
+    let truth = match Truth::read(path, limits) {
+        Ok(truth) => truth,
+        Err(error) => {
+            if !matches!(error.problem, Problem::Missing) {
+                errln!("umedsam: objects are numbered from 1: {error}");
+            }
+            return None;
+        }
+    };
+    let own = (truth.shape == case.shape.labels()).then(|| own_labels(&truth.labels, &truth.shape, &case.boxes))??;
+    own.iter().zip(1..).any(|(&label, n)| label != n).then_some(own)
+}
+
+fn segment_case(
+    session: &mut Session,
+    path: &Path,
+    outputs: &Outputs,
+    arguments: &SegmentArguments,
+) -> anyhow::Result<Report> {
     let start = Instant::now();
-    let case = Case::read(path, &Limits::new())?;
+    let limits = Limits::new().with_peak_bytes(arguments.memory.bytes());
+    let case = read_case(path, &limits)?;
+    let own = own_numbers(path, &case, &limits);
     let read = start.elapsed();
-    let outputs = Outputs::new(path, &arguments.out, arguments.overlay);
-    if same_file(path, &outputs.labels) {
-        bail!("{}: the result would replace the input; choose another --out", path.display());
-    }
     let before = session.stats();
-    let (labels, predicted_iou, postprocess) = match &case.boxes {
+    let (mut labels, predicted_iou, postprocess) = match &case.boxes {
         Boxes::Plane(boxes) => {
             let zoom = arguments.zoom.options();
             let found = session
@@ -238,7 +256,8 @@ fn segment_case(session: &mut Session, path: &Path, arguments: &SegmentArguments
         }
         Boxes::Volume(boxes) => {
             let start = Instant::now();
-            let found = segment_volume(session, &case, boxes).with_context(|| path.display().to_string())?;
+            let found = segment_volume(session, &case, boxes, &arguments.memory.volume())
+                .with_context(|| path.display().to_string())?;
             let spent = session.stats();
             let inference =
                 spent.preprocess + spent.encode + spent.decode - before.preprocess - before.encode - before.decode;
@@ -247,36 +266,37 @@ fn segment_case(session: &mut Session, path: &Path, arguments: &SegmentArguments
         }
     };
     let start = Instant::now();
+    let mut objects = objects(&labels, &predicted_iou);
+    if let Some(overlay) = &outputs.overlay {
+        draw_case(&case, &labels, overlay)?;
+    }
+    if let Some(own) = &own {
+        labels.iter_mut().filter(|l| **l > 0).for_each(|l| *l = own[usize::from(*l) - 1]);
+        objects.iter_mut().zip(own).for_each(|(object, &label)| object.label = label);
+    }
     let shape = case.shape.labels();
     write_segs(&outputs.labels, &labels, &shape)?;
-    let mut written = vec![outputs.labels];
-    if let Some(overlay) = outputs.overlay {
-        draw_case(&case, &labels, &overlay)?;
-        written.push(overlay);
-    }
+    let written = [&outputs.labels].into_iter().chain(&outputs.overlay).cloned().collect();
     let stages = stages(before, session.stats(), read, postprocess, start.elapsed());
     let encodes = session.stats().encodes - before.encodes;
-    let objects = objects(&labels, &predicted_iou);
-    Ok(Report { input: path.display().to_string(), shape, objects, written, encodes, ms: stages })
+    let input = path.display().to_string();
+    let own_labels = own.is_some();
+    Ok(Report { input, shape, intake: case.intake, objects, own_labels, written, encodes, ms: stages })
 }
 
 fn segment_volume(
     session: &mut Session,
     case: &Case,
     boxes: &[VoxelBox],
+    options: &VolumeOptions,
 ) -> Result<umedsam::VolumeSegmentation, Error> {
-    let shape = (case.shape.depth.unwrap_or(1), case.shape.height, case.shape.width);
     let progress = bar(0, "slices");
-    let found = session.segment_volume(
-        shape,
-        |z| case.slice(z),
-        boxes,
-        &VolumeOptions::new(),
-        |done, total| {
-            progress.set_length(total as u64);
-            progress.set_position(done as u64);
-        },
-    );
+    let slices = from_fn(|z| case.slice(z));
+    let found = session.segment_volume(slices, case.shape.volume(), boxes, options, |done, total| {
+        progress.set_length(total as u64);
+        progress.set_position(done as u64);
+        ControlFlow::Continue(())
+    });
     progress.finish_and_clear();
     found
 }
@@ -304,7 +324,7 @@ fn draw(
     boxes: &[PixelBox],
     path: &Path,
 ) -> anyhow::Result<()> {
-    let mut overlay = Overlay::new(pixels, width, height);
+    let mut overlay = Overlay::new(pixels, width, height)?;
     overlay.masks(labels);
     for (b, label) in boxes.iter().zip(1..) {
         overlay.frame(b, label);
@@ -323,30 +343,37 @@ fn stages(before: Stats, after: Stats, read: Duration, postprocess: Duration, wr
     }
 }
 
-/// Whether two paths name the same existing file.
-fn same_file(a: &Path, b: &Path) -> bool {
-    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
-}
-
 /// A report for people.
 pub(crate) fn print(report: &Report) {
     let shape: Vec<String> = report.shape.iter().map(usize::to_string).collect();
-    println!("{} ({})", report.input, shape.join("x"));
+    outln!("{} ({})", report.input, shape.join("x"));
+    if report.intake != Intake::new(NumberType::U8) {
+        outln!("  values {}", report.intake);
+    }
     let unit = if report.shape.len() == 3 { "voxels" } else { "px" };
+    if report.own_labels {
+        outln!("  numbered as its truth numbers them");
+    }
     const SHOWN: usize = 12;
     for o in report.objects.iter().take(SHOWN) {
         let empty = if o.size == 0 { "   (empty: nothing found, or hidden by a later object)" } else { "" };
-        println!("  object {:<3} {:>9} {unit}   predicted IoU {:.3}{empty}", o.label, o.size, o.predicted_iou);
+        outln!("  object {:<3} {:>9} {unit}   predicted IoU {:.3}{empty}", o.label, o.size, o.predicted_iou);
     }
     if report.objects.len() > SHOWN {
-        println!("  ... {} more objects", report.objects.len() - SHOWN);
+        outln!("  ... {} more objects", report.objects.len() - SHOWN);
     }
     let m = &report.ms;
-    println!(
+    outln!(
         "  read {:.0} ms, preprocess {:.1}, encode {:.0} (x{}), decode {:.0}, postprocess {:.1}, write {:.0}",
-        m.read, m.preprocess, m.encode, report.encodes, m.decode, m.postprocess, m.write
+        m.read,
+        m.preprocess,
+        m.encode,
+        report.encodes,
+        m.decode,
+        m.postprocess,
+        m.write
     );
     for path in &report.written {
-        println!("  -> {}", path.display());
+        outln!("  -> {}", path.display());
     }
 }

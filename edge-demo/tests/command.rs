@@ -1,40 +1,11 @@
 //! The command as a person runs it.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+mod common;
 
+use std::path::PathBuf;
+
+use common::{data, err, failure, files, out, umedsam};
 use umedsam::npz::{Limits, read_segs};
-
-fn umedsam(folder: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_umedsam")).current_dir(folder).args(arguments).output().unwrap()
-}
-
-fn out(output: &Output) -> String {
-    assert!(output.status.success(), "{}", err(output));
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-fn err(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
-}
-
-fn failure(output: &Output) -> String {
-    assert!(!output.status.success(), "it should have failed");
-    let message = err(output);
-    assert!(!message.contains("panicked"), "{message}");
-    message
-}
-
-fn data(path: &str) -> String {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(path).canonicalize().unwrap().display().to_string()
-}
-
-fn files(folder: &Path) -> Vec<String> {
-    let mut names: Vec<String> =
-        std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect();
-    names.sort();
-    names
-}
 
 #[test]
 fn without_arguments_it_segments_the_samples() {
@@ -78,14 +49,29 @@ fn pictures_and_cases_go_through_one_call() {
     assert_eq!(shape, [3, 5, 7]);
     assert!(labels.iter().all(|&l| l <= 1));
 
-    // What was written can be scored, and a case without a result is named.
-    let text = out(&umedsam(folder.path(), &["eval", "in", "out", "--csv", "scores.csv"]));
-    assert!(text.contains("other") && text.contains("mean"), "{text}");
+    // What was written can be scored. A case with two boxes and one label is named, and left out of the scores.
+    let output = umedsam(folder.path(), &["eval", "in", "out", "--csv", "scores.csv", "--json"]);
+    let message = failure(&output);
+    let pairs = "plain.npz: array 'gts': has the labels 1; the segmentation has";
+    assert!(message.contains(pairs) && message.contains("1 of 2 cases could not be scored"), "{message}");
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&json["cases"][0]["case"], &json["rows"][1]["cases"]), (&"volume.npz".into(), &1.into()));
+    assert!(json["failed"][0]["case"].as_str().unwrap().contains("plain.npz"));
     let csv = std::fs::read_to_string(folder.path().join("scores.csv")).unwrap();
-    assert_eq!(csv.lines().count(), 3, "{csv}");
-    std::fs::remove_file(folder.path().join("out/plain.npz")).unwrap();
-    let message = failure(&umedsam(folder.path(), &["eval", "in", "out"]));
-    assert!(message.contains("1 of 2 cases have no segmentation") && message.contains("plain.npz"), "{message}");
+    assert_eq!(csv.lines().count(), 2, "{csv}");
+    std::fs::remove_file(inputs.join("plain.npz")).unwrap();
+    assert!(out(&umedsam(folder.path(), &["eval", "in", "out"])).contains("mean"));
+
+    // Neither a damaged case nor one without a result discards the others.
+    let whole = std::fs::read(inputs.join("volume.npz")).unwrap();
+    std::fs::write(inputs.join("cut.npz"), &whole[..whole.len() / 2]).unwrap();
+    std::fs::copy(inputs.join("cut.npz"), folder.path().join("out/cut.npz")).unwrap();
+    std::fs::copy(inputs.join("volume.npz"), inputs.join("alone.npz")).unwrap();
+    let output = umedsam(folder.path(), &["eval", "in", "out"]);
+    let message = failure(&output);
+    assert!(message.contains("alone.npz: no segmentation in out") && message.contains("cut.npz: not a readable"));
+    assert!(message.contains("2 of 3 cases could not be scored"), "{message}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("mean"));
 }
 
 #[test]
@@ -138,7 +124,7 @@ fn a_small_box_is_zoomed_into() {
     assert!(refused(&["--zoom-margin", "4.1"]).contains("4.1 is not within 0 to 4"));
     assert!(refused(&["--zoom-share", "-1"]).contains("-1 is not within 0 to 1"));
     let message = refused(&["--zoom", "auto", "--box", "1,1,9,9", "--box", "9,1,5,20"]);
-    assert!(message.contains("box 1: x0 = 9 lies beyond x1 = 5"), "{message}");
+    assert!(message.contains("box 2: x0 = 9 lies beyond x1 = 5"), "{message}");
 }
 
 #[test]
@@ -164,7 +150,7 @@ fn mistakes_are_answered_in_words() {
     assert!(message.contains("needs at least one --box"), "{message}");
     let message = run(&["segment", &cell, "--box", "900,1,950,20"]);
     assert!(
-        message.contains("cell.png") && message.contains("box 0: x range 900..950 lies outside the image"),
+        message.contains("cell.png") && message.contains("box 1: x range 900..950 lies outside the image"),
         "{message}"
     );
     let message = run(&["segment", &cell, "--box", "9,1,5,20"]);
@@ -184,12 +170,12 @@ fn mistakes_are_answered_in_words() {
     let message = run(&["segment", "cut.png", "--box", "1,1,2,2"]);
     assert!(message.contains("cut.png: not a readable picture"), "{message}");
     std::fs::copy(&case, folder.path().join("case.npz")).unwrap();
-    let message = run(&["segment", "case.npz", "--out", "."]);
-    assert!(message.contains("would replace the input"), "{message}");
     let message = run(&["segment", &cell, "--box", "1,1,2,2", "--model", "case.npz"]);
-    assert!(message.contains("case.npz: container"), "{message}");
+    assert!(message.contains("case.npz: not a model bundle: an NPZ file"), "{message}");
     let message = run(&["info", "absent.umedsam"]);
-    assert!(message.contains("absent.umedsam"), "{message}");
+    assert!(message.contains("absent.umedsam") && message.matches("No such file").count() == 1, "{message}");
+    let message = run(&["segment", &cell, "--box", "1e308,1,-1e308,20"]);
+    assert!(message.contains("box 1: x0 = 1e308 lies beyond x1 = -1e308"), "{message}");
     // Nothing but what the tests put there, and an empty folder for results.
     assert_eq!(files(folder.path()), ["case.npz", "cut.png", "out"]);
     assert!(files(&folder.path().join("out")).is_empty());
@@ -251,8 +237,10 @@ fn a_model_that_did_not_pass_the_accuracy_gate_says_so() {
     assert_eq!(notes(&[]), "umedsam: validation: none: this model went through no accuracy gate\n");
     assert!(info().contains("no accuracy gate"));
 
-    let report = serde_json::json!({ "version": 1, "verdict": "passed", "reasons": [], "tolerance_points": 0.5,
-        "collapse_rate": 0, "cases": 3, "failed": 0, "rows": [], "model": { "name": "m", "precision": "f16",
+    let iou_correlation = serde_json::json!({ "reference": null, "model": null });
+    let report = serde_json::json!({ "version": umedsam::validation::VALIDATION_VERSION, "verdict": "passed",
+        "reasons": [], "bounds": umedsam::validation::Bounds::default(), "cases": 3, "failed": 0,
+        "iou_correlation": iou_correlation, "rows": [], "model": { "name": "m", "precision": "f16",
         "arithmetic": "f32", "size_bytes": 1, "encoder_sha256": manifest.encoder_sha256,
         "decoder_sha256": manifest.decoder_sha256 } });
     let stamp = |change: &[(&str, serde_json::Value)]| {
@@ -266,7 +254,7 @@ fn a_model_that_did_not_pass_the_accuracy_gate_says_so() {
     stamp(&[]);
     assert_eq!(notes(&[]), "");
     assert!(
-        info().contains("passed the accuracy gate in f32 against m f16 in f32, 3 cases, 0.5 allowed"),
+        info().contains("passed the accuracy gate in f32 against m f16 in f32; 0 of 0 rows judged, 0 cases"),
         "{}",
         info()
     );
@@ -293,9 +281,25 @@ fn reports_are_compared() {
     let text = out(&umedsam(folder.path(), &compare));
     // Two runs of +10 and +30 points.
     assert!(text.contains("+20.00 [+20.00, +20.00] ") && text.contains(" +0.00 [+0.00, +0.00]"), "{text}");
-    let strangers = serde_json::json!({ "cases": [] }).to_string();
-    std::fs::write(folder.path().join("none.json"), strangers).unwrap();
-    let message = failure(&umedsam(folder.path(), &["compare", "--base", "base.json", "--other", "none.json"]));
+
+    // What one report lacks is named, and compared without only if that is asked for.
+    let cases = |names: &[&str]| {
+        let case = |name: &&str| serde_json::json!({ "case": name, "labels": 1, "dsc": 0.5, "nsd": 0.5 });
+        serde_json::json!({ "cases": names.iter().map(case).collect::<Vec<_>>() }).to_string()
+    };
+    let names = ["2DBox_US_0.npz", "2DBox_US_1.npz", "2DBox_US_7.npz", "3DBox_PET_0.npz"];
+    std::fs::write(folder.path().join("more.json"), cases(&names)).unwrap();
+    std::fs::write(folder.path().join("none.json"), cases(&[])).unwrap();
+    let with = |other: &str, more: &[&str]| {
+        let compare = ["compare", "--base", "base.json", "--other", other];
+        umedsam(folder.path(), &[&compare[..], more].concat())
+    };
+    let lacks = "base.json has no DSC of 2 of 4 cases: 2DBox_US_7.npz, 3DBox_PET_0.npz; no case at all of PET 3D";
+    let message = failure(&with("more.json", &[]));
+    assert!(message.contains(lacks) && message.contains("--common"), "{message}");
+    let output = with("more.json", &["--common"]);
+    assert!(err(&output).contains(lacks) && !out(&output).contains("PET"));
+    let message = failure(&with("none.json", &["--common"]));
     assert!(message.contains("no case in common"), "{message}");
     std::fs::write(folder.path().join("two.json"), "[]").unwrap();
     assert!(failure(&umedsam(folder.path(), &compare)).contains("two.json"));

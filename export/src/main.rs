@@ -1,6 +1,7 @@
 //! The command `umedsam-export`.
 
 #![forbid(unsafe_code)]
+#![warn(clippy::print_stdout, clippy::print_stderr, reason = "umedsam::terminal prints")]
 
 mod commands;
 
@@ -10,10 +11,10 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand, ValueEnum};
-use umedsam::Precision;
 use umedsam::files::write_atomically;
 use umedsam::runtime::inline_functions;
-use umedsam_export::checkpoint::{self, ImportOptions, Trust, Weights};
+use umedsam::{Precision, errln, outln, terminal};
+use umedsam_export::checkpoint::{self, ImportOptions, Trust};
 use umedsam_export::{bundle, onnx};
 
 /// From a LiteMedSAM checkpoint to ONNX graphs and a model bundle.
@@ -117,7 +118,7 @@ fn main() -> ExitCode {
     let judges = matches!(command, Command::Validate(_) | Command::Pipeline(_));
     let failure = if judges { ExitCode::from(2) } else { ExitCode::FAILURE };
     run(command).unwrap_or_else(|error| {
-        eprintln!("umedsam-export: {error:#}");
+        errln!("umedsam-export: {}", terminal::chain(error.as_ref()));
         failure
     })
 }
@@ -128,25 +129,25 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Pipeline(command) => return command.run(),
         Command::Checkpoint { input, out, allow_unknown } => {
             let trust = if allow_unknown { Trust::Any } else { Trust::Known };
-            println!("{}", checkpoint::import(&ImportOptions::new(input, out).with_trust(trust))?);
+            outln!("{}", checkpoint::import(&ImportOptions::new(input, out).with_trust(trust))?);
         }
         Command::Part { weights, base, out } => {
-            let part = Weights::load(&weights)?.changed_from(&Weights::load(&base)?)?;
+            let part = commands::load(&weights)?.changed_from(&commands::load(&base)?)?;
             write_atomically(&out, |file| file.write_all(&part)).with_context(|| out.display().to_string())?;
-            println!("{} ({} bytes)", out.display(), part.len());
+            outln!("{} ({} bytes)", out.display(), part.len());
         }
         Command::Apply { base, part, licence, source, out } => {
-            let base = Weights::load(&base)?;
+            let base = commands::load(&base)?;
             let mut provenance = base.provenance().clone();
             provenance.licence = licence.or(provenance.licence);
             let sources: Vec<String> = provenance.source.into_iter().chain(source).collect();
             provenance.source = (!sources.is_empty()).then(|| sources.join("; then "));
             base.with_part(&part, provenance)?.save(&out)?;
-            println!("{}", out.display());
+            outln!("{}", out.display());
         }
         Command::Quantize(command) => command.run()?,
         Command::Onnx { weights, out, precision, format } => {
-            let weights = Weights::load(&weights)?;
+            let weights = commands::load(&weights)?;
             let graphs = match format {
                 Format::Qdq => onnx::build_qdq(&weights)?,
                 _ => onnx::build(&weights, precision)?,
@@ -157,19 +158,19 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
                 let graph = if format == Format::Inline { inline_functions(&graph)? } else { graph };
                 let path = out.join(name);
                 write_atomically(&path, |file| file.write_all(&graph)).with_context(|| path.display().to_string())?;
-                println!("{} ({} bytes, {written})", path.display(), graph.len());
+                outln!("{} ({} bytes, {written})", path.display(), graph.len());
             }
         }
         Command::Bundle { weights: path, out, precision, name, licence } => {
-            let mut weights = Weights::load(&path)?;
+            let mut weights = commands::load(&path)?;
             if let Some(licence) = licence {
                 weights = weights.with_licence(licence);
             }
             let name = name.unwrap_or_else(|| commands::model_name(&weights, &path));
             let manifest = bundle::make(&weights, precision, &name, &out)?;
-            println!("{} ({} bytes, {}, \"{name}\")", out.display(), size(&out)?, manifest.precision);
+            outln!("{} ({} bytes, {}, \"{name}\")", out.display(), size(&out)?, manifest.precision);
             if weights.provenance().licence.is_none() {
-                println!("its licence is unknown, as the weights name none: --licence says what it is");
+                outln!("its licence is unknown, as the weights name none: --licence says what it is");
             }
         }
     }

@@ -25,9 +25,11 @@ fn weights_become_a_judged_model_and_what_is_done_is_not_done_again() {
     }
     let run = || -> Output {
         let fast = ["--per-row", "1", "--nearest", "--no-search"];
+        // Three cases tell little: bounds for what they tell.
+        let few = ["--least-patients", "3", "--least-rows", "1", "--tolerance", "5"];
         let files = ["weights.safetensors", "--cases", "cases", "--out", "model.umedsam"];
         let mut command = Command::new(env!("CARGO_BIN_EXE_umedsam-export"));
-        command.current_dir(folder.path()).arg("pipeline").args(files).args(fast).output().unwrap()
+        command.current_dir(folder.path()).arg("pipeline").args(files).args(fast).args(few).output().unwrap()
     };
     let first = run();
     assert!(first.status.success(), "{}", String::from_utf8_lossy(&first.stderr));
@@ -48,4 +50,16 @@ fn weights_become_a_judged_model_and_what_is_done_is_not_done_again() {
     assert!(second.status.success() && String::from_utf8_lossy(&second.stdout).contains("is there"));
     assert_eq!(fs::metadata(&kept).unwrap().modified().unwrap(), made);
     assert_eq!(Model::load(folder.path().join("model.umedsam")).unwrap().manifest(), model.manifest());
+
+    // Nothing is made of cases that the model would be judged on, too.
+    let same =
+        ["pipeline", "weights.safetensors", "--cases", "cases", "--calibration", "cases", "--out", "same.umedsam"];
+    let mut command = Command::new(env!("CARGO_BIN_EXE_umedsam-export"));
+    let third = command.current_dir(folder.path()).args(same).output().unwrap();
+    let message = String::from_utf8_lossy(&third.stderr).into_owned();
+    assert!(
+        third.status.code() == Some(2) && message.contains("4 of the cases are among those to calibrate on"),
+        "{message}"
+    );
+    assert!(!folder.path().join("same.umedsam").exists());
 }

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use prost::Message;
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, ValueInfoProto};
 use umedsam::preprocess::{INPUT_LEN, Preprocessor};
-use umedsam::runtime::{Graph, GraphOptions, Kernels};
+use umedsam::runtime::{Execution, Graph, GraphOptions, Kernels};
 use umedsam::{Arithmetic, ImageView};
 
 use crate::values::{max_difference, picture, scale};
@@ -63,7 +63,7 @@ fn values_of(model: &ModelProto, inputs: &[(&str, Value)]) -> HashMap<String, Va
     let graph = tapped.graph.as_mut().unwrap();
     let names: Vec<String> = graph.node.iter().filter(|n| !is_constant(n)).map(|n| n.output[0].clone()).collect();
     graph.output = names.iter().map(|name| ValueInfoProto { name: name.clone(), ..Default::default() }).collect();
-    let options = GraphOptions::default().with_bodies().with_threads(threads());
+    let options = GraphOptions::default().with_execution(Execution::Operators).with_threads(threads());
     let shapes: Vec<(usize, &[usize])> =
         inputs.iter().enumerate().map(|(i, (_, (shape, _)))| (i, &shape[..])).collect();
     let mut graph = Graph::load("bodies", &tapped.encode_to_vec(), &shapes, &options).unwrap();

@@ -1,12 +1,15 @@
 //! The built-in model (in 8 bits) against PyTorch in f32, and the ways in which a bundle can be wrong.
 
+use std::ops::ControlFlow;
+
 use safetensors::tensor::{Dtype, TensorView};
 use umedsam::metrics::dice;
 use umedsam::preprocess::INPUT_LEN;
-use umedsam::validation::{Agreement, Measure, VALIDATION_VERSION, ValidatedModel, ValidationRow};
+use umedsam::validation::{Agreement, Bounds, Measure, Pair, VALIDATION_VERSION, ValidatedModel, ValidationRow};
+use umedsam::volume::from_fn;
 use umedsam::{
     Arithmetic, Error, ImageView, Manifest, Model, ModelBox, PixelBox, Precision, Session, SessionOptions, Validation,
-    ValidationStatus, Verdict, VolumeOptions, VoxelBox, encode_bundle,
+    ValidationStatus, Verdict, VolumeOptions, VolumeSize, VoxelBox, encode_bundle,
 };
 use umedsam_tests::{cell, golden, golden_bytes, max_difference, picture};
 
@@ -97,9 +100,11 @@ fn no_box_gives_no_mask_and_a_wrong_box_an_error() {
 #[test]
 fn a_slice_of_another_size_is_an_error() {
     let pixels = vec![7; 40];
-    let slice = |z| if z == 1 { ImageView::gray8(&pixels, 5, 8) } else { ImageView::gray8(&pixels, 8, 5) };
+    let slices = from_fn(|z| if z == 1 { ImageView::gray8(&pixels, 5, 8) } else { ImageView::gray8(&pixels, 8, 5) });
     let boxes = [VoxelBox::new(0.0, 0.0, 0.0, 7.0, 4.0, 1.0)];
-    let error = session().segment_volume((2, 5, 8), slice, &boxes, &VolumeOptions::new(), |_, _| {}).unwrap_err();
+    let size = VolumeSize { depth: 2, height: 5, width: 8 };
+    let go_on = |_, _| ControlFlow::Continue(());
+    let error = session().segment_volume(slices, size, &boxes, &VolumeOptions::new(), go_on).unwrap_err();
     assert!(matches!(error, Error::SliceSize { z: 1, width: 5, expected_width: 8, .. }), "{error}");
 }
 
@@ -115,9 +120,11 @@ fn the_manifest_says_what_the_model_is() {
     assert_eq!(m.licence, "LicenseRef-U-MedSAM-research");
     assert!(m.sources.iter().any(|s| s.contains("79d8c9dca6db4d69d3f905579e5250af05e859fff9c1f543e89a513c3028ce76")));
     assert!(model.size_bytes() <= 10_000_000);
-    let ValidationStatus::Passed(v) = model.validation() else { panic!("{}", model.validation()) };
-    // On the research data, not the few cases of the tests.
-    assert!(v.cases == 152 && v.tolerance_points <= 0.5 && v.collapse_rate == 0.0);
+    // On the research data, not the few cases of the tests, and by bounds that nobody loosened. Five PET volumes do not show
+    // that it loses no more there than a row may; in all else it keeps to them (core/assets/MODEL_CARD.md).
+    let ValidationStatus::Refused(v) = model.validation() else { panic!("{}", model.validation()) };
+    assert!(v.cases == 152 && v.failed == 0 && v.bounds == Bounds::default() && v.judged().count() == 10);
+    assert!(v.reasons.len() == 1 && v.reasons[0].starts_with("PET 3D may lose 2.30 points of DSC"), "{:?}", v.reasons);
 }
 
 #[test]
@@ -169,6 +176,21 @@ fn another_version_or_network_is_named() {
     assert!(error.contains("preprocessing_version: 2 found, 1"), "{error}");
 }
 
+#[test]
+fn a_manifest_may_grow() {
+    let model = Model::bundled().unwrap();
+    let mut manifest = serde_json::to_value(model.manifest()).unwrap();
+    manifest["intended_use"] = "what a later version may say".into();
+    let json = manifest.to_string();
+    let digest = umedsam::hex_digest(json.as_bytes());
+    let metadata = [("umedsam.manifest", json), ("umedsam.manifest.sha256", digest)];
+    let graph = |bytes| TensorView::new(Dtype::U8, vec![<[u8]>::len(bytes)], bytes).unwrap();
+    let graphs = [("encoder.onnx", graph(model.encoder_onnx())), ("decoder.onnx", graph(model.decoder_onnx()))];
+    let metadata = metadata.map(|(key, value)| (key.to_owned(), value)).into();
+    let grown = Model::from_bytes(safetensors::serialize(graphs, Some(metadata)).unwrap()).unwrap();
+    assert_eq!(grown.manifest(), model.manifest());
+}
+
 /// A report that passed, about these graphs.
 fn report(model: &Model) -> Validation {
     let Manifest { name, precision, encoder_sha256, decoder_sha256, .. } = model.manifest().clone();
@@ -179,11 +201,15 @@ fn report(model: &Model) -> Validation {
         modality: "US".into(),
         dimensions: "2D".into(),
         cases: 1,
+        patients: 1,
+        judged: true,
         objects: 1,
         collapsed: 0,
         dsc: measure,
         nsd: measure,
         agreement: Some(Agreement { mean: 1.0, worst: 1.0 }),
+        iou_bias: Pair::default(),
+        refused: Some([0.0, 0.5, 1.0]),
     };
     Validation {
         version: VALIDATION_VERSION,
@@ -191,10 +217,10 @@ fn report(model: &Model) -> Validation {
         reasons: Vec::new(),
         reference: model.clone(),
         model,
-        tolerance_points: 0.5,
-        collapse_rate: 0.0,
+        bounds: Bounds::default(),
         cases: 1,
         failed: 0,
+        iou_correlation: Pair::default(),
         rows: vec![row],
     }
 }
@@ -210,20 +236,20 @@ fn a_report_out_of_its_bounds_is_refused_by_its_field() {
     let stamped = Model::from_bytes(encode(good.clone()).unwrap()).unwrap();
     assert_eq!(stamped.validation(), ValidationStatus::Passed(&good));
     let mut bad = vec![good; 7];
-    bad[0].tolerance_points = f64::NAN;
+    bad[0].bounds.tolerance_points = f64::NAN;
     bad[1].verdict = Verdict::Refused;
     bad[2].rows[0].agreement = Some(Agreement { mean: 1.5, worst: 1.0 });
     bad[3].model.encoder_sha256 = "ABC".into();
     bad[4].failed = 2;
-    bad[5].version = 2;
+    bad[5].version = 1;
     bad[6].rows[0].collapsed = 2;
     let fields = [
-        "tolerance_points: NaN",
+        "bounds: tolerance_points NaN",
         "verdict: ",
         "rows: row 0: agreement 1.5",
         "model: encoder_sha256",
         "failed: 2",
-        "version: 2 found",
+        "version: 1: 2 is what",
         "rows: row 0: collapsed 2",
     ];
     for (report, field) in bad.into_iter().zip(fields) {
@@ -244,9 +270,14 @@ fn a_report_out_of_its_bounds_is_refused_by_its_field() {
         Model::from_bytes(safetensors::serialize(graphs, Some(metadata)).unwrap())
     };
     with("cases", 3.into()).unwrap();
+    // A report of another version says nothing by this one's rules, and takes nothing from the model.
+    for version in [1, 9] {
+        let status = with("version", version.into()).unwrap().validation().to_string();
+        let words = format!("the report in this bundle is of version {version} (passed)");
+        assert!(status.starts_with("none by the rules of this version (2)") && status.ends_with(&words), "{status}");
+    }
     for (key, value, message) in [
-        ("collapse_rate", 2.into(), "validation.collapse_rate: 2: 0 to 1 expected"),
-        ("version", 9.into(), "validation.version: 9 found"),
+        ("failed", 4.into(), "validation.failed: 4: at most 1 expected"),
         ("stars", 5.into(), "validation: unknown field `stars`"),
         ("rows", "none".into(), "validation: invalid type"),
     ] {

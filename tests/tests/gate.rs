@@ -4,9 +4,10 @@
 
 use std::fs;
 
-use umedsam::{Manifest, Model, Precision, ValidationStatus, Verdict, write_bundle};
+use umedsam::{Manifest, Model, Precision, ValidationStatus, Verdict, npz, write_bundle};
 use umedsam_export::bundle;
 use umedsam_export::checkpoint::{Checkpoint, Trust};
+use umedsam_export::validate::verdict::Bounds;
 use umedsam_export::validate::{Record, ValidateError, ValidateOptions, validate};
 
 #[test]
@@ -21,13 +22,26 @@ fn a_model_in_8_bits_passes_and_carries_its_report() {
     };
     let (reference, int8) = (make("f32.umedsam", Precision::F32), make("int8.umedsam", Precision::Int8));
     assert_eq!(Model::load(&int8).unwrap().validation(), ValidationStatus::Absent);
-    let options =
-        ValidateOptions::new(&int8, &reference, umedsam_tests::root().join("tests/data/gate")).with_threads(2);
+    // Six pictures as one row, and a volume, whose row is too small to be judged.
+    let cases = folder.path().join("cases");
+    fs::create_dir(&cases).unwrap();
+    for path in npz::cases(&umedsam_tests::root().join("tests/data/gate")).unwrap() {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let own = name.rsplit_once('_').unwrap().1;
+        let to = if name.starts_with("3D") { name.clone() } else { format!("2DBox_CT_{own}") };
+        fs::copy(&path, cases.join(to)).unwrap();
+    }
+    // Weights that are not calibrated, and few cases: what is told here is a working model from a broken one.
+    let bounds = Bounds { tolerance_points: 2.0, least_rows: 1, ..Bounds::default() };
+    let options = ValidateOptions::new(&int8, &reference, &cases).with_threads(2).with_bounds(bounds);
     let report = validate(&options, |_, _, _| {}).unwrap();
     println!("{report}");
     let found = &report.validation;
     assert_eq!((found.verdict, found.cases, found.failed), (Verdict::Passed, 7, 0), "{:?}", found.reasons);
+    assert_eq!(found.rows.iter().map(|row| row.judged).collect::<Vec<_>>(), [true, false, true]);
     let mean = found.mean().unwrap();
+    assert!(mean.refused.is_some() && mean.iou_bias.model.unwrap().abs() < 0.5, "{mean:?}");
+    assert!(found.iou_correlation.reference.is_some() && found.iou_correlation.model.is_some());
     // What nothing segments tests nothing.
     assert!(mean.dsc.reference.unwrap() > 0.85 && mean.objects == 14, "{mean:?}");
     assert!(mean.agreement.unwrap().mean > 0.98);

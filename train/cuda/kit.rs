@@ -8,6 +8,7 @@ use anyhow::{Context, bail, ensure};
 use clap::Args;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use tch::{Device, Kind, Tensor};
+use umedsam::outln;
 use umedsam_train::config::{self, Config};
 use umedsam_train::{cuda, memory};
 
@@ -69,7 +70,7 @@ impl Kit {
             fs::remove_dir_all(&work).with_context(|| work.display().to_string())?;
         }
         fs::create_dir_all(&work).with_context(|| work.display().to_string())?;
-        println!("device: {}", describe(device));
+        outln!("device: {}", describe(device));
         Ok(Self { folders, work, device, settings: arguments.settings.clone() })
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tch::{Device, Kind, Tensor};
+use umedsam::outln;
 use umedsam_train::data::{Dataset, Drawing, Loader, Task, plan};
 
 use crate::kit::Kit;
@@ -18,7 +19,7 @@ pub(crate) fn measure(kit: &Kit, until: Instant) -> anyhow::Result<()> {
     config.data.caps.clear();
     let start = Instant::now();
     let dataset = Arc::new(Dataset::read(&kit.cases()?, &config.data, |_, _| {})?);
-    println!("{} cases read in {:.1} s", dataset.entries().len(), start.elapsed().as_secs_f64());
+    outln!("{} cases read in {:.1} s", dataset.entries().len(), start.elapsed().as_secs_f64());
     let drawings: Vec<Drawing> = plan(dataset.entries(), &config.data, 0, 0)
         .into_iter()
         .zip(0..)
@@ -36,7 +37,7 @@ pub(crate) fn measure(kit: &Kit, until: Instant) -> anyhow::Result<()> {
     };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let counts: Vec<usize> = std::iter::successors(Some(1), |n| Some(2 * n)).take_while(|&n| n <= cores).collect();
-    println!(
+    outln!(
         "| threads | images/s | a thread | with {} of {CORES} cores, if each gives as much |\n|---|---|---|---|",
         CORES - 2
     );
@@ -46,7 +47,7 @@ pub(crate) fn measure(kit: &Kit, until: Instant) -> anyhow::Result<()> {
         left -= 1;
         let rate = rate(&task, &batches, threads, share);
         let each = rate / threads as f64;
-        println!("| {threads} | {rate:.0} | {each:.0} | {:.0} |", each * (CORES - 2) as f64);
+        outln!("| {threads} | {rate:.0} | {each:.0} | {:.0} |", each * (CORES - 2) as f64);
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 //! carried there, and prepares what is carried.
 
 #![forbid(unsafe_code)]
+#![warn(clippy::print_stdout, clippy::print_stderr, reason = "umedsam::terminal prints")]
 
 mod check;
 mod kit;
@@ -20,6 +21,7 @@ use std::time::{Duration, Instant};
 use clap::{Args, Parser, Subcommand};
 use kit::{Kit, KitArguments};
 use train::Order;
+use umedsam::{errln, outln, terminal};
 
 /// Check, time and train on a CUDA machine that is lent for minutes.
 #[derive(Debug, Parser)]
@@ -135,7 +137,7 @@ fn main() -> ExitCode {
     match run(Arguments::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("umedsam-cuda: {error:#}");
+            errln!("umedsam-cuda: {}", terminal::chain(error.as_ref()));
             ExitCode::FAILURE
         }
     }
@@ -180,9 +182,9 @@ fn all(arguments: &TrainArguments, until: Instant) -> anyhow::Result<()> {
     let kit = Kit::open(&budget.kit)?;
     let mut failures = Vec::new();
     let mut part = |what: &str, body: &dyn Fn() -> anyhow::Result<()>| {
-        println!("## {what}");
+        outln!("## {what}");
         if let Err(error) = caught(body) {
-            println!("{what} FAILED: {error:#}");
+            outln!("{what} FAILED: {error:#}");
             failures.push(what.to_string());
         }
     };

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
+use umedsam::outln;
 use umedsam_train::ranks::Ranks;
 use umedsam_train::trainer::{Event, Folders, Observer, Trainer};
 
@@ -46,18 +47,18 @@ pub(crate) fn train(kit: &Kit, order: &Order<'_>) -> anyhow::Result<()> {
             fs::create_dir_all(&run)?;
             state::expand(&state, &origin, &run.join("last.safetensors")).context("the carried state")?;
             relocate(kit, &run)?;
-            println!("goes on with the carried state, by its own configuration");
+            outln!("goes on with the carried state, by its own configuration");
             Trainer::resume(&run, Some(u64::from(u32::MAX)), kit.device, &ranks, &mut teller)?
         }
         None => {
-            println!("first steps in f32, beside the CPU's:");
+            outln!("first steps in f32, beside the CPU's:");
             runs::prove(kit, &config)?;
             let folders = Folders { data: kit.cases()?, validation: kit.validation() };
             Trainer::start(&config, &folders, &kit.weights()?, &run, kit.device, &ranks, &mut teller)?
         }
     };
     let left = order.until.saturating_duration_since(Instant::now());
-    println!("{:.0} s to get ready, {:.0} s left", start.elapsed().as_secs_f64(), left.as_secs_f64());
+    outln!("{:.0} s to get ready, {:.0} s left", start.elapsed().as_secs_f64(), left.as_secs_f64());
     trainer = trainer.with_deadline(Instant::now() + left - WRITING.min(left / 4));
     let ended = crate::caught(|| Ok(trainer.run()?));
     // A run that failed has the state of its last epoch, which may be worth the way home.
@@ -89,10 +90,10 @@ fn answer(kit: &Kit, squeezed: &[u8], run: &Path, out: &Path) -> anyhow::Result<
     let made = kit.place("parts");
     fs::create_dir_all(&made)?;
     let paths = parts::write(&made, STATE, squeezed, BYTES)?;
-    println!("state: {:.1} MB in {} parts", squeezed.len() as f64 / 1e6, paths.len() - 1);
+    outln!("state: {:.1} MB in {} parts", squeezed.len() as f64 / 1e6, paths.len() - 1);
     let rest = copy_parts(&paths, out, left, ANSWER - bytes)?;
     if let Some(first) = rest.first() {
-        println!(
+        outln!(
             "{} parts did not fit; while the machine is held, another call fetches them: rest --from {}",
             rest.len(),
             first.display()
@@ -123,7 +124,7 @@ pub(crate) fn rest(from: &Path, out: &Path) -> anyhow::Result<()> {
     paths.sort();
     ensure!(!paths.is_empty(), "{}: no such part", from.display());
     if let Some(next) = copy_parts(&paths, out, FILES - 1, ANSWER)?.first() {
-        println!("once more: rest --from {}", next.display());
+        outln!("once more: rest --from {}", next.display());
     }
     Ok(())
 }
@@ -150,7 +151,7 @@ pub(crate) fn join(parts_in: &[PathBuf], kit: &Path, out: &Path) -> anyhow::Resu
     final_weights.sort_by(|a, b| a.0.cmp(&b.0));
     let path = out.join("final.safetensors");
     tch::Tensor::write_safetensors(&final_weights, &path)?;
-    println!("{}: {} tensors", path.display(), final_weights.len());
+    outln!("{}: {} tensors", path.display(), final_weights.len());
     Ok(())
 }
 
@@ -171,22 +172,19 @@ impl Observer for Teller {
         let seconds = self.start.elapsed().as_secs_f64();
         match event {
             Event::Cases { folder, cases, skipped } => {
-                println!("{seconds:6.1} s  {}: {cases} cases, {} passed over", folder.display(), skipped.len());
+                outln!("{seconds:6.1} s  {}: {cases} cases, {} passed over", folder.display(), skipped.len());
             }
             Event::FreshEncoder { weights } => {
-                println!(
-                    "{seconds:6.1} s  the encoder is none of {}: it begins with random weights",
-                    weights.display()
-                );
+                outln!("{seconds:6.1} s  the encoder is none of {}: it begins with random weights", weights.display());
             }
             Event::Smaller { shortage, at_once } => {
-                println!("{seconds:6.1} s  {shortage}; goes on with {at_once} samples at once");
+                outln!("{seconds:6.1} s  {shortage}; goes on with {at_once} samples at once");
             }
             Event::Step(p) if self.told.elapsed() > Duration::from_secs(10) => {
                 self.told = Instant::now();
                 let losses: Vec<String> = p.losses.iter().map(|(name, v)| format!("{name} {v:.4}")).collect();
                 let sigmas: Vec<String> = p.sigmas.iter().map(|s| format!("{s:.3}")).collect();
-                println!(
+                outln!(
                     "{seconds:6.1} s  epoch {} step {}/{}: {:.4} ({}), sigma [{}], {:.1} images/s",
                     p.epoch,
                     p.step,
@@ -202,14 +200,14 @@ impl Observer for Teller {
                     epoch.validation.as_ref().map(|v| format!(", DSC {:.2} %", 100.0 * v.dsc)).unwrap_or_default();
                 let loss = epoch.loss.map(|loss| format!(" loss {loss:.4}")).unwrap_or_default();
                 let waited = 100.0 * epoch.waited / epoch.seconds.max(1e-9);
-                println!(
+                outln!(
                     "{seconds:6.1} s  epoch {}:{loss} {} samples, {:.1} images/s, waited for data {waited:.1} %{dsc}",
                     epoch.epoch,
                     epoch.samples,
                     epoch.throughput()
                 );
                 for (group, dsc) in epoch.validation.iter().flat_map(|v| &v.groups) {
-                    println!("          {group:<16} {:.2}", 100.0 * dsc);
+                    outln!("          {group:<16} {:.2}", 100.0 * dsc);
                 }
             }
             _ => {}

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::stop;
 use indicatif::{ProgressBar, ProgressStyle};
 use tch::Device;
+use umedsam::{errln, outln};
 use umedsam_train::trainer::{Epoch, Event, Observer, Progress};
 
 /// Skipped cases that are named one by one.
@@ -30,7 +31,7 @@ impl Console {
             other => format!("{other:?}"),
         };
         let ranks = if ranks > 1 { format!(", {ranks} ranks") } else { String::new() };
-        eprintln!("device: {on}{ranks}");
+        errln!("device: {on}{ranks}");
         let told = (!std::io::stderr().is_terminal()).then(Instant::now);
         Self { bar: ProgressBar::hidden(), stage: "", told }
     }
@@ -39,7 +40,7 @@ impl Console {
     pub(crate) fn bar(&mut self, stage: &'static str, done: usize, total: usize, message: String) {
         if let Some(told) = &mut self.told {
             if told.elapsed() >= EVERY {
-                eprintln!("{stage} {done}/{total} {message}");
+                errln!("{stage} {done}/{total} {message}");
                 *told = Instant::now();
             }
             return;
@@ -70,30 +71,30 @@ impl Observer for Console {
             Event::Reading { done, total } => self.bar("reading", done, total, String::new()),
             Event::Cases { folder, cases, skipped } => {
                 self.end();
-                eprintln!("{}: {cases} cases, {} passed over", folder.display(), skipped.len());
+                errln!("{}: {cases} cases, {} passed over", folder.display(), skipped.len());
                 for case in skipped.iter().take(NAMED) {
-                    eprintln!("  {}: {}", case.path.display(), case.problem);
+                    errln!("  {}: {}", case.path.display(), case.problem);
                 }
                 if skipped.len() > NAMED {
-                    eprintln!("  and {} more: skipped.txt", skipped.len() - NAMED);
+                    errln!("  and {} more: skipped.txt", skipped.len() - NAMED);
                 }
             }
             Event::Step(progress) => {
                 self.bar("training", progress.step as usize, progress.steps as usize, line(progress));
             }
             Event::Uncapped { modalities, cap } => {
-                eprintln!("no data.caps of {}: data.default-cap ({cap}) counts", modalities.join(", "));
+                errln!("no data.caps of {}: data.default-cap ({cap}) counts", modalities.join(", "));
             }
             Event::FreshEncoder { weights } => {
-                eprintln!("{}: an encoder of another size; this one begins with random weights", weights.display());
+                errln!("{}: an encoder of another size; this one begins with random weights", weights.display());
             }
             Event::Smaller { shortage, at_once } => {
-                eprintln!("{shortage}; goes on with {at_once} samples at once, whose gradients are added up");
+                errln!("{shortage}; goes on with {at_once} samples at once, whose gradients are added up");
             }
             Event::Validating { done, total } => self.bar("validation", done, total, String::new()),
             Event::Epoch { epoch, best } => {
                 self.end();
-                println!("{}{}", summary(epoch), if best { " *" } else { "" });
+                outln!("{}{}", summary(epoch), if best { " *" } else { "" });
             }
             _ => {}
         }

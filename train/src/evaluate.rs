@@ -23,6 +23,7 @@
 //! # Ok(()) }
 //! ```
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use rand::RngExt;
@@ -98,7 +99,7 @@ impl Default for EvaluateOptions {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EvaluateError {
-    /// A file that cannot be read or holds no truth.
+    /// A file that cannot be read, or holds no truth that is of its boxes.
     #[error(transparent)]
     Npz(#[from] NpzError),
     /// A truth that is not of the image's size.
@@ -212,6 +213,7 @@ impl Segmented {
         if truth.shape != case.shape.labels() {
             return Err(EvaluateError::Shape { path: path.into(), truth: truth.shape, image: case.shape.labels() });
         }
+        truth.of_boxes()?;
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if let Some(seed) = segmenter.loose {
             loosen(&mut case.boxes, seed, &name);
@@ -301,9 +303,9 @@ impl<'m> Segmenter<'m> {
                 Ok((labels, confidence))
             }
             Boxes::Volume(boxes) => {
-                let way = Propagation::new(boxes, shape.depth.unwrap_or(1), shape.width, shape.height)?;
+                let way = Propagation::new(boxes, shape.volume())?;
                 let kept = self.kept_slices;
-                let found = way.run(&mut Slices { segmenter: self, case }, kept, |_, _| {})?;
+                let found = way.run(&mut Slices { segmenter: self, case }, kept, |_, _| ControlFlow::Continue(()))?;
                 let confidence = found.predicted_iou.iter().zip(1..).map(|(&predicted, label)| Confidence {
                     predicted: predicted.into(),
                     truth: iou(&found.labels, truth, label),
@@ -334,11 +336,12 @@ impl<'m> Segmenter<'m> {
             logits.copy_data(&mut self.logits, pass.len() * LOGITS_LEN);
             predicted.copy_data(&mut iou, pass.len());
             for ((logits, &iou), index) in self.logits.chunks_exact(LOGITS_LEN).zip(&iou).zip(first..) {
-                // NaN anywhere before the heads reaches both; unnoticed it would look like an empty mask.
-                if !iou.is_finite() {
+                // Unnoticed, NaN would look like an empty mask.
+                let logits = MaskLogits::new(logits, embedding.frame);
+                if !iou.is_finite() || !logits.is_finite() {
                     return Err(Error::NotFinite { index }.into());
                 }
-                take(index, MaskLogits::new(logits, embedding.frame), iou);
+                take(index, logits, iou);
             }
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! The command `umedsam-train`: trains U-MedSAM, shows configurations, scores weights.
 
 #![forbid(unsafe_code)]
+#![warn(clippy::print_stdout, clippy::print_stderr, reason = "umedsam::terminal prints")]
 
 mod console;
 mod stop;
@@ -14,6 +15,7 @@ use clap::{Args, Parser, Subcommand};
 use console::Console;
 use tch::{Device, nn};
 use umedsam::files::write_atomically;
+use umedsam::{errln, outln, terminal};
 use umedsam_train::config::{self, Arithmetic, CacheConfig, CacheKind, PRESETS, QuantizationConfig};
 use umedsam_train::cuda;
 use umedsam_train::encoder::FrozenEncoder;
@@ -212,7 +214,7 @@ impl DeviceArguments {
             Some(Choice::Cpu) => Device::Cpu,
             Some(Choice::Cuda(index)) => cuda::device(index.unwrap_or(ranks.local_rank()))?,
             None => cuda::device(ranks.local_rank()).unwrap_or_else(|error| {
-                eprintln!("no CUDA device, so the CPU trains: {error}");
+                errln!("no CUDA device, so the CPU trains: {error}");
                 Device::Cpu
             }),
         };
@@ -237,7 +239,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("umedsam-train: {error:#}");
+            errln!("umedsam-train: {}", terminal::chain(error.as_ref()));
             ExitCode::FAILURE
         }
     }
@@ -259,7 +261,7 @@ fn average(arguments: &AverageArguments) -> anyhow::Result<()> {
 }
 
 fn show(arguments: &ConfigArguments) -> anyhow::Result<()> {
-    print!("{}", toml::to_string_pretty(&arguments.resolve()?).context("write the configuration")?);
+    outln!("{}", toml::to_string_pretty(&arguments.resolve()?).context("write the configuration")?.trim_end());
     Ok(())
 }
 
@@ -286,7 +288,7 @@ fn measure(
     })?;
     console.end();
     for failure in &found.failures {
-        eprintln!("passed over: {failure}");
+        errln!("passed over: {failure}");
     }
     Ok((variables, found))
 }
@@ -297,10 +299,10 @@ fn calibrate(arguments: &CalibrateArguments) -> anyhow::Result<()> {
     let Some(before) = found.calibration() else { bail!("{}: no object to calibrate on", cases.display()) };
     umedsam_train::calibrate::fold(&variables, before.line);
     model::save(&variables, out)?;
-    println!("before, {before}");
+    outln!("before, {before}");
     // Masks are the same, and the line is folded into the head: what it says now is known without a second look.
     if let Some(after) = found.calibration_by(before.line) {
-        println!("after, {after}");
+        outln!("after, {after}");
     }
     Ok(())
 }
@@ -315,11 +317,11 @@ fn evaluate(arguments: &EvaluateArguments) -> anyhow::Result<()> {
     if arguments.json {
         let mut json = serde_json::to_value(&found.report)?;
         json["calibration"] = serde_json::to_value(calibration)?;
-        println!("{json}");
+        outln!("{json}");
     } else {
-        println!("{}", found.report);
+        outln!("{}", found.report);
         if let Some(calibration) = calibration {
-            println!("{calibration}");
+            outln!("{calibration}");
         }
     }
     Ok(())
@@ -369,7 +371,7 @@ fn run(mut trainer: Trainer<'_>, length: &LengthArguments, ranks: &Ranks, out: &
         );
     }
     if ranks.is_first() {
-        println!("{} epochs, in {}{}", summary.epochs.len().saturating_sub(1), out.display(), ending(&summary));
+        outln!("{} epochs, in {}{}", summary.epochs.len().saturating_sub(1), out.display(), ending(&summary));
     }
     Ok(())
 }

@@ -68,8 +68,10 @@ fn a_case_that_fails_is_named_or_passed_over() {
     Tensor::write_npz(&[("imgs", &image), ("boxes", &boxes), ("gts", &other)], path("b-turned.npz")).unwrap();
     let outside = &boxes + 7;
     Tensor::write_npz(&[("imgs", &image), ("boxes", &outside), ("gts", &image)], path("c-outside.npz")).unwrap();
+    let white = &image * 255;
+    Tensor::write_npz(&[("imgs", &image), ("boxes", &boxes), ("gts", &white)], path("d-white.npz")).unwrap();
     let mut cases = umedsam::npz::cases(folder.path()).unwrap();
-    assert_eq!(cases.len(), 4);
+    assert_eq!(cases.len(), 5);
     // The good one between bad ones.
     cases.swap(0, 1);
 
@@ -78,14 +80,18 @@ fn a_case_that_fails_is_named_or_passed_over() {
     let mut steps = Vec::new();
     let mut encoder = encoder(&vs);
     let found = evaluate(&model, &mut encoder, &cases, &skipping, |done, total| steps.push((done, total))).unwrap();
-    assert_eq!(steps, [(1, 4), (2, 4), (3, 4), (4, 4)]);
+    assert_eq!(steps, [(1, 5), (2, 5), (3, 5), (4, 5), (5, 5)]);
     assert_eq!(found.report.cases.len(), 1);
     assert_eq!(found.report.rows[0].modality, "US");
     let messages: Vec<String> = found.failures.iter().map(ToString::to_string).collect();
     assert!(messages[0].contains("a-no-truth.npz: array 'gts': missing"), "{messages:?}");
     assert!(messages[1].contains("b-turned.npz: gts has shape [4, 3], imgs [3, 4]"), "{messages:?}");
-    assert!(messages[2].contains("c-outside.npz: box 0: x range 7..9 lies outside"), "{messages:?}");
-    assert_eq!(messages.len(), 3);
+    assert!(messages[2].contains("c-outside.npz: array 'gts': label 1 lies outside box 1"), "{messages:?}");
+    assert!(
+        messages[3].contains("d-white.npz: array 'gts': has the labels 255; its one box is label 1"),
+        "{messages:?}"
+    );
+    assert_eq!(messages.len(), 4);
 
     let mut steps = 0;
     let error = evaluate(&model, &mut encoder, &cases, &EvaluateOptions::new(), |_, _| steps += 1).unwrap_err();
@@ -141,12 +147,12 @@ mod weights {
                 labels
             }
             Boxes::Volume(boxes) => {
-                let mut way = Propagation::new(boxes, case.shape.depth.unwrap(), width, height).unwrap();
-                while let Some(request) = way.next_request() {
+                let mut way = Propagation::new(boxes, case.shape.volume()).unwrap();
+                while let Some(request) = way.next_request().unwrap() {
                     let boxes: Vec<[f32; 4]> = request.prompts.iter().map(|p| p.model_box.to_array()).collect();
                     for (logits, prompt) in logits(model, case, request.z, &boxes).chunks(65_536).zip(&request.prompts)
                     {
-                        way.supply(request.z, prompt.object, &MaskLogits::new(logits, frame));
+                        way.supply(request.z, prompt.object, &MaskLogits::new(logits, frame)).unwrap();
                     }
                 }
                 way.into_labels()

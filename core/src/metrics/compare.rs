@@ -1,10 +1,11 @@
 //! Whether one model is better than another on the same cases: paired differences with bootstrap intervals.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::prelude::v1::*;
 
-use super::{CaseScore, group, mean};
+use super::bootstrap::{Draws, Sample, SplitMix};
+use super::{CaseScore, group, mean, patient};
 
 /// Bootstrap samples of a comparison.
 pub const RESAMPLES: usize = 10_000;
@@ -15,9 +16,17 @@ pub const RESAMPLES: usize = 10_000;
 pub struct Difference {
     /// The mean.
     pub mean: f64,
-    /// Percentile 2.5 of the bootstrap's means.
+    /// The interval; nothing where one patient is all there is.
+    pub interval: Option<Interval>,
+}
+
+/// A 95 % interval of a mean over other patients (see [`Comparison::new`]).
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
+pub struct Interval {
+    /// The lower end.
     pub low: f64,
-    /// Percentile 97.5.
+    /// The upper end.
     pub high: f64,
 }
 
@@ -31,6 +40,8 @@ pub struct RowDifference {
     pub dimensions: String,
     /// Cases that both have scored.
     pub cases: usize,
+    /// Patients that these cases are of, as far as their names tell ([`patient`]).
+    pub patients: usize,
     /// Dice similarity coefficient; nothing where no case has one.
     pub dsc: Option<Difference>,
     /// NSD of the true boundary.
@@ -52,68 +63,170 @@ impl Comparison {
     /// Compares scores of the same cases, by name; cases that only one of the two has are left out. Several scores of
     /// one case (of runs with other seeds) count as their mean.
     ///
-    /// Cases are drawn with replacement within their modality, [`RESAMPLES`] times, always the same for one `seed`: the
-    /// interval is of other cases of these modalities, not of other modalities.
+    /// Patients are drawn with replacement within their modality, each with all of its cases, [`RESAMPLES`] times, always
+    /// the same for one `seed`: the interval is of other patients of these modalities, not of other modalities. It is
+    /// widened where patients are few, so that it holds the true mean in 95 % of the trials from five patients on. A row
+    /// of one patient has none, nor has the mean of rows of which one has none.
     pub fn new(base: &[CaseScore], other: &[CaseScore], seed: u64) -> Self {
         let (base, other) = (by_case(base), by_case(other));
-        let mut groups: BTreeMap<(&str, &str), Vec<[Option<f64>; 2]>> = BTreeMap::new();
-        let mut worst: Option<(String, f64)> = None;
-        for (case, before) in &base {
-            let Some(after) = other.get(case) else { continue };
-            let change: [Option<f64>; 2] = core::array::from_fn(|i| Some(after[i]? - before[i]?));
-            if let Some(dsc) = change[0].filter(|&d| worst.as_ref().is_none_or(|(_, w)| d < *w)) {
-                worst = Some(((*case).into(), dsc));
-            }
-            groups.entry(group(case)).or_default().push(change);
-        }
-        let mut random = SplitMix(seed);
-        let mut rows = Vec::with_capacity(groups.len() + 1);
-        let mut sums = [vec![0.0; RESAMPLES], vec![0.0; RESAMPLES]];
-        let mut counts = [0usize; 2];
-        for ((modality, dimensions), changes) in &groups {
+        let changes = base.iter().filter_map(|(case, before)| Some((*case, change(*before, *other.get(case)?))));
+        let worst = changes.clone().filter_map(|(case, [dsc, _])| Some((case, dsc?)));
+        let worst = worst.min_by(|(_, a), (_, b)| a.total_cmp(b)).map(|(case, dsc)| (case.into(), dsc));
+        let mut rows = Vec::new();
+        let mut draws: [Vec<Draws>; 2] = Default::default();
+        for row in by_row(changes) {
             let mut differences = [None; 2];
-            for (measure, difference) in differences.iter_mut().enumerate() {
-                let values: Vec<f64> = changes.iter().filter_map(|c| c[measure]).collect();
-                if values.is_empty() {
-                    continue;
-                }
-                counts[measure] += 1;
-                let mut means = resample(&values, &mut random);
-                sums[measure].iter_mut().zip(&means).for_each(|(sum, m)| *sum += m);
-                *difference = interval(mean(values.iter().copied().map(Some)), &mut means);
+            for (measure, sample) in row.samples.iter().enumerate() {
+                let Some(sample) = sample else { continue };
+                // The same patients for both measures.
+                let drawn = sample.draws(RESAMPLES, &mut row.random(seed));
+                differences[measure] = Some(drawn.difference());
+                draws[measure].push(drawn);
             }
-            let [dsc, nsd] = differences;
-            let (modality, dimensions) = ((*modality).into(), (*dimensions).into());
-            rows.push(RowDifference { modality, dimensions, cases: changes.len(), dsc, nsd });
+            let ([dsc, nsd], [modality, dimensions]) = (differences, row.name.map(Into::into));
+            rows.push(RowDifference { modality, dimensions, cases: row.cases, patients: row.patients, dsc, nsd });
         }
         let cases = rows.iter().map(|r| r.cases).sum();
-        for (sums, count) in sums.iter_mut().zip(counts) {
-            sums.iter_mut().for_each(|s| *s /= count.max(1) as f64);
-        }
-        let [dsc, nsd] = sums;
-        let total = |of: fn(&RowDifference) -> Option<Difference>, mut means: Vec<f64>| {
-            interval(mean(rows.iter().map(|r| Some(of(r)?.mean))), &mut means)
-        };
-        let (dsc, nsd) = (total(|r| r.dsc, dsc), total(|r| r.nsd, nsd));
-        rows.push(RowDifference { modality: "mean".into(), dimensions: String::new(), cases, dsc, nsd });
+        let patients = rows.iter().map(|r| r.patients).sum();
+        let [dsc, nsd] = draws.map(|rows| Some(Draws::mean_of(&rows)?.difference()));
+        rows.push(RowDifference { modality: "mean".into(), dimensions: String::new(), cases, patients, dsc, nsd });
         Self { rows, worst }
+    }
+}
+
+/// What changes from one model to the other in a case: DSC and NSD.
+type Change = [Option<f64>; 2];
+
+/// Changes of the cases of a row, each with its patient.
+type OfRow<'a> = Vec<(&'a str, Change)>;
+
+fn change(before: [Option<f64>; 2], after: [Option<f64>; 2]) -> Change {
+    core::array::from_fn(|i| Some(after[i]? - before[i]?))
+}
+
+/// The changes of a row.
+struct RowChanges<'a> {
+    /// Modality and dimensions.
+    name: [&'a str; 2],
+    cases: usize,
+    patients: usize,
+    /// DSC and NSD.
+    samples: [Option<Sample>; 2],
+}
+
+impl RowChanges<'_> {
+    /// A stream for this row, whatever rows are beside it.
+    fn random(&self, seed: u64) -> SplitMix {
+        SplitMix::named(seed, &self.name)
+    }
+}
+
+fn by_row<'a>(changes: impl Iterator<Item = (&'a str, Change)>) -> Vec<RowChanges<'a>> {
+    let mut rows: BTreeMap<(&str, &str), OfRow<'_>> = BTreeMap::new();
+    for (case, change) in changes {
+        rows.entry(group(case)).or_default().push((patient(case), change));
+    }
+    let row = |((modality, dimensions), changes): ((&'a str, &'a str), OfRow<'_>)| {
+        let of = |measure: usize| Sample::new(changes.iter().filter_map(|(name, c)| Some((*name, c[measure]?))));
+        let patients: BTreeSet<&str> = changes.iter().map(|(name, _)| *name).collect();
+        let name = [modality, dimensions];
+        RowChanges { name, cases: changes.len(), patients: patients.len(), samples: [of(0), of(1)] }
+    };
+    rows.into_iter().map(row).collect()
+}
+
+/// What comparisons like one that was made would find in other patients, if nothing had changed: see
+/// [`Trials::new`].
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Trials {
+    /// Lower ends of the intervals of each row's difference, one a trial; in the last row of their mean's.
+    pub rows: Vec<RowTrials>,
+}
+
+/// Lower ends of the intervals in a row, one a trial.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RowTrials {
+    /// The modality; "mean" in the last row.
+    pub modality: String,
+    /// `2D` or `3D`; empty in the last row.
+    pub dimensions: String,
+    /// Of the DSC's difference.
+    pub dsc: Vec<f64>,
+    /// Of the NSD's difference.
+    pub nsd: Vec<f64>,
+}
+
+impl Trials {
+    /// Trials, so that a share of them is known to 1.6 points (standard error) at worst.
+    pub const COUNT: usize = 1000;
+
+    /// Bootstrap samples of a trial.
+    const RESAMPLES: usize = 400;
+
+    /// Repeats the comparison of `base` and `other` with other patients, as many in each row, whose differences spread as
+    /// these do around a mean of 0. Of a model that loses `x` every end lies lower by `x`, so that one set of trials tells
+    /// for every loss how often a bound would find it.
+    ///
+    /// Rows of one patient are left out: nothing is known of their spread.
+    pub fn new(base: &[CaseScore], other: &[CaseScore], seed: u64) -> Self {
+        let (base, other) = (by_case(base), by_case(other));
+        let changes = base.iter().filter_map(|(case, before)| Some((*case, change(*before, *other.get(case)?))));
+        let rows: Vec<RowChanges<'_>> = by_row(changes).into_iter().filter(|row| row.patients > 1).collect();
+        let end = |draws: &Draws| draws.difference().interval.map_or(f64::NEG_INFINITY, |i| i.low);
+        let named = |[modality, dimensions]: [&str; 2]| RowTrials {
+            modality: modality.into(),
+            dimensions: dimensions.into(),
+            dsc: Vec::with_capacity(Self::COUNT),
+            nsd: Vec::with_capacity(Self::COUNT),
+        };
+        let mut found: Vec<RowTrials> = rows.iter().map(|row| row.name).chain([["mean", ""]]).map(named).collect();
+        for trial in 0..Self::COUNT {
+            let mut all: [Vec<Draws>; 2] = Default::default();
+            for (row, found) in rows.iter().zip(&mut found) {
+                for (measure, ends) in [&mut found.dsc, &mut found.nsd].into_iter().enumerate() {
+                    let Some(sample) = &row.samples[measure] else { continue };
+                    // The same patients for both measures.
+                    let mut random = row.random(seed.wrapping_add(1 + trial as u64));
+                    let draws = sample.others(&mut random).draws(Self::RESAMPLES, &mut random);
+                    ends.push(end(&draws));
+                    all[measure].push(draws);
+                }
+            }
+            let Some(mean) = found.last_mut() else { break };
+            let [dsc, nsd] = all.map(|rows| Draws::mean_of(&rows).as_ref().map(end));
+            mean.dsc.extend(dsc);
+            mean.nsd.extend(nsd);
+        }
+        Self { rows: found }
+    }
+}
+
+impl fmt::Display for Difference {
+    /// In points of 100.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mean = 100.0 * self.mean;
+        let text = match self.interval {
+            Some(Interval { low, high }) => format!("{mean:+.2} [{:+.2}, {:+.2}]", 100.0 * low, 100.0 * high),
+            None => format!("{mean:+.2} [no interval]"),
+        };
+        f.pad(&text)
     }
 }
 
 impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let points = |d: Option<Difference>| {
-            d.map_or("-".into(), |d| format!("{:+.2} [{:+.2}, {:+.2}]", 100.0 * d.mean, 100.0 * d.low, 100.0 * d.high))
-        };
-        writeln!(f, "{:<13} {:<2} {:>5} {:>24} {:>24}", "modality", "", "cases", "DSC", "NSD")?;
+        let points = |d: Option<Difference>| d.map_or("-".into(), |d| d.to_string());
+        writeln!(f, "{:<13} {:<2} {:>5} {:>8} {:>24} {:>24}", "modality", "", "cases", "patients", "DSC", "NSD")?;
         for r in &self.rows {
             let (dsc, nsd) = (points(r.dsc), points(r.nsd));
-            writeln!(f, "{:<13} {:<2} {:>5} {dsc:>24} {nsd:>24}", r.modality, r.dimensions, r.cases)?;
+            let (modality, dimensions, cases, patients) = (&r.modality, &r.dimensions, r.cases, r.patients);
+            writeln!(f, "{modality:<13} {dimensions:<2} {cases:>5} {patients:>8} {dsc:>24} {nsd:>24}")?;
         }
         if let Some((case, change)) = &self.worst {
             writeln!(f, "lowest change of a case's DSC: {:+.2} ({case})", 100.0 * change)?;
         }
-        write!(f, "points of 100, with 95 % intervals over other cases of these modalities (paired bootstrap)")
+        write!(f, "points of 100, with 95 % intervals over other patients of these modalities (paired bootstrap)")
     }
 }
 
@@ -126,37 +239,6 @@ fn by_case(scores: &[CaseScore]) -> BTreeMap<&str, [Option<f64>; 2]> {
     let means = |scores: Vec<&CaseScore>| [mean(scores.iter().map(|s| s.dsc)), mean(scores.iter().map(|s| s.nsd))];
     all.into_iter().map(|(case, scores)| (case, means(scores))).collect()
 }
-
-/// Means of [`RESAMPLES`] draws with replacement from values, of which there is one at least.
-fn resample(values: &[f64], random: &mut SplitMix) -> Vec<f64> {
-    let count = values.len();
-    let draw = |random: &mut SplitMix| values[random.below(count)];
-    (0..RESAMPLES).map(|_| (0..count).map(|_| draw(random)).sum::<f64>() / count as f64).collect()
-}
-
-fn interval(mean: Option<f64>, means: &mut [f64]) -> Option<Difference> {
-    means.sort_by(f64::total_cmp);
-    let at = |share: f64| means[((means.len() - 1) as f64 * share) as usize];
-    mean.map(|mean| Difference { mean, low: at(0.025), high: at(0.975) })
-}
-
-/// SplitMix64 (Steele et al. 2014): enough for a bootstrap, and the same everywhere.
-struct SplitMix(u64);
-
-impl SplitMix {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// 0 to below `count`, which is above 0.
-    fn below(&mut self, count: usize) -> usize {
-        ((u128::from(self.next()) * count as u128) >> 64) as usize
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -171,9 +253,10 @@ mod tests {
         let mut other: Vec<_> = base.iter().map(|s| score(&s.case, s.dsc.unwrap() + 0.05)).collect();
         other.push(score("2DBox_US_99", 1.0));
         let found = Comparison::new(&base, &other, 1);
-        let dsc = found.rows[0].dsc.unwrap();
-        assert_eq!(found.rows[0].cases, 9);
-        assert!((dsc.mean - 0.05).abs() < 1e-12 && (dsc.low - 0.05).abs() < 1e-12 && (dsc.high - 0.05).abs() < 1e-12);
+        let Difference { mean, interval } = found.rows[0].dsc.unwrap();
+        let Interval { low, high } = interval.unwrap();
+        assert_eq!((found.rows[0].cases, found.rows[0].patients), (9, 9));
+        assert!([mean, low, high].iter().all(|v| (v - 0.05).abs() < 1e-12));
         assert_eq!(found.rows[0].nsd, None);
 
         let mut base = base;
@@ -185,12 +268,18 @@ mod tests {
         let (worst, change) = found.worst.clone().unwrap();
         assert!(worst == "3DBox_CT_1" && (change + 0.3).abs() < 1e-12);
         assert_eq!(found, Comparison::new(&base, &other, 1));
+        // One case tells nothing of others, and so does a mean over it.
+        assert_eq!(found.rows[0].dsc.unwrap().interval, None);
+        assert_eq!(last.dsc.unwrap().interval, None);
+        assert!(found.to_string().contains("-30.00 [no interval]"), "{found}");
 
         // A row without a score counts neither in the mean nor in its interval.
         base.push(CaseScore { dsc: None, ..score("2DBox_PET_1", 0.0) });
         other.push(score("2DBox_PET_1", 0.9));
+        base.push(score("3DBox_CT_2", 0.5));
+        other.push(score("3DBox_CT_2", 0.2));
         let dsc = Comparison::new(&base, &other, 1).rows.last().unwrap().dsc.unwrap();
-        assert!((dsc.mean + 0.125).abs() < 1e-12 && (dsc.low + 0.125).abs() < 1e-12, "{dsc:?}");
+        assert!((dsc.mean + 0.125).abs() < 1e-12 && (dsc.interval.unwrap().low + 0.125).abs() < 1e-12, "{dsc:?}");
     }
 
     /// Of a mean of n values, +-1 with equal chance, the standard error is 1 / sqrt(n).
@@ -199,8 +288,34 @@ mod tests {
         let case = |i: i32| format!("2DBox_CT_{i}");
         let base: Vec<_> = (0..100).map(|i| score(&case(i), 0.0)).collect();
         let other: Vec<_> = (0..100).map(|i| score(&case(i), f64::from(2 * (i % 2) - 1))).collect();
-        let dsc = Comparison::new(&base, &other, 7).rows[0].dsc.unwrap();
-        assert!((dsc.high - 0.196).abs() < 0.02 && (dsc.low + 0.196).abs() < 0.02, "{dsc:?}");
+        let Interval { low, high } = Comparison::new(&base, &other, 7).rows[0].dsc.unwrap().interval.unwrap();
+        assert!((high - 0.196).abs() < 0.02 && (low + 0.196).abs() < 0.02, "{low} {high}");
+        // The same as ten slices of each of ten patients that change alike: a tenth as much is known.
+        let slice = |i: i32| format!("2DBox_CT_X_{}-{i}", i / 10);
+        let base: Vec<_> = (0..100).map(|i| score(&slice(i), 0.0)).collect();
+        let other: Vec<_> = (0..100).map(|i| score(&slice(i), f64::from(2 * (i / 10 % 2) - 1))).collect();
+        let row = &Comparison::new(&base, &other, 7).rows[0];
+        let Interval { low, high } = row.dsc.unwrap().interval.unwrap();
+        assert_eq!((row.cases, row.patients), (100, 10));
+        let expected = 2.262 / 9.0f64.sqrt();
+        assert!((high - expected).abs() < 0.1 && (low + expected).abs() < 0.1, "{low} {high} {expected}");
+    }
+
+    /// A loss as large as a bound stays above it in 2.5 % of the trials, a loss of nothing in most.
+    #[test]
+    fn trials_say_how_often_a_bound_finds_a_loss() {
+        let case = |i: i32| format!("2DBox_CT_{i}");
+        let base: Vec<_> = (0..20).map(|i| score(&case(i), 0.5)).collect();
+        let other: Vec<_> = (0..20).map(|i| score(&case(i), 0.5 + 0.01 * f64::from(i % 5 - 2))).collect();
+        let trials = Trials::new(&base, &other, 5);
+        assert_eq!(trials.rows.len(), 2);
+        let ends = &trials.rows[0].dsc;
+        assert!(ends.len() == Trials::COUNT && trials.rows[0].nsd.is_empty());
+        // Standard error 0.01 * sqrt(2 / 19).
+        let above = |bound: f64, loss: f64| ends.iter().filter(|&&end| end - loss > -bound).count();
+        assert!((5..60).contains(&above(0.01, 0.01)), "{}", above(0.01, 0.01));
+        assert!(above(0.01, 0.0) > 750, "{}", above(0.01, 0.0));
+        assert_eq!(trials, Trials::new(&base, &other, 5));
     }
 
     #[test]

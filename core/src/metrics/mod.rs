@@ -4,6 +4,7 @@
 //! f64. Two conventions are offered, because published tables of the challenge use one that is not what its name says:
 //! see [`Convention`].
 
+mod bootstrap;
 mod calibration;
 mod case;
 mod compare;
@@ -16,11 +17,11 @@ mod surfels;
 
 pub use calibration::Calibration;
 pub use case::{Convention, LabelScore, TOLERANCE, label_dice, mean, score_case};
-pub use compare::{Comparison, Difference, RESAMPLES, RowDifference};
+pub use compare::{Comparison, Difference, Interval, RESAMPLES, RowDifference, RowTrials, Trials};
 pub use distance::squared_distances;
 #[cfg(feature = "std")]
 pub use parallel::on_all_cores;
-pub use report::{CaseScore, Report, Row, group};
+pub use report::{CaseScore, Report, Row, group, patient};
 pub use surface::{contour_dice, surface_dice};
 
 /// Dice similarity coefficient, `2 |A and B| / (|A| + |B|)`, from sizes; nothing when both are empty.

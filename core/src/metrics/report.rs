@@ -112,10 +112,15 @@ impl Report {
         for c in &self.cases {
             let (dsc, upstream, nsd) = (number(c.dsc), number(c.nsd_upstream), number(c.nsd));
             // Writing to a string cannot fail.
-            let _ = writeln!(text, "{},{},{dsc},{upstream},{nsd}", c.case, c.labels);
+            let _ = writeln!(text, "{},{},{dsc},{upstream},{nsd}", field(&c.case), c.labels);
         }
         text
     }
+}
+
+/// A field of a CSV file, quoted where a comma, a quote or the end of a line in it would end it.
+fn field(text: &str) -> String {
+    if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.into() }
 }
 
 impl fmt::Display for Report {
@@ -142,6 +147,19 @@ pub fn group(case: &str) -> (&str, &str) {
     }
 }
 
+/// The patient that a case is of, as far as its name tells; another name for each case if it doesn't.
+///
+/// `2DBox_CT_KiTS19_10036-103.npz` is slice 103 of patient 10036, `2DBox_Fundus_SMDG_10009-cup.npz` the cup of eye 10009:
+/// what follows the last dash is left out if a digit stands before it in the last part of the name.
+/// `2DBox_Dermoscopy_ISIC2017_ISIC-0000521.npz` is a name as a whole.
+pub fn patient(case: &str) -> &str {
+    let own = case.rfind('_').map_or(0, |at| at + 1);
+    match case[own..].rfind('-') {
+        Some(dash) if case[own..own + dash].contains(|c: char| c.is_ascii_digit()) => &case[..own + dash],
+        _ => case,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -153,6 +171,21 @@ mod tests {
         assert_eq!(group("scan.npz"), ("other", "-"));
     }
 
+    #[test]
+    fn slices_of_a_patient_are_told_by_their_names() {
+        for (case, of) in [
+            ("2DBox_CT_KiTS19_10036-103.npz", "2DBox_CT_KiTS19_10036"),
+            ("2DBox_Fundus_SMDG_10009-cup.npz", "2DBox_Fundus_SMDG_10009"),
+            ("2DBox_US_BUSBRA_malignant-0261-l.npz", "2DBox_US_BUSBRA_malignant-0261"),
+            ("2DBox_Dermoscopy_ISIC2017_ISIC-0000521.npz", "2DBox_Dermoscopy_ISIC2017_ISIC-0000521.npz"),
+            ("3DBox_PET_STS_STS-018.npz", "3DBox_PET_STS_STS-018.npz"),
+            ("2DBox_X-Ray_0053.npz", "2DBox_X-Ray_0053.npz"),
+            ("scan.npz", "scan.npz"),
+        ] {
+            assert_eq!(patient(case), of);
+        }
+    }
+
     /// A label found, one missed, one in neither map.
     #[test]
     fn a_case_is_the_mean_of_the_labels_that_are_there() {
@@ -161,6 +194,13 @@ mod tests {
         // DSC 2/3 and 0; every contour of a 2x2 image lies within 2 px.
         assert_eq!((score.labels, score.dsc, score.nsd), (3, Some(1.0 / 3.0), Some(0.5)));
         assert_eq!(CaseScore::new("b", &[0; 4], &gt, &[2, 2], None).dsc, None);
+    }
+
+    #[test]
+    fn names_are_quoted_in_csv() {
+        let score = |case: &str| CaseScore { case: case.into(), labels: 1, dsc: None, nsd_upstream: None, nsd: None };
+        let csv = Report::new(vec![score("a, \"b\".npz"), score("c.npz")]).csv();
+        assert_eq!(csv.lines().skip(1).collect::<Vec<_>>(), ["\"a, \"\"b\"\".npz\",1,,,", "c.npz,1,,,"]);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::surfels::NORMALS;
 pub fn surface_dice(gt: &[bool], pred: &[bool], shape: [usize; 3], spacing: [f64; 3], tolerance: f64) -> Option<f64> {
     let (gt, pred, shape) = cropped(gt, pred, shape);
     let areas = surface_areas(spacing);
-    overlap(&gt, &pred, shape, spacing, tolerance, &areas, codes_3d)
+    overlap(&gt, &pred, shape, spacing, tolerance, &areas, codes_3d).share()
 }
 
 /// Boundary Dice of two 2D masks: the share of both contours, by length, that lies within `tolerance` of the other.
@@ -34,7 +34,7 @@ pub fn contour_dice(
 ) -> Option<f64> {
     let (gt, pred, shape) = cropped(gt, pred, [1, height, width]);
     let lengths = contour_lengths(spacing);
-    overlap(&gt, &pred, shape, [1.0, spacing[0], spacing[1]], tolerance, &lengths, codes_2d)
+    overlap(&gt, &pred, shape, [1.0, spacing[0], spacing[1]], tolerance, &lengths, codes_2d).share()
 }
 
 /// Both masks cut to the bounding box of their union.
@@ -61,6 +61,20 @@ fn cropped(gt: &[bool], pred: &[bool], shape: [usize; 3]) -> (Vec<bool>, Vec<boo
 /// Codes of all 2x2 or 2x2x2 neighbourhoods of a mask, and their shape: one larger along the mask's axes.
 type Codes = fn(&[bool], [usize; 3]) -> (Vec<u8>, [usize; 3]);
 
+/// Size of both surfaces, and of what lies within the tolerance of the other one.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Overlap {
+    pub(super) within: f64,
+    pub(super) all: f64,
+}
+
+impl Overlap {
+    /// Nothing where there is no surface.
+    pub(super) fn share(self) -> Option<f64> {
+        (self.all > 0.0).then(|| self.within / self.all)
+    }
+}
+
 /// The measure on masks cut to their objects; `sizes` gives each code's area or length, 0 where there is no surface.
 pub(super) fn overlap(
     gt: &[bool],
@@ -70,7 +84,7 @@ pub(super) fn overlap(
     tolerance: f64,
     sizes: &[f64],
     codes: Codes,
-) -> Option<f64> {
+) -> Overlap {
     let full = (sizes.len() - 1) as u8;
     let (gt_codes, padded) = codes(gt, shape);
     let (pred_codes, _) = codes(pred, shape);
@@ -90,7 +104,7 @@ pub(super) fn overlap(
     };
     let (gt_within, gt_all) = near(&gt_codes, &gt_border, &pred_border);
     let (pred_within, pred_all) = near(&pred_codes, &pred_border, &gt_border);
-    (gt_all + pred_all > 0.0).then(|| (gt_within + pred_within) / (gt_all + pred_all))
+    Overlap { within: gt_within + pred_within, all: gt_all + pred_all }
 }
 
 /// Code of the eight voxels that meet at each corner: bit 0 for the voxel itself, bit 7 for its predecessor along all

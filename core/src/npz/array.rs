@@ -1,22 +1,24 @@
-//! One array of an NPZ file, read with every size checked before it is trusted.
+//! The arrays of an NPZ file, with every size checked before memory is taken for it.
 
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::BufReader;
 use std::path::Path;
 use std::prelude::v1::*;
 
-use ndarray::{ArrayD, IxDyn, ShapeBuilder};
 use zip::ZipArchive;
 use zip::result::ZipError;
 
-use super::npy::Header;
-use super::{NpzError, Problem};
+use super::decode::Npy;
+use super::{Limits, NpzError, Problem};
+use crate::intensity::Values;
 
 /// An open NPZ file.
 pub(super) struct Archive<'a> {
     path: &'a Path,
     zip: ZipArchive<BufReader<File>>,
-    max_bytes: u64,
+    limit: u64,
+    /// Bytes that the arrays read so far take.
+    held: u64,
 }
 
 /// The values of an array in C order, and its shape.
@@ -26,120 +28,74 @@ pub(super) struct Array {
     pub(super) values: Values,
 }
 
-/// Values by what they can become. Bytes are kept as they are; everything else is widened.
-#[derive(Debug)]
-pub(super) enum Values {
-    U8(Vec<u8>),
-    Number(Vec<f64>),
-}
-
-impl Values {
-    /// All values as numbers.
-    pub(super) fn to_f64(&self) -> Vec<f64> {
-        match self {
-            Self::U8(v) => v.iter().map(|&x| f64::from(x)).collect(),
-            Self::Number(v) => v.clone(),
-        }
-    }
-}
-
 impl<'a> Archive<'a> {
-    pub(super) fn open(path: &'a Path, max_bytes: u64) -> Result<Self, NpzError> {
+    pub(super) fn open(path: &'a Path, limits: &Limits) -> Result<Self, NpzError> {
         let error = |problem| NpzError { path: path.into(), array: None, problem };
         let file = File::open(path).map_err(|e| error(Problem::Io(e)))?;
         let zip = ZipArchive::new(BufReader::new(file)).map_err(|e| error(Problem::Archive(e.to_string())))?;
-        Ok(Self { path, zip, max_bytes })
+        Ok(Self { path, zip, limit: limits.peak_bytes, held: 0 })
     }
 
-    /// Reads an array, or nothing if the file has none of this name.
+    /// Reads an array in its own number type, or nothing if the file has none of this name.
     pub(super) fn read(&mut self, name: &'static str) -> Result<Option<Array>, NpzError> {
+        // Other types than bytes are brought to bytes, beside themselves.
+        self.decode(
+            name,
+            |size| size + usize::from(size > 1),
+            |npy| {
+                let shape = npy.shape().to_vec();
+                Ok(Array { values: npy.values()?, shape })
+            },
+        )
+    }
+
+    /// As [`Self::read`], for an array that must be there.
+    pub(super) fn require(&mut self, name: &'static str) -> Result<Array, NpzError> {
+        self.read(name)?.ok_or_else(|| self.missing(name))
+    }
+
+    /// Reads a label map that must be there, (H,W) or (D,H,W), and its shape.
+    pub(super) fn labels(&mut self, name: &'static str) -> Result<(Vec<u16>, Vec<usize>), NpzError> {
+        let found = self.decode(
+            name,
+            |_| size_of::<u16>(),
+            |npy| {
+                let shape = npy.shape().to_vec();
+                if !matches!(shape.len(), 2 | 3) {
+                    return Err(Problem::Shape { found: shape, expected: "(H,W) or (D,H,W)".into() });
+                }
+                Ok((npy.labels()?, shape))
+            },
+        )?;
+        found.ok_or_else(|| self.missing(name))
+    }
+
+    /// Opens an array, checks that what it `takes` (bytes a value, given the bytes of one in the file) is within the
+    /// limit, and reads it.
+    fn decode<R>(
+        &mut self,
+        name: &'static str,
+        takes: impl Fn(usize) -> usize,
+        read: impl FnOnce(Npy<zip::read::ZipFile<'_, BufReader<File>>>) -> Result<R, Problem>,
+    ) -> Result<Option<R>, NpzError> {
         let wrap = |problem| NpzError { path: self.path.into(), array: Some(name), problem };
         let entry = match self.zip.by_name(&format!("{name}.npy")) {
             Ok(entry) => entry,
             Err(ZipError::FileNotFound) => return Ok(None),
             Err(e) => return Err(wrap(Problem::Archive(e.to_string()))),
         };
-        read_npy(entry, self.max_bytes).map(Some).map_err(wrap)
-    }
-
-    /// As [`Self::read`], for an array that must be there.
-    pub(super) fn require(&mut self, name: &'static str) -> Result<Array, NpzError> {
-        let path = self.path;
-        self.read(name)?.ok_or_else(|| NpzError { path: path.into(), array: Some(name), problem: Problem::Missing })
-    }
-}
-
-fn read_npy(mut reader: impl Read, max_bytes: u64) -> Result<Array, Problem> {
-    let Header { kind, big_endian, fortran_order, shape } = Header::read(&mut reader)?;
-    if kind.starts_with('O') {
-        return Err(Problem::ObjectArray);
-    }
-    let decode = decoder(&kind).ok_or(Problem::Type(kind))?;
-    let size = match decode {
-        Decode::Bytes => 1,
-        Decode::Numbers(size, _) => size,
-    };
-    let bytes = shape.iter().try_fold(size, |n, &d| n.checked_mul(d));
-    let bytes = bytes
-        .filter(|&n| n as u64 <= max_bytes)
-        .ok_or_else(|| Problem::TooLarge { shape: shape.clone(), max: max_bytes })?;
-
-    // Grows with what is really there, whatever the header claims. The byte beyond must be the end: only there does the
-    // archive compare its checksum.
-    let mut raw = Vec::new();
-    reader.take(bytes as u64 + 1).read_to_end(&mut raw).map_err(Problem::reading)?;
-    if raw.len() < bytes {
-        return Err(Problem::Truncated { expected: bytes, actual: raw.len() });
-    }
-    if raw.len() > bytes {
-        return Err(Problem::Npy(format!("more than the {bytes} bytes of its shape")));
-    }
-    if big_endian {
-        raw.chunks_exact_mut(size).for_each(<[u8]>::reverse);
-    }
-    let values = match decode {
-        Decode::Bytes => Values::U8(if fortran_order { to_c_order(raw, &shape)? } else { raw }),
-        Decode::Numbers(size, f) => {
-            let numbers: Vec<f64> = raw.chunks_exact(size).map(f).collect();
-            Values::Number(if fortran_order { to_c_order(numbers, &shape)? } else { numbers })
+        let declared = entry.size();
+        let npy = Npy::open(entry, declared).map_err(wrap)?;
+        let bytes = npy.peak(takes).saturating_add(self.held);
+        if bytes > self.limit {
+            let shape = npy.shape().to_vec();
+            return Err(wrap(Problem::TooLarge { shape, stored: npy.number_type(), bytes, max: self.limit }));
         }
-    };
-    Ok(Array { shape, values })
-}
-
-enum Decode {
-    Bytes,
-    Numbers(usize, fn(&[u8]) -> f64),
-}
-
-#[allow(clippy::cast_lossless, reason = "one macro for all types, of which some need the cast")]
-fn decoder(kind: &str) -> Option<Decode> {
-    macro_rules! number {
-        ($t:ty) => {
-            Decode::Numbers(size_of::<$t>(), |b| {
-                let mut raw = [0u8; size_of::<$t>()];
-                raw.copy_from_slice(b);
-                <$t>::from_le_bytes(raw) as f64
-            })
-        };
+        self.held = bytes;
+        read(npy).map(Some).map_err(wrap)
     }
-    Some(match kind {
-        "u1" | "b1" => Decode::Bytes,
-        "u2" => number!(u16),
-        "u4" => number!(u32),
-        "u8" => number!(u64),
-        "i1" => number!(i8),
-        "i2" => number!(i16),
-        "i4" => number!(i32),
-        "i8" => number!(i64),
-        "f4" => number!(f32),
-        "f8" => number!(f64),
-        _ => return None,
-    })
-}
 
-/// Values stored with the first axis running fastest, rearranged so that the last one does.
-fn to_c_order<T: Copy>(values: Vec<T>, shape: &[usize]) -> Result<Vec<T>, Problem> {
-    let array = ArrayD::from_shape_vec(IxDyn(shape).f(), values).map_err(|e| Problem::Npy(e.to_string()))?;
-    Ok(array.iter().copied().collect())
+    fn missing(&self, name: &'static str) -> NpzError {
+        NpzError { path: self.path.into(), array: Some(name), problem: Problem::Missing }
+    }
 }

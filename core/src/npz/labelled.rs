@@ -4,7 +4,7 @@ use std::path::Path;
 use std::prelude::v1::*;
 
 use super::array::Archive;
-use super::{Limits, NpzError, Problem, Shape, intensities, label_map, shape, view};
+use super::{Limits, NpzError, Problem, Shape, intensities, shape, view};
 use crate::{Error, ImageView};
 
 /// An image or a volume and the label of each of its pixels.
@@ -25,8 +25,8 @@ impl Labelled {
     /// [`NpzError`] if the file is damaged, an array is missing, or the two are not of one size.
     pub fn read(path: &Path, limits: &Limits) -> Result<Self, NpzError> {
         let fail = |array, problem| NpzError { path: path.into(), array: Some(array), problem };
-        let mut archive = Archive::open(path, limits.array_bytes)?;
-        let (labels, labelled) = label_map(path, "gts", archive.require("gts")?)?;
+        let mut archive = Archive::open(path, limits)?;
+        let (labels, labelled) = archive.labels("gts")?;
         let imgs = archive.require("imgs")?;
         let shape = shape(&imgs.shape, labelled.len() == 3).map_err(|p| fail("imgs", p))?;
         if shape.labels() != labelled {
@@ -34,7 +34,7 @@ impl Labelled {
             return Err(fail("gts", Problem::Shape { found: labelled, expected }));
         }
         crate::Frame::new(shape.width, shape.height).map_err(|e| fail("imgs", Problem::Image(e)))?;
-        let pixels = intensities(imgs.values).map_err(|p| fail("imgs", p))?;
+        let (pixels, _) = intensities(imgs.values).map_err(|p| fail("imgs", p))?;
         Ok(Self { pixels, shape, labels })
     }
 

@@ -5,41 +5,45 @@
 //! A segmentation holds one array `segs`, label `i` for the `i`-th box from 1.
 
 mod array;
+mod decode;
 mod labelled;
 mod npy;
+mod own;
+mod truth;
 mod write;
 
 use std::path::{Path, PathBuf};
 use std::prelude::v1::*;
 
-use array::{Archive, Array, Values};
+use array::{Archive, Array};
 pub use labelled::Labelled;
-pub use write::write_segs;
+pub use own::own_labels;
+pub use truth::Truth;
+pub use write::{is_segmentation, write_segs};
 
-use crate::intensity::{Window, to_u8};
-use crate::{Error, ImageView, PixelBox, VoxelBox};
+use crate::error::Plain;
+use crate::intensity::{Intake, NumberType, Values, Window};
+use crate::{Error, ImageView, PixelBox, VolumeSize, VoxelBox};
 
-/// Largest array accepted unless [`Limits`] says otherwise: 2 GiB.
-const MAX_BYTES: u64 = 2 << 30;
-
-/// How much of a file to trust.
+/// How much memory a file may take.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Bytes that one array may take, as stored.
-    pub array_bytes: u64,
+    /// Bytes of memory that reading a file may take at its peak: all arrays that are asked for, in the types that are
+    /// kept, and a copy where an array has to be rearranged or brought to 8 bits.
+    pub peak_bytes: u64,
 }
 
 impl Limits {
-    /// 2 GiB an array.
+    /// 2 GiB a file.
     pub const fn new() -> Self {
-        Self { array_bytes: MAX_BYTES }
+        Self { peak_bytes: 2 << 30 }
     }
 
-    /// With this many bytes an array.
+    /// With this many bytes a file.
     #[must_use]
-    pub const fn with_array_bytes(self, array_bytes: u64) -> Self {
-        Self { array_bytes }
+    pub const fn with_peak_bytes(self, peak_bytes: u64) -> Self {
+        Self { peak_bytes }
     }
 }
 
@@ -80,24 +84,28 @@ pub enum Problem {
     /// Python objects, which would have to be unpickled.
     #[error("holds Python objects; only arrays of numbers are read")]
     ObjectArray,
-    /// Elements that are no numbers of 1 to 8 bytes.
-    #[error("elements are {0}; integers and floats of 1 to 8 bytes are read")]
+    /// Elements that are no integers of 1 to 8 bytes nor floats of 4 or 8.
+    #[error("elements are {0}; integers of 1 to 8 bytes and floats of 4 and 8 are read")]
     Type(String),
     /// More data than the limits allow.
-    #[error("shape {shape:?} is beyond the limit of {max} bytes")]
+    #[error("shape {shape:?} of {stored} takes {bytes} bytes of memory to read, beyond the limit of {max}")]
     TooLarge {
         /// Shape in the array's header.
         shape: Vec<usize>,
+        /// Its number type.
+        stored: NumberType,
+        /// Bytes that reading takes at the peak, with the arrays before.
+        bytes: u64,
         /// Bytes allowed.
         max: u64,
     },
     /// Less data than the shape asks for.
     #[error("holds {actual} of {expected} bytes")]
     Truncated {
-        /// Bytes that the shape asks for.
-        expected: usize,
+        /// Bytes that the shape asks for; `u64::MAX` where they cannot be counted.
+        expected: u64,
         /// Bytes found.
-        actual: usize,
+        actual: u64,
     },
     /// A shape that the format doesn't have.
     #[error("has shape {found:?}; {expected} expected")]
@@ -108,7 +116,7 @@ pub enum Problem {
         expected: String,
     },
     /// A value out of its range.
-    #[error("value {value} at {index}: {expected} expected")]
+    #[error("value {} at {index}: {expected} expected", Plain(*value))]
     Value {
         /// Position in the array, in C order.
         index: usize,
@@ -116,6 +124,20 @@ pub enum Problem {
         value: f64,
         /// What is accepted, in words.
         expected: &'static str,
+    },
+    /// Labels that are not those of what they are to be compared with.
+    #[error("has the labels {found}; {other}")]
+    Labels {
+        /// The labels found.
+        found: String,
+        /// Those of the boxes or of the segmentation, in words.
+        other: String,
+    },
+    /// A label that is nowhere near the box of its number.
+    #[error("label {label} lies outside box {label}; labels are numbered in the order of the boxes, from 1")]
+    Outside {
+        /// The label.
+        label: usize,
     },
     /// A folder without a case.
     #[error("no NPZ file in this folder")]
@@ -153,6 +175,11 @@ impl Shape {
     pub fn labels(&self) -> Vec<usize> {
         self.depth.into_iter().chain([self.height, self.width]).collect()
     }
+
+    /// Size of the volume; an image is a volume of one slice.
+    pub fn volume(&self) -> VolumeSize {
+        VolumeSize { depth: self.depth.unwrap_or(1), height: self.height, width: self.width }
+    }
 }
 
 /// The boxes of a case.
@@ -164,7 +191,22 @@ pub enum Boxes {
     Volume(Vec<VoxelBox>),
 }
 
-/// An image or a volume with boxes, and the truth where it is known.
+impl Boxes {
+    /// Number of boxes.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Plane(boxes) => boxes.len(),
+            Self::Volume(boxes) => boxes.len(),
+        }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// An image or a volume with boxes.
 #[derive(Clone, Debug)]
 pub struct Case {
     /// 8-bit intensities, slice by slice, row by row, channels interleaved.
@@ -173,17 +215,8 @@ pub struct Case {
     pub shape: Shape,
     /// What to segment.
     pub boxes: Boxes,
-}
-
-/// The truth of a case, for scoring.
-#[derive(Clone, Debug)]
-pub struct Truth {
-    /// Label map; 0 is background.
-    pub labels: Vec<u16>,
-    /// (H,W) or (D,H,W).
-    pub shape: Vec<usize>,
-    /// `spacing` as stored: mm along x, y, z.
-    pub spacing: Option<[f64; 3]>,
+    /// What was done to the intensities.
+    pub intake: Intake,
 }
 
 impl Case {
@@ -191,15 +224,15 @@ impl Case {
     /// [`Window::Percentile`].
     pub fn read(path: &Path, limits: &Limits) -> Result<Self, NpzError> {
         let fail = |array, problem| NpzError { path: path.into(), array: Some(array), problem };
-        let mut archive = Archive::open(path, limits.array_bytes)?;
+        let mut archive = Archive::open(path, limits)?;
         let boxes = boxes(&archive.require("boxes")?).map_err(|p| fail("boxes", p))?;
         let imgs = archive.require("imgs")?;
         let volume = matches!(boxes, Boxes::Volume(_));
         let shape = shape(&imgs.shape, volume).map_err(|p| fail("imgs", p))?;
         // The frame's bounds are those of every image: sizes of 0 and absurd ones end here.
         crate::Frame::new(shape.width, shape.height).map_err(|e| fail("imgs", Problem::Image(e)))?;
-        let pixels = intensities(imgs.values).map_err(|p| fail("imgs", p))?;
-        Ok(Self { pixels, shape, boxes })
+        let (pixels, intake) = intensities(imgs.values).map_err(|p| fail("imgs", p))?;
+        Ok(Self { pixels, shape, boxes, intake })
     }
 
     /// The image, or slice `z` of the volume.
@@ -216,7 +249,11 @@ fn view<'a>(pixels: &'a [u8], shape: &Shape, z: usize) -> Result<ImageView<'a>, 
     if channels == 1 { ImageView::gray8(pixels, width, height) } else { ImageView::rgb8(pixels, width, height) }
 }
 
-/// The NPZ files of a folder, in order of name; or `path` itself if it is a file.
+/// The NPZ files of a folder, in order of name; or `path` itself if it is a file. Folders of such names and the
+/// attributes that macOS puts beside a file (`._case.npz`) are no cases.
+///
+/// # Errors
+/// [`NpzError`] if the folder cannot be read or has no such file.
 pub fn cases(path: &Path) -> Result<Vec<PathBuf>, NpzError> {
     if path.is_file() {
         return Ok(std::vec![path.into()]);
@@ -224,51 +261,17 @@ pub fn cases(path: &Path) -> Result<Vec<PathBuf>, NpzError> {
     let fail = |problem| NpzError { path: path.into(), array: None, problem };
     let entries = std::fs::read_dir(path).and_then(|entries| entries.map(|e| Ok(e?.path())).collect());
     let mut cases: Vec<PathBuf> = entries.map_err(|e| fail(Problem::Io(e)))?;
-    cases.retain(|path| path.extension().is_some_and(|e| e.eq_ignore_ascii_case("npz")));
+    let attributes = |path: &Path| path.file_name().is_some_and(|n| n.to_string_lossy().starts_with("._"));
+    cases.retain(|path| {
+        path.extension().is_some_and(|e| e.eq_ignore_ascii_case("npz")) && !attributes(path) && path.is_file()
+    });
     cases.sort();
     if cases.is_empty() { Err(fail(Problem::NoCases)) } else { Ok(cases) }
 }
 
-impl Truth {
-    /// Reads `gts` and `spacing` of a case.
-    pub fn read(path: &Path, limits: &Limits) -> Result<Self, NpzError> {
-        let mut archive = Archive::open(path, limits.array_bytes)?;
-        let (labels, shape) = label_map(path, "gts", archive.require("gts")?)?;
-        let spacing = match archive.read("spacing")? {
-            None => None,
-            Some(array) => {
-                Some(spacing(&array).map_err(|p| NpzError { path: path.into(), array: Some("spacing"), problem: p })?)
-            }
-        };
-        Ok(Self { labels, shape, spacing })
-    }
-}
-
 /// Reads the labels of a segmentation and their shape.
 pub fn read_segs(path: &Path, limits: &Limits) -> Result<(Vec<u16>, Vec<usize>), NpzError> {
-    let segs = Archive::open(path, limits.array_bytes)?.require("segs")?;
-    label_map(path, "segs", segs)
-}
-
-fn label_map(path: &Path, name: &'static str, array: Array) -> Result<(Vec<u16>, Vec<usize>), NpzError> {
-    let fail = |problem| NpzError { path: path.into(), array: Some(name), problem };
-    if !matches!(array.shape.len(), 2 | 3) {
-        return Err(fail(Problem::Shape { found: array.shape, expected: "(H,W) or (D,H,W)".into() }));
-    }
-    let labels = match array.values {
-        Values::U8(v) => v.into_iter().map(u16::from).collect(),
-        Values::Number(v) => v
-            .iter()
-            .enumerate()
-            .map(|(index, &value)| {
-                let label = value as u16;
-                let whole = f64::from(label) == value;
-                whole.then_some(label).ok_or(Problem::Value { index, value, expected: "a label from 0 to 65535" })
-            })
-            .collect::<Result<_, _>>()
-            .map_err(fail)?,
-    };
-    Ok((labels, array.shape))
+    Archive::open(path, limits)?.labels("segs")
 }
 
 fn boxes(array: &Array) -> Result<Boxes, Problem> {
@@ -303,15 +306,9 @@ fn shape(found: &[usize], volume: bool) -> Result<Shape, Problem> {
     Ok(Shape { depth, height, width, channels })
 }
 
-fn intensities(values: Values) -> Result<Vec<u8>, Problem> {
-    match values {
-        Values::U8(v) => Ok(v),
-        Values::Number(v) if v.iter().all(|&x| x == f64::from(x as u8)) => Ok(v.iter().map(|&x| x as u8).collect()),
-        Values::Number(v) => {
-            let narrow: Vec<f32> = v.iter().map(|&x| x as f32).collect();
-            to_u8(&narrow, Window::Percentile).map_err(Problem::Image)
-        }
-    }
+/// Brings intensities to 8 bits: whole numbers from 0 to 255 as they are, others by [`Window::Percentile`].
+fn intensities(values: Values) -> Result<(Vec<u8>, Intake), Problem> {
+    values.into_u8(Window::Percentile).map_err(Problem::Image)
 }
 
 fn spacing(array: &Array) -> Result<[f64; 3], Problem> {

@@ -1,15 +1,27 @@
-//! Writing segmentations.
+//! Writing segmentations, and knowing them again.
 
-use std::io::{self, Cursor, Write};
+use std::fs::File;
+use std::io::{self, BufReader, Cursor, Write};
 use std::path::Path;
 use std::prelude::v1::*;
 
 use zip::write::SimpleFileOptions;
-use zip::{CompressionMethod, ZipWriter};
+use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
 use super::npy::Header;
 use super::{NpzError, Problem};
 use crate::files::write_atomically;
+
+/// Comment of the archives that are written here, which numpy passes over.
+const COMMENT: &str = "umedsam segmentation";
+
+/// Whether this is a file that [`write_segs`] wrote: an archive with its comment, and with `segs` alone.
+pub fn is_segmentation(path: &Path) -> bool {
+    let archive = File::open(path).ok().and_then(|file| ZipArchive::new(BufReader::new(file)).ok());
+    archive.is_some_and(|zip| {
+        zip.comment() == COMMENT.as_bytes() && zip.len() == 1 && zip.index_for_name("segs.npy").is_some()
+    })
+}
 
 /// Writes `segs` of this shape, compressed, as numpy reads it: `np.load(path)["segs"]`.
 ///
@@ -28,6 +40,7 @@ fn encode(labels: &[u16], shape: &[usize]) -> io::Result<Vec<u8>> {
         .compression_method(CompressionMethod::Deflated)
         .compression_level(Some(1))
         .large_file(labels.len() >= 1 << 30);
+    zip.set_comment(COMMENT)?;
     zip.start_file("segs.npy", options)?;
     let mut buffered = io::BufWriter::with_capacity(1 << 16, &mut zip);
     if labels.iter().all(|&l| l <= 255) {

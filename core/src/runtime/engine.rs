@@ -22,18 +22,35 @@ use crate::{Arithmetic, Error};
 /// Domain of the functions that run fused, and their version.
 const DOMAIN: (&str, i64) = ("umedsam", 1);
 
+/// Most threads of a graph: a greater number is an error of the caller, and a system cannot start them.
+const MAX_THREADS: usize = 1024;
+
+/// What runs a graph.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Execution {
+    /// Our fused blocks. A graph that does not consist of them runs operator by operator instead if it is computed in
+    /// f32: about three times slower, in twice the memory. [`Graph::fallback`] says why.
+    #[default]
+    Any,
+    /// Our fused blocks; a graph that does not consist of them is an error.
+    Fused,
+    /// Operator by operator in tract, the functions by their bodies; f32 only.
+    Operators,
+}
+
 /// How a graph runs.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct GraphOptions {
-    /// Threads; 1 is the caller's own.
+    /// Threads, 1 to 1024; 1 is the caller's own, 0 counts as 1.
     pub threads: usize,
     /// How products are computed.
     pub arithmetic: Arithmetic,
     /// The kernels to compute them with, [`Kernels::detect`]ed if left out.
     pub kernels: Option<Kernels>,
-    /// Run the functions' bodies in tract instead of fused; f32 only.
-    pub bodies: bool,
+    /// What runs it.
+    pub execution: Execution,
     /// Fill the memory that a block is about to write, and its scratch memory, with NaN first, so that a result shows
     /// whether the block reads what nothing wrote. Slow: for tests. Builds with debug assertions always do it.
     pub poisoned: bool,
@@ -41,7 +58,8 @@ pub struct GraphOptions {
 
 impl Default for GraphOptions {
     fn default() -> Self {
-        Self { threads: 1, arithmetic: Arithmetic::F32, kernels: None, bodies: false, poisoned: cfg!(debug_assertions) }
+        let poisoned = cfg!(debug_assertions);
+        Self { threads: 1, arithmetic: Arithmetic::F32, kernels: None, execution: Execution::Any, poisoned }
     }
 }
 
@@ -64,10 +82,10 @@ impl GraphOptions {
         Self { kernels: Some(kernels), ..self }
     }
 
-    /// With the functions' bodies in tract instead of fused.
+    /// Run by this.
     #[must_use]
-    pub const fn with_bodies(self) -> Self {
-        Self { bodies: true, ..self }
+    pub const fn with_execution(self, execution: Execution) -> Self {
+        Self { execution, ..self }
     }
 
     /// With memory that is filled with NaN before each block.
@@ -88,42 +106,65 @@ pub struct Graph {
 enum Engine {
     /// Our blocks.
     Fused { program: Program, workers: Workers },
-    /// tract's operators.
-    Plan { state: TypedSimpleState, outputs: TVec<TValue> },
+    /// tract's operators, and why it is these if our blocks were wanted.
+    Plan { state: TypedSimpleState, outputs: TVec<TValue>, fallback: Option<Error> },
 }
 
 impl Graph {
     /// Loads an ONNX model. `shapes` fixes the sizes of the inputs; an input that it doesn't name keeps the sizes, and
     /// the symbols, of the file.
     ///
-    /// A graph of our functions runs fused. One with anything else in it runs operator by operator in tract, in f32.
+    /// # Errors
+    /// [`Error::Engine`] if the model cannot be read, or does not run as the options have it.
     pub fn load(
         name: &'static str,
         onnx: &[u8],
         shapes: &[(usize, &[usize])],
         options: &GraphOptions,
     ) -> Result<Self, Error> {
+        let refusal = |message| Error::Engine { stage: format!("{name}: load"), message };
         let engine = |e: TractError| failure(name, "load", &e);
         let decode = || ModelProto::decode(onnx).map_err(|e| engine(e.into()));
-        if !options.bodies {
-            match fused(decode()?, shapes, options) {
+        let threads = options.threads.max(1);
+        if threads > MAX_THREADS {
+            return Err(refusal(format!("{threads} threads; at most {MAX_THREADS} are started")));
+        }
+        let f32 = options.arithmetic == Arithmetic::F32;
+        let fallback = match options.execution {
+            Execution::Operators if !f32 => {
+                return Err(refusal(format!("single operators run in f32, not in {}", options.arithmetic)));
+            }
+            Execution::Operators => None,
+            Execution::Any | Execution::Fused => match fused(decode()?, shapes, options) {
                 Ok(program) => {
-                    let workers = Workers::new(options.threads)?;
+                    let workers = Workers::new(threads)?;
                     return Ok(Self { name, engine: Engine::Fused { program, workers } });
                 }
-                Err(error) if options.arithmetic != Arithmetic::F32 => return Err(engine(error)),
-                Err(_) => {}
-            }
-        }
-        let threads = options.threads.max(1);
+                Err(error) if options.execution == Execution::Fused || !f32 => return Err(engine(error)),
+                Err(error) => Some(failure(name, "not fused", &error)),
+            },
+        };
         let executor = if threads > 1 { Executor::multithread(threads) } else { Executor::SingleThread };
-        let state = plan(decode()?, shapes, executor).map_err(engine)?;
-        Ok(Self { name, engine: Engine::Plan { state, outputs: tvec![] } })
+        match plan(decode()?, shapes, executor) {
+            Ok(state) => Ok(Self { name, engine: Engine::Plan { state, outputs: tvec![], fallback } }),
+            Err(error) => Err(match fallback {
+                None => engine(error),
+                Some(fallback) => refusal(format!("{error:#}; {fallback}")),
+            }),
+        }
     }
 
     /// Whether the graph runs fused.
     pub const fn is_fused(&self) -> bool {
         matches!(self.engine, Engine::Fused { .. })
+    }
+
+    /// Why the graph does not run fused although [`Execution::Any`] would have it so.
+    pub const fn fallback(&self) -> Option<&Error> {
+        match &self.engine {
+            Engine::Fused { .. } => None,
+            Engine::Plan { fallback, .. } => fallback.as_ref(),
+        }
     }
 
     /// Time spent in each function so far, in the order of their first calls; nothing if the graph isn't fused.
@@ -143,25 +184,28 @@ impl Graph {
     }
 
     /// Runs the graph once on inputs of these shapes; the batch is the greatest of their first sizes.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if the inputs are not of the graph's shapes, [`Error::Engine`] if tract refuses or fails.
     pub fn run(&mut self, inputs: &[(&[usize], &[f32])]) -> Result<(), Error> {
         self.run_with(inputs, false)
     }
 
     /// As [`run`](Self::run); `unchanged` promises that the first of several inputs is what it was in the last run, so
     /// that what depends on it alone is not computed again.
+    ///
+    /// # Errors
+    /// Those of [`run`](Self::run).
     pub fn run_with(&mut self, inputs: &[(&[usize], &[f32])], unchanged: bool) -> Result<(), Error> {
         match &mut self.engine {
             Engine::Fused { program, workers } => {
-                let batch = inputs.iter().map(|(shape, _)| shape[0]).max().unwrap_or(1);
-                if !program.accepts(inputs.iter().map(|(_, v)| v.len()), batch) {
-                    let message = "inputs of other sizes than the graph's".into();
-                    return Err(Error::Engine { stage: format!("{}: run", self.name), message });
-                }
+                let refusal = |message| Error::Input { graph: self.name, message };
+                let batch = program.batch(inputs).map_err(refusal)?;
                 let mut values: [&[f32]; 4] = [&[]; 4];
                 values.iter_mut().zip(inputs).for_each(|(to, (_, v))| *to = v);
                 program.run(&values[..inputs.len()], batch, unchanged, workers);
             }
-            Engine::Plan { state, outputs } => {
+            Engine::Plan { state, outputs, .. } => {
                 let tensors = inputs.iter().map(|(shape, values)| Ok(tensor(shape, values)?.into_tvalue()));
                 let tensors = tensors.collect::<Result<TVec<TValue>, Error>>()?;
                 *outputs = state.run(tensors).map_err(|e| failure(self.name, "run", &e))?;
@@ -171,6 +215,9 @@ impl Graph {
     }
 
     /// The values of an output of the last run.
+    ///
+    /// # Errors
+    /// [`Error::Engine`] if the graph has no such output, or has not run.
     pub fn output(&self, index: usize) -> Result<&[f32], Error> {
         let found = match &self.engine {
             Engine::Fused { program, .. } => program.output(index),

@@ -57,6 +57,9 @@ pub enum InlineError {
 /// The ONNX model in `bytes` with every call of a model-local function replaced by the function's body.
 ///
 /// Values inside a body are renamed `CALL/NAME`, after the calling node, so that the result is readable.
+///
+/// # Errors
+/// [`InlineError`] if the bytes are no ONNX model, or one whose calls do not fit its functions or grow without bounds.
 pub fn inline_functions(bytes: &[u8]) -> Result<Vec<u8>, InlineError> {
     let mut model = ModelProto::decode(bytes)?;
     inline_model(&mut model, |_, _| false)?;

@@ -14,7 +14,7 @@ mod quantize;
 mod workers;
 
 #[cfg(feature = "runtime")]
-pub use engine::{Graph, GraphOptions};
+pub use engine::{Execution, Graph, GraphOptions};
 #[cfg(feature = "runtime")]
 pub use inline::{InlineError, inline_functions};
 pub use kernels::Kernels;

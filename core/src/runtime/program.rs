@@ -20,8 +20,11 @@ pub(crate) struct Program {
     steps: Vec<Step>,
     buffers: Vec<Buffer>,
     outputs: Vec<(usize, Len)>,
-    inputs: Vec<Len>,
+    /// The sizes of each input's axes.
+    inputs: Vec<Vec<Len>>,
     batch: usize,
+    /// Whether the last run came to its end.
+    complete: bool,
     /// Whether each block finds its memory filled with NaN.
     poisoned: bool,
 }
@@ -45,7 +48,7 @@ enum Value {
     Buffer(usize, Len),
 }
 
-/// Number of a value's elements.
+/// Number of a value's elements, or the size of one of its axes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Len {
     one: usize,
@@ -54,15 +57,17 @@ struct Len {
 }
 
 impl Len {
-    fn of(fact: &TypedFact) -> TractResult<Self> {
-        let symbols: Vec<Symbol> = fact.shape.iter().flat_map(|d| d.symbols()).collect();
+    /// The product of these sizes.
+    fn of(sizes: &[TDim]) -> TractResult<Self> {
+        let symbols: Vec<Symbol> = sizes.iter().flat_map(|d| d.symbols()).collect();
         let sized = |n: i64| -> TractResult<usize> {
             let values = symbols.iter().fold(SymbolValues::default(), |v, s| v.with(s, n));
-            let sizes = fact.shape.iter().map(|d| d.eval(&values).to_usize());
-            Ok(sizes.product::<Result<usize, _>>()?)
+            let sizes = sizes.iter().map(|d| d.eval(&values).to_usize());
+            let product = |all: usize, size| Ok(all.checked_mul(size?).context("a value beyond all memory")?);
+            sizes.into_iter().try_fold(1, product)
         };
         let (one, two) = (sized(1)?, sized(2)?);
-        ensure!(one == two || two == 2 * one, "a size that is not in proportion to the batch");
+        ensure!(one == two || Some(two) == one.checked_mul(2), "a size that is not in proportion to the batch");
         Ok(Self { one, batched: one != two })
     }
 
@@ -105,7 +110,7 @@ impl Program {
             let inputs: Vec<Value> = given
                 .map(|outlet| values.get(outlet).copied().with_context(|| format!("input of {}", node.name)))
                 .collect::<TractResult<_>>()?;
-            let len = Len::of(&node.outputs[0].fact)?;
+            let len = Len::of(&node.outputs[0].fact.shape.to_tvec())?;
             let made_stable = |value: &Value| match *value {
                 Value::Input(i) => i == 0,
                 Value::Buffer(buffer, _) => steps.iter().any(|s| s.stable && s.buffer == buffer),
@@ -143,21 +148,38 @@ impl Program {
             _ => bail!("an output that nothing computes"),
         });
         let outputs = outputs.collect::<TractResult<_>>()?;
-        let inputs = model.input_outlets()?.iter().map(|&outlet| Len::of(model.outlet_fact(outlet)?));
-        let inputs = inputs.collect::<TractResult<Vec<Len>>>()?;
+        let axes = |outlet| model.outlet_fact(outlet)?.shape.iter().map(|d| Len::of(std::slice::from_ref(d))).collect();
+        let inputs = model.input_outlets()?.iter().copied().map(axes).collect::<TractResult<Vec<Vec<Len>>>>()?;
         ensure!(inputs.len() <= 4, "{} inputs", inputs.len());
-        Ok(Self { steps, buffers: vec![Buffer::default(); count], outputs, inputs, batch: 0, poisoned })
+        let buffers = vec![Buffer::default(); count];
+        Ok(Self { steps, buffers, outputs, inputs, batch: 0, complete: false, poisoned })
     }
 
-    /// Whether inputs of these lengths are those of a batch of `batch`.
-    pub(crate) fn accepts(&self, lengths: impl ExactSizeIterator<Item = usize>, batch: usize) -> bool {
-        lengths.len() == self.inputs.len() && lengths.zip(&self.inputs).all(|(n, input)| n == input.at(batch))
+    /// The batch of inputs of these shapes and values, or what is wrong with them.
+    pub(crate) fn batch(&self, inputs: &[(&[usize], &[f32])]) -> Result<usize, String> {
+        if inputs.len() != self.inputs.len() {
+            return Err(format!("{} inputs given, {} expected", inputs.len(), self.inputs.len()));
+        }
+        let batch = inputs.iter().filter_map(|(shape, _)| shape.first()).max().copied().unwrap_or(1);
+        for (i, ((shape, values), axes)) in inputs.iter().zip(&self.inputs).enumerate() {
+            if shape.len() != axes.len() || shape.iter().zip(axes).any(|(&n, axis)| n != axis.at(batch)) {
+                let expected: Vec<usize> = axes.iter().map(|axis| axis.at(batch)).collect();
+                return Err(format!("input {i}: shape {shape:?} given, {expected:?} expected"));
+            }
+            if shape.iter().try_fold(1usize, |len, &n| len.checked_mul(n)) != Some(values.len()) {
+                return Err(format!("input {i}: {} values given for shape {shape:?}", values.len()));
+            }
+        }
+        if self.steps.iter().any(|step| step.len.one.checked_mul(batch).is_none()) {
+            return Err(format!("a batch of {batch} is beyond all memory"));
+        }
+        Ok(batch)
     }
 
-    /// Runs the blocks on inputs for a batch of `batch`; without those that depend on the first of several inputs only if
-    /// that is `unchanged` since the last run.
+    /// Runs the blocks on inputs whose [`batch`](Self::batch) is this; without those that depend on the first of several
+    /// inputs only if that is `unchanged` since the last run, and that run came to its end.
     pub(crate) fn run(&mut self, inputs: &[&[f32]], batch: usize, unchanged: bool, workers: &mut Workers) {
-        assert!(self.accepts(inputs.iter().map(|i| i.len()), batch), "inputs of a program");
+        let unchanged = std::mem::take(&mut self.complete) && unchanged;
         for step in &self.steps {
             self.buffers[step.buffer].reserve(step.len.at(batch));
         }
@@ -185,10 +207,14 @@ impl Program {
                 step.spent += start.elapsed();
             }
         });
+        self.complete = true;
     }
 
-    /// An output of the last run.
+    /// An output of the last run, if that came to its end.
     pub(crate) fn output(&self, index: usize) -> Option<&[f32]> {
+        if !self.complete {
+            return None;
+        }
         let &(buffer, len) = self.outputs.get(index)?;
         self.buffers[buffer].get(..len.at(self.batch))
     }
@@ -208,5 +234,84 @@ impl Program {
     /// Bytes of the buffers.
     pub(crate) fn bytes(&self) -> usize {
         4 * self.buffers.iter().map(|b| b.len()).sum::<usize>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    /// Adds its inputs in the threads; panics there while it is told to.
+    #[derive(Debug)]
+    struct Sum(Arc<AtomicBool>);
+
+    impl Block for Sum {
+        fn scratch(&self) -> usize {
+            16
+        }
+
+        fn run(&self, inputs: &[&[f32]], out: &mut [f32], workers: &mut Workers) {
+            workers.team().each(|_| assert!(!self.0.load(Ordering::Relaxed), "provoked"));
+            for (i, out) in out.iter_mut().enumerate() {
+                *out = inputs.iter().map(|input| input[i % input.len()]).sum();
+            }
+        }
+    }
+
+    /// An image of two values, then each box plus the image.
+    fn program(panics: &Arc<AtomicBool>) -> Program {
+        let two = Len { one: 2, batched: false };
+        let boxes = Len { one: 2, batched: true };
+        let step = |stable, inputs, buffer, len| {
+            let block = Box::new(Sum(panics.clone()));
+            Step { function: "Sum".into(), spent: Duration::ZERO, stable, block, inputs, buffer, len }
+        };
+        let steps = vec![
+            step(true, vec![Value::Input(0)], 0, two),
+            step(false, vec![Value::Input(1), Value::Buffer(0, two)], 1, boxes),
+        ];
+        let inputs = vec![vec![two], vec![Len { one: 1, batched: true }, two]];
+        let buffers = vec![Buffer::default(); 2];
+        Program { steps, buffers, outputs: vec![(1, boxes)], inputs, batch: 0, complete: false, poisoned: true }
+    }
+
+    #[test]
+    fn nothing_is_taken_from_a_run_that_panicked() {
+        let panics = Arc::new(AtomicBool::new(false));
+        for threads in [1, 2] {
+            let (mut program, mut workers) = (program(&panics), Workers::new(threads).unwrap());
+            // Nothing to go on from yet, whatever is promised.
+            program.run(&[&[10.0, 20.0], &[1.0, 2.0]], 1, true, &mut workers);
+            assert_eq!(program.output(0), Some(&[11.0, 22.0][..]));
+            panics.store(true, Ordering::Relaxed);
+            let run = || program.run(&[&[30.0, 40.0], &[1.0, 2.0]], 1, false, &mut workers);
+            assert!(catch_unwind(AssertUnwindSafe(run)).is_err());
+            panics.store(false, Ordering::Relaxed);
+            assert_eq!(program.output(0), None);
+            program.run(&[&[30.0, 40.0], &[1.0, 2.0, 3.0, 4.0]], 2, true, &mut workers);
+            assert_eq!(program.output(0), Some(&[31.0, 42.0, 33.0, 44.0][..]));
+        }
+    }
+
+    #[test]
+    fn inputs_of_other_shapes_are_refused() {
+        let program = program(&Arc::default());
+        let (image, boxes) = ([0.0; 2], [0.0; 6]);
+        assert_eq!(program.batch(&[(&[2], &image), (&[3, 2], &boxes)]), Ok(3));
+        let refusals: [(&[(&[usize], &[f32])], &str); 6] = [
+            (&[(&[2], &image)], "1 inputs given, 2 expected"),
+            (&[(&[2], &image), (&[], &boxes)], "input 1: shape [] given, [2, 2] expected"),
+            (&[(&[2], &image), (&[2, 3], &boxes)], "input 1: shape [2, 3] given, [2, 2] expected"),
+            (&[(&[2], &image), (&[3, 2], &boxes[1..])], "input 1: 5 values given for shape [3, 2]"),
+            (&[(&[2], &image), (&[0, 2], &[])], "input 1: shape [0, 2] given, [2, 2] expected"),
+            (&[(&[2], &image), (&[usize::MAX, 2], &boxes)], "input 1: 6 values given for shape"),
+        ];
+        for (inputs, message) in refusals {
+            let error = program.batch(inputs).unwrap_err();
+            assert!(error.starts_with(message), "{error}");
+        }
     }
 }

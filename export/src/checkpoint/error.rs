@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use umedsam::FileKind;
+
 use super::litemedsam::Mismatch;
 use super::pickle::PickleError;
 use super::tensor::DType;
@@ -202,6 +204,14 @@ pub enum ErrorKind {
     /// The plan in the file's metadata is none.
     #[error("the metadata entry \"plan\" is malformed")]
     Plan(#[source] serde_json::Error),
+    /// The file is something else than is read here.
+    #[error("not {expected}: {found}")]
+    Other {
+        /// What is read.
+        expected: &'static str,
+        /// What the file is.
+        found: FileKind,
+    },
     /// The safetensors file is malformed.
     #[error("malformed safetensors file")]
     Safetensors(#[source] safetensors::SafeTensorError),

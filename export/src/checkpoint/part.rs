@@ -46,6 +46,7 @@ impl Weights {
         let path = part.as_ref();
         let laid = || {
             let bytes = store::read(path, Limits::default().archive_bytes)?;
+            super::weights::expect_weights(&bytes)?;
             let mut tensors: BTreeMap<String, Tensor> =
                 self.iter().map(|(name, tensor)| (name.to_owned(), tensor.clone())).collect();
             tensors.extend(super::weights::decode_tensors(&bytes)?);

@@ -81,6 +81,8 @@ pub(crate) fn chunks(data: &TensorData, mut take: impl FnMut(&[u8]) -> io::Resul
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::super::weights::Weights;
     use super::*;
 

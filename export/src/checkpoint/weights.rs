@@ -5,6 +5,7 @@ use std::path::Path;
 
 use safetensors::{Dtype, SafeTensors};
 use sha2::{Digest, Sha256};
+use umedsam::FileKind;
 
 use super::error::{Error, ErrorKind};
 use super::litemedsam::{self, ARCHITECTURE};
@@ -53,6 +54,7 @@ pub struct Weights {
     tensors: BTreeMap<String, Tensor>,
     provenance: Provenance,
     plan: Plan,
+    prefix: String,
 }
 
 impl Weights {
@@ -65,6 +67,7 @@ impl Weights {
     }
 
     pub(crate) fn checked(tensors: BTreeMap<String, Tensor>, provenance: Provenance) -> Result<Self, ErrorKind> {
+        let (tensors, prefix) = without_prefix(tensors);
         litemedsam::check(&tensors).map_err(ErrorKind::Architecture)?;
         for (name, tensor) in &tensors {
             if let TensorData::F32(values) = tensor.data()
@@ -73,13 +76,13 @@ impl Weights {
                 return Err(ErrorKind::NonFinite { tensor: name.clone(), index, value: values[index] });
             }
         }
-        Ok(Self { tensors, provenance, plan: Plan::default() })
+        Ok(Self { tensors, provenance, plan: Plan::default(), prefix })
     }
 
     /// Reproducible pseudo-random weights for tests and benchmarks; see [`litemedsam::synthetic`].
     pub fn synthetic(seed: u64) -> Self {
         let provenance = Provenance::default().with_source(format!("synthetic weights, seed {seed}"));
-        Self { tensors: litemedsam::synthetic(seed), provenance, plan: Plan::default() }
+        Self { tensors: litemedsam::synthetic(seed), provenance, plan: Plan::default(), prefix: String::new() }
     }
 
     /// With another licence in their provenance.
@@ -104,6 +107,7 @@ impl Weights {
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, ErrorKind> {
+        expect_weights(bytes)?;
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(ErrorKind::Safetensors)?;
         let entry = |key: &str| header.metadata().as_ref()?.get(key).cloned();
         // A training program need not write metadata; what it writes must not contradict.
@@ -177,6 +181,12 @@ impl Weights {
         Self { plan, ..self }
     }
 
+    /// What stood before every name in the file and was left out, such as `module.` of PyTorch's data parallelism;
+    /// nothing if the names were the architecture's.
+    pub fn stripped_prefix(&self) -> Option<&str> {
+        Some(self.prefix.as_str()).filter(|prefix| !prefix.is_empty())
+    }
+
     /// Where the weights come from.
     pub fn provenance(&self) -> &Provenance {
         &self.provenance
@@ -197,6 +207,30 @@ impl Weights {
             .expect("a hash takes everything");
         }
         hex(&hash.finalize())
+    }
+}
+
+/// What wrappers of a network put before the names of all its tensors.
+const PREFIXES: [&str; 3] = ["module.", "model.", "_orig_mod."];
+
+/// Takes away what stands before every name, as often as it does.
+fn without_prefix(mut tensors: BTreeMap<String, Tensor>) -> (BTreeMap<String, Tensor>, String) {
+    let mut stripped = String::new();
+    let common = |tensors: &BTreeMap<String, Tensor>| {
+        PREFIXES.into_iter().find(|p| !tensors.is_empty() && tensors.keys().all(|name| name.starts_with(p)))
+    };
+    while let Some(prefix) = common(&tensors) {
+        tensors = tensors.into_iter().map(|(name, tensor)| (name[prefix.len()..].to_owned(), tensor)).collect();
+        stripped += prefix;
+    }
+    (tensors, stripped)
+}
+
+/// Refuses a file that is known to be something else.
+pub(super) fn expect_weights(bytes: &[u8]) -> Result<(), ErrorKind> {
+    match FileKind::of(bytes) {
+        None | Some(FileKind::Weights) => Ok(()),
+        Some(found) => Err(ErrorKind::Other { expected: "weights in safetensors", found }),
     }
 }
 
@@ -254,6 +288,34 @@ mod tests {
         tensors.insert(name.into(), Tensor::new(vec![1, 256], TensorData::F32(values)).unwrap());
         let error = Weights::new(tensors, Provenance::default()).unwrap_err();
         assert!(matches!(error.kind(), ErrorKind::NonFinite { tensor, index: 9, .. } if tensor == name), "{error}");
+    }
+
+    #[test]
+    fn a_prefix_of_every_name_is_left_out() {
+        let plain = Weights::synthetic(3);
+        let prefixed = |prefix: &str| {
+            let named = |(name, tensor): (&str, &Tensor)| (format!("{prefix}{name}"), tensor.clone());
+            Weights::new(plain.iter().map(named).collect(), Provenance::default())
+        };
+        for prefix in ["module.", "model.", "module.model."] {
+            let weights = prefixed(prefix).unwrap();
+            assert_eq!((weights.stripped_prefix(), weights.content_sha256()), (Some(prefix), plain.content_sha256()));
+        }
+        assert_eq!(plain.stripped_prefix(), None);
+        assert!(matches!(prefixed("net.").unwrap_err().kind(), ErrorKind::Architecture(m) if m.0.len() == 870));
+    }
+
+    #[test]
+    fn what_is_no_safetensors_file_is_named() {
+        for (bytes, words) in [
+            (&b"version https://git-lfs.github.com/spec/v1\n"[..], "a Git LFS pointer"),
+            (b"<html>", "a web page"),
+            (b"PK\x03\x04", "a zip archive"),
+            (b"", "an empty file"),
+        ] {
+            let error = Weights::from_bytes(bytes).unwrap_err().to_string();
+            assert!(error.contains("not weights in safetensors: ") && error.contains(words), "{error}");
+        }
     }
 
     #[test]

@@ -7,7 +7,17 @@ pub(crate) mod validate;
 use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use umedsam_export::checkpoint::{KnownCheckpoint, Weights, litemedsam};
+use umedsam::errln;
+use umedsam_export::checkpoint::{self, KnownCheckpoint, Weights, litemedsam};
+
+/// Reads weights, and tells what was left out of their names.
+pub(crate) fn load(path: &Path) -> Result<Weights, checkpoint::Error> {
+    let weights = Weights::load(path)?;
+    if let Some(prefix) = weights.stripped_prefix() {
+        errln!("{}: {prefix:?} of every name left out", path.display());
+    }
+    Ok(weights)
+}
 
 /// What a model of these weights is called where nobody says: LiteMedSAM if they are the published ones, else by their file.
 pub(crate) fn model_name(weights: &Weights, path: &Path) -> String {

@@ -7,11 +7,11 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Args;
 use umedsam::files::write_atomically;
-use umedsam::{Precision, hex_digest};
+use umedsam::{Precision, hex_digest, outln};
 use umedsam_export::bundle;
 use umedsam_export::checkpoint::Weights;
 use umedsam_export::quantize::probes::{self, Probe};
-use umedsam_export::validate::ValidateOptions;
+use umedsam_export::validate::{ValidateOptions, file_sha256, refuse_shared};
 
 use super::quantize::Settings;
 use super::validate::{Gate, judge};
@@ -47,7 +47,10 @@ impl Pipeline {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let work = self.out.with_extension("work");
         fs::create_dir_all(&work).with_context(|| work.display().to_string())?;
-        let weights = Weights::load(&self.weights)?;
+        if let Some(calibration) = &self.calibration {
+            refuse_shared(calibration, &self.cases)?;
+        }
+        let weights = super::load(&self.weights)?;
         let name = self.name.clone().unwrap_or_else(|| super::model_name(&weights, &self.weights));
         let folder = self.calibration.as_ref().unwrap_or(&self.cases);
         let probes = probes::read(folder, self.settings.per_row)?;
@@ -55,7 +58,7 @@ impl Pipeline {
         let key = key(&weights, self.settings, &probes);
         let quantized = work.join("quantized.safetensors");
         let quantized = if done(&work, &key) && quantized.is_file() {
-            println!("{} is there", quantized.display());
+            outln!("{} is there", quantized.display());
             Weights::load(&quantized)?
         } else {
             // Before the weights are replaced: a stop between the two must not leave them under another's key.
@@ -69,11 +72,12 @@ impl Pipeline {
         let reference = work.join("reference.umedsam");
         bundle::make(&weights, Precision::F32, &name, &reference)?;
         let made = bundle::make(&quantized, Precision::Int8, &name, &self.out)?;
-        println!("{} ({} bytes, {})", self.out.display(), fs::metadata(&self.out)?.len(), made.precision);
+        outln!("{} ({} bytes, {})", self.out.display(), fs::metadata(&self.out)?.len(), made.precision);
 
         let mut options = ValidateOptions::new(&self.out, &reference, &self.cases).with_report(&work);
         if self.calibration.is_none() {
-            options = options.with_skipped(probes.into_iter().map(|probe| probe.file).collect());
+            let digests = probes.iter().map(|probe| file_sha256(&self.cases.join(&probe.file)));
+            options = options.with_skipped(digests.collect::<Result<_, _>>()?);
         }
         judge(&self.gate.over(options))
     }

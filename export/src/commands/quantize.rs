@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
 use umedsam::files::write_atomically;
-use umedsam::{Arithmetic, Precision};
+use umedsam::{Arithmetic, Precision, outln};
 use umedsam_export::checkpoint::Weights;
 use umedsam_export::quantize::probes::Probe;
 use umedsam_export::quantize::search::{self, Budget, Choice};
@@ -70,10 +70,10 @@ struct Report {
 
 impl Quantize {
     pub(crate) fn run(self) -> anyhow::Result<()> {
-        let weights = Weights::load(&self.weights)?;
+        let weights = super::load(&self.weights)?;
         let probes = probes::read(&self.cases, self.settings.per_row)?;
         self.settings.quantize(&weights, &probes, self.report.as_deref())?.save(&self.out)?;
-        println!("{}", self.out.display());
+        outln!("{}", self.out.display());
         Ok(())
     }
 }
@@ -86,7 +86,7 @@ impl Settings {
         probes: &[Probe],
         report: Option<&Path>,
     ) -> anyhow::Result<Weights> {
-        println!("{} images, {} boxes", probes.len(), probes.iter().map(|p| p.boxes.len()).sum::<usize>());
+        outln!("{} images, {} boxes", probes.len(), probes.iter().map(|p| p.boxes.len()).sum::<usize>());
         let options = Options {
             observer: self.observer,
             equalise: !self.no_equalise,
@@ -117,15 +117,23 @@ impl Settings {
 }
 
 fn table(layers: &[LayerReport]) {
-    println!("error of each layer's output in % of its scale; static: one range of activations for all images");
-    println!(
+    outln!("error of each layer's output in % of its scale; static: one range of activations for all images");
+    outln!(
         "{:<48} {:>5} {:>7} {:>7} {:>8} {:>11} {:>8} {:>8} {:>8}",
-        "layer", "alpha", "before", "after", "weights", "activations", "min-max", "99.99 %", "mse"
+        "layer",
+        "alpha",
+        "before",
+        "after",
+        "weights",
+        "activations",
+        "min-max",
+        "99.99 %",
+        "mse"
     );
     for l in layers {
         let alpha = l.alpha.map_or("-".into(), |a| a.to_string());
         let percent = |v: f64| format!("{:.2}", 100.0 * v);
-        println!(
+        outln!(
             "{:<48} {alpha:>5} {:>7} {:>7} {:>8} {:>11} {:>8} {:>8} {:>8}",
             l.layer,
             percent(l.before),
@@ -140,10 +148,10 @@ fn table(layers: &[LayerReport]) {
 }
 
 fn blocks(choice: &Choice) {
-    println!("what a block in floats is worth: agreement with the f32 masks, time, bytes");
+    outln!("what a block in floats is worth: agreement with the f32 masks, time, bytes");
     for s in &choice.blocks {
         let kept = if s.chosen { "kept" } else { "" };
-        println!(
+        outln!(
             "{:<60} {:<5} {:>+9.5} +- {:.5} {:>+6.1} % {:>8} {kept}",
             s.block,
             format!("{:?}", s.floats).to_lowercase(),
@@ -155,7 +163,7 @@ fn blocks(choice: &Choice) {
     }
     let show = |what: &str, (agreement, bytes): &(probes::Agreement, usize)| {
         let (worst, name) = &agreement.worst;
-        println!("{what}: agreement {:.5}, worst {worst:.4} ({name}), {bytes} bytes", agreement.mean);
+        outln!("{what}: agreement {:.5}, worst {worst:.4} ({name}), {bytes} bytes", agreement.mean);
     };
     show("everything in 8 bits", &choice.before);
     show("with the plan", &choice.after);

@@ -4,14 +4,16 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use umedsam::{Arithmetic, Verdict};
+use umedsam::{Arithmetic, Verdict, outln};
 use umedsam_export::validate::verdict::Bounds;
-use umedsam_export::validate::{Report, ValidateOptions, validate};
+use umedsam_export::validate::{Report, ValidateOptions, refuse_shared, validate};
 
 /// Exit status for a model that was refused; one that could not be judged gives 2.
 const REFUSED: u8 = 1;
 
-/// Judge a compressed model by a reference on labelled cases; exit status 0 if it passed, 1 if refused, 2 on errors.
+/// Judge a compressed model by a reference on labelled cases.
+///
+/// Exit status 0 if it passed, 1 if it was refused, 2 if it could not be judged; the bundle is left as it was then.
 #[derive(Args, Debug)]
 pub(crate) struct Validate {
     /// The bundle to judge.
@@ -22,6 +24,9 @@ pub(crate) struct Validate {
     /// Labelled cases in the challenge's NPZ format: a folder, or one file.
     #[arg(long, value_name = "DIR")]
     cases: PathBuf,
+    /// Cases that the model was calibrated on: none of them may be among --cases.
+    #[arg(long, value_name = "DIR")]
+    calibration: Option<PathBuf>,
     #[command(flatten)]
     gate: Gate,
     /// Folder for report.json and report.html; NAME.validation beside the model if left out.
@@ -38,12 +43,22 @@ pub(crate) struct Validate {
 /// How a model is judged.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct Gate {
-    /// DSC that the mean of the rows may lose, in points of 100; a row may lose twice as much.
+    /// DSC that the mean of the rows may lose, in points of 100; a row four times as much, and NSD twice. The lower end of
+    /// each difference's 95 % interval counts.
     #[arg(long, value_name = "POINTS", default_value_t = Bounds::default().tolerance_points, allow_hyphen_values = true)]
     tolerance: f64,
-    /// Share of the objects, 0 to 1, whose DSC may fall by more than 20 points.
+    /// Share of the objects, 0 to 1, whose DSC may fall by more than 20 points or by half.
     #[arg(long, value_name = "SHARE", default_value_t = Bounds::default().collapse_rate, allow_hyphen_values = true)]
     collapse_rate: f64,
+    /// Least agreement of the two models' masks, as DSC, 0 to 1, in the mean of the rows.
+    #[arg(long, value_name = "DSC", default_value_t = Bounds::default().agreement, allow_hyphen_values = true)]
+    agreement: f64,
+    /// Patients that a row must have to be judged, 2 at least.
+    #[arg(long, value_name = "N", default_value_t = Bounds::default().least_patients)]
+    least_patients: usize,
+    /// Rows that must be judged for a verdict.
+    #[arg(long, value_name = "N", default_value_t = Bounds::default().least_rows)]
+    least_rows: usize,
     /// Arithmetic of the reference: f32, f16, bf16 or int8. The model is computed in its own.
     #[arg(long, value_name = "P", default_value_t = Arithmetic::F32)]
     reference_arithmetic: Arithmetic,
@@ -56,16 +71,26 @@ impl Gate {
     /// Lays what was given over `options`.
     pub(crate) fn over(self, options: ValidateOptions) -> ValidateOptions {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let Self { tolerance: tolerance_points, collapse_rate, reference_arithmetic, threads } = self;
+        let bounds = Bounds {
+            tolerance_points: self.tolerance,
+            collapse_rate: self.collapse_rate,
+            agreement: self.agreement,
+            least_patients: self.least_patients,
+            least_rows: self.least_rows,
+            ..Bounds::default()
+        };
         options
-            .with_bounds(Bounds { tolerance_points, collapse_rate })
-            .with_reference_arithmetic(reference_arithmetic)
-            .with_threads(threads.map_or(cores, usize::from))
+            .with_bounds(bounds)
+            .with_reference_arithmetic(self.reference_arithmetic)
+            .with_threads(self.threads.map_or(cores, usize::from))
     }
 }
 
 impl Validate {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        if let Some(calibration) = &self.calibration {
+            refuse_shared(calibration, &self.cases)?;
+        }
         let options = ValidateOptions::new(self.model, self.against, self.cases).with_stamp(!self.no_stamp);
         let mut options = self.gate.over(options);
         if let Some(report) = self.report {
@@ -86,7 +111,7 @@ pub(crate) fn judge(options: &ValidateOptions) -> anyhow::Result<ExitCode> {
     bar.finish_and_clear();
     let report = result?;
     print(&report);
-    println!("report         {}", options.report.join("report.html").display());
+    outln!("report         {}", options.report.join("report.html").display());
     Ok(match report.validation.verdict {
         Verdict::Passed => ExitCode::SUCCESS,
         Verdict::Refused => ExitCode::from(REFUSED),
@@ -95,9 +120,9 @@ pub(crate) fn judge(options: &ValidateOptions) -> anyhow::Result<ExitCode> {
 
 fn print(report: &Report) {
     let v = &report.validation;
-    println!("{report}");
-    println!("verdict        {}", v.verdict);
+    outln!("{report}");
+    outln!("verdict        {}", v.verdict);
     for reason in &v.reasons {
-        println!("               {reason}");
+        outln!("               {reason}");
     }
 }

@@ -44,6 +44,12 @@ pub enum OnnxError {
         /// The layer.
         layer: String,
     },
+    /// A graph lacks a layer that is to be in 8 bits.
+    #[error("layer {layer} is not in the graph")]
+    NoLayer {
+        /// The layer.
+        layer: String,
+    },
     /// A graph could not be written in standard operators.
     #[error(transparent)]
     Inline(#[from] umedsam::runtime::InlineError),
@@ -105,10 +111,12 @@ pub fn build(weights: &Weights, precision: Precision) -> Result<Graphs, OnnxErro
 /// other weights are in f32.
 ///
 /// # Errors
-/// [`OnnxError::NoRange`] if the weights were not quantized.
+/// [`OnnxError::NoRange`] if the weights were not quantized, [`OnnxError::NoLayer`] if a graph lacks one of the layers.
 pub fn build_qdq(weights: &Weights) -> Result<Graphs, OnnxError> {
     let Graphs { encoder, decoder, blocks } = build(weights, Precision::F32)?;
     let layers = layers::layers();
-    let write = |graph: &[u8]| qdq::qdq(&inline_functions(graph)?, &layers, weights.plan());
-    Ok(Graphs { encoder: write(&encoder)?, decoder: write(&decoder)?, blocks })
+    let write = |graph: &[u8], encoder: bool| {
+        qdq::qdq(&inline_functions(graph)?, layers.iter().filter(|layer| layer.encoder == encoder), weights.plan())
+    };
+    Ok(Graphs { encoder: write(&encoder, true)?, decoder: write(&decoder, false)?, blocks })
 }

@@ -6,7 +6,7 @@ use ndarray::Array2;
 use prost::Message;
 use tract_onnx::pb::{ModelProto, ValueInfoProto};
 use umedsam::Precision;
-use umedsam::runtime::{Graph, GraphOptions, inline_functions};
+use umedsam::runtime::{Execution, Graph, GraphOptions, inline_functions};
 
 use super::QuantizeError;
 use super::probes::Probe;
@@ -86,7 +86,7 @@ fn tapped(
         let product = product.ok_or_else(|| QuantizeError::NoLayer { layer: layer.name.clone() })?;
         graph.output.push(ValueInfoProto { name: product.input[0].clone(), ..Default::default() });
     }
-    let options = GraphOptions::default().with_bodies().with_threads(threads);
+    let options = GraphOptions::default().with_execution(Execution::Operators).with_threads(threads);
     Ok(Graph::load(name, &model.encode_to_vec(), shapes, &options)?)
 }
 

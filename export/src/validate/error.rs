@@ -5,19 +5,53 @@ use std::path::PathBuf;
 
 use umedsam::npz::NpzError;
 
-/// Why a model could not be judged. What the model itself does wrong in a case is no error but a reason to refuse it.
+use super::verdict::Unjudged;
+
+/// Why a model could not be judged: no verdict, and nothing is put into its bundle. What the model itself does wrong in a
+/// case is no error but a reason to refuse it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ValidateError {
     /// An option out of its range.
-    #[error("{field} is {value}; {expected} expected")]
-    Option {
-        /// The option.
-        field: &'static str,
-        /// Its value.
-        value: f64,
-        /// What is accepted, in words.
-        expected: &'static str,
+    #[error("{0}")]
+    Option(String),
+    /// A model beside itself.
+    #[error("both are the same graphs, computed in {arithmetic}: nothing would be compared")]
+    SameModel {
+        /// How both are computed.
+        arithmetic: umedsam::Arithmetic,
+    },
+    /// Cases that the model was calibrated on.
+    #[error(
+        "{count} of the cases are among those to calibrate on, such as {} ({} there); a model is judged on others",
+        case.display(),
+        calibration.display()
+    )]
+    Shared {
+        /// How many.
+        count: usize,
+        /// The first of them.
+        case: PathBuf,
+        /// The same file among those to calibrate on.
+        calibration: PathBuf,
+    },
+    /// A case that is there twice, and would count as two.
+    #[error("{} and {} are the same file", first.display(), second.display())]
+    Twice {
+        /// The one.
+        first: PathBuf,
+        /// The other.
+        second: PathBuf,
+    },
+    /// Cases that cannot be used; all others have been run, and their records are kept.
+    #[error("{count} of {cases} cases cannot be used, the first: {first}")]
+    Unusable {
+        /// How many.
+        count: usize,
+        /// Cases in all.
+        cases: usize,
+        /// What is wrong with the first.
+        first: Box<ValidateError>,
     },
     /// A bundle that cannot be read, or written with its report.
     #[error(transparent)]
@@ -57,11 +91,13 @@ pub enum ValidateError {
         /// Why.
         source: umedsam::Error,
     },
-    /// Cases without any object to judge by.
-    #[error("{}: no object that both models have scored", path.display())]
-    NoObjects {
+    /// Cases that allow no verdict.
+    #[error("{}: {source}", path.display())]
+    Unjudged {
         /// The cases.
         path: PathBuf,
+        /// Why.
+        source: Unjudged,
     },
     /// A file or folder that cannot be read or written.
     #[error("{}: {source}", path.display())]

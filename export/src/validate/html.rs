@@ -6,9 +6,10 @@ use umedsam::validation::{Agreement, Measure, ValidatedModel, ValidationRow};
 use umedsam::{Validation, Verdict};
 
 use super::pictures::{COLOURS, Picture};
-use super::plot::{agreement, differences, row_class, row_name, scatter};
-use super::report::{Report, Times};
+use super::plot::{agreement, differences, row_class, scatter};
+use super::report::{Report, Times, basis, power};
 use super::text::{base64, escape};
+use super::verdict::name;
 
 const STYLE: &str = include_str!("page.css");
 
@@ -33,8 +34,9 @@ pub fn page(report: &Report, pictures: &[Picture]) -> String {
     html += "<section><h2>By modality</h2>";
     table(&mut html, v);
     html += "</section>\n<section><h2>What the model loses</h2><p class=\"note\">DSC of the model minus the reference's, in \
-             points of 100, with 95 % intervals over other cases of these modalities (paired bootstrap). The dashed lines \
-             are what the mean and what a row may lose.</p>";
+             points of 100, with 95 % intervals over other patients of these modalities (paired bootstrap). The dashed \
+             lines are what the mean and what a row may lose: the lower end of every interval must lie above. Rows of few \
+             patients, pale, are not judged.</p>";
     html += &differences(report);
     html += "</section>\n<div class=\"pair\"><section><h2>Object by object</h2><p class=\"note\">On the line nothing changed; \
              below the dashed line an object has collapsed.</p>";
@@ -62,13 +64,15 @@ fn head(html: &mut String, v: &Validation, name: &str) {
     );
     put!(html, r#"<p class="verdict"><span aria-hidden="true">{mark}</span> {}</p>"#, v.verdict);
     if v.reasons.is_empty() {
-        let share = 100.0 * v.collapse_rate;
+        let ([mean, row], [mean_nsd, row_nsd]) = (v.bounds.loss_points(false), v.bounds.loss_points(true));
         put!(
             html,
-            "<p>The mean of the rows loses no more than {} points of DSC, no row more than {}, and no more than {share} % of \
-             the objects collapsed.</p>",
-            v.tolerance_points,
-            2.0 * v.tolerance_points
+            "<p>By the lower ends of 95 % intervals the mean of the rows loses no more than {mean} points of DSC and \
+             {mean_nsd} of NSD, no row more than {row} and {row_nsd}; no more than {} % of the objects collapsed; masks and \
+             predicted IoU are those of the reference within {} and {}.</p>",
+            100.0 * v.bounds.collapse_rate,
+            v.bounds.agreement,
+            v.bounds.iou_bias
         );
     } else {
         html.push_str("<ul>");
@@ -76,6 +80,10 @@ fn head(html: &mut String, v: &Validation, name: &str) {
             put!(html, "<li>{}</li>", escape(reason));
         }
         html.push_str("</ul>");
+    }
+    put!(html, "<p class=\"note\">{}.</p>", escape(&basis(v)));
+    if let Some(power) = power(v) {
+        put!(html, "<p class=\"note\">{}.</p>", escape(&power));
     }
     html.push_str("</header>\n");
 }
@@ -85,7 +93,8 @@ fn facts(html: &mut String, report: &Report) {
     let mean = v.mean();
     let points = mean.and_then(|row| row.dsc.difference);
     let points = points.map_or("–".into(), |d| {
-        format!("{:+.2} <small>[{:+.2}, {:+.2}]</small>", 100.0 * d.mean, 100.0 * d.low, 100.0 * d.high)
+        let ends = d.interval.map(|i| format!(" <small>[{:+.2}, {:+.2}]</small>", 100.0 * i.low, 100.0 * i.high));
+        format!("{:+.2}{}", 100.0 * d.mean, ends.unwrap_or_default())
     });
     let agreement = mean.and_then(|row| row.agreement).map_or("–".into(), |a| format!("{:.4}", a.mean));
     let collapsed = mean.map_or("–".into(), |row| format!("{} <small>of {}</small>", row.collapsed, row.objects));
@@ -111,44 +120,64 @@ fn facts(html: &mut String, report: &Report) {
 fn table(html: &mut String, v: &Validation) {
     html.push_str(
         "<div class=\"scroll\"><table><thead><tr><th rowspan=\"2\">row</th><th rowspan=\"2\">cases</th>\
-         <th rowspan=\"2\">objects</th><th rowspan=\"2\">collapsed</th><th colspan=\"3\">DSC</th><th colspan=\"3\">NSD</th><th colspan=\"2\">agreement</th></tr>\
+         <th rowspan=\"2\">patients</th><th rowspan=\"2\">objects</th><th rowspan=\"2\">collapsed</th>\
+         <th colspan=\"3\">DSC</th><th colspan=\"3\">NSD</th><th colspan=\"2\">agreement</th>\
+         <th colspan=\"2\">IoU bias</th><th rowspan=\"2\">refused, %</th></tr>\
          <tr><th>reference</th><th>model</th><th>difference</th><th>reference</th>\
-         <th>model</th><th>difference</th><th>mean</th><th>worst</th></tr></thead><tbody>",
+         <th>model</th><th>difference</th><th>mean</th><th>worst</th><th>reference</th><th>model</th></tr></thead><tbody>",
     );
     for (i, row) in v.rows.iter().enumerate() {
         let last = i + 1 == v.rows.len();
-        let mean = if last { " class=\"mean\"" } else { "" };
-        let name = if last { "mean of rows".into() } else { escape(&row_name(row)) };
-        let bound = if last { v.tolerance_points } else { 2.0 * v.tolerance_points };
-        let lost = row.dsc.difference.is_some_and(|d| -100.0 * d.mean > bound + 1e-9);
-        put!(html, "<tr{mean}><th>{name}</th><td>{}</td><td>{}</td>", row.cases, row.objects);
+        let class = if last {
+            " class=\"mean\""
+        } else if row.judged {
+            ""
+        } else {
+            " class=\"unjudged\""
+        };
+        let name = if last { "mean of judged rows".into() } else { escape(&name(row)) };
+        put!(html, "<tr{class}><th>{name}</th><td>{}</td><td>{}</td><td>{}</td>", row.cases, row.patients, row.objects);
         let class = if row.collapsed > 0 { " class=\"bad\"" } else { "" };
         put!(html, "<td{class}>{}</td>", row.collapsed);
-        measure(html, &row.dsc, lost);
-        measure(html, &row.nsd, false);
+        for (m, nsd) in [(&row.dsc, false), (&row.nsd, true)] {
+            let bound = v.bounds.loss_points(nsd)[usize::from(!last)];
+            let low = m.difference.and_then(|d| d.interval).map(|i| i.low);
+            measure(html, m, row.judged && low.is_some_and(|low| -100.0 * low > bound + 1e-9));
+        }
         let figures = |a: Agreement| format!("<td>{:.4}</td><td>{:.4}</td>", a.mean, a.worst);
         html.push_str(&row.agreement.map_or("<td>–</td><td>–</td>".into(), figures));
-        html.push_str("</tr>");
+        for bias in [row.iou_bias.reference, row.iou_bias.model] {
+            put!(html, "<td>{}</td>", bias.map_or("–".into(), |b| format!("{b:+.3}")));
+        }
+        let shares = row.refused.map(|shares| shares.map(|s| format!("{:.0}", 100.0 * s)).join(" · "));
+        put!(html, "<td>{}</td></tr>", shares.unwrap_or("–".into()));
     }
-    html.push_str("</tbody></table></div>");
+    html.push_str(
+        "</tbody></table></div><p class=\"note\">Refused: in how many of a hundred trials with other patients of the same \
+         spread the row would refuse a model that loses nothing, half and all of what a row may lose; in the last row, the \
+         gate a model that loses nothing, half and all of what the mean may lose, in every row.</p>",
+    );
 }
 
 fn measure(html: &mut String, measure: &Measure, bad: bool) {
     let percent = |v: Option<f64>| v.map_or("–".into(), |v| format!("{:.2}", 100.0 * v));
     put!(html, "<td>{}</td><td>{}</td>", percent(measure.reference), percent(measure.model));
     let class = if bad { " class=\"bad\"" } else { "" };
-    match measure.difference.map(|d| [d.mean, d.low, d.high].map(|v| 100.0 * v)) {
-        Some([mean, low, high]) => {
-            put!(html, "<td{class}><b>{mean:+.2}</b> <small>[{low:+.2}, {high:+.2}]</small></td>");
+    let Some(difference) = measure.difference else { return html.push_str("<td>–</td>") };
+    put!(html, "<td{class}><b>{:+.2}</b> <small>", 100.0 * difference.mean);
+    match difference.interval {
+        Some(i) => {
+            put!(html, "[{:+.2}, {:+.2}]", 100.0 * i.low, 100.0 * i.high);
         }
-        None => html.push_str("<td>–</td>"),
+        None => html.push_str("no interval"),
     }
+    html.push_str("</small></td>");
 }
 
 fn legend(html: &mut String, rows: &[ValidationRow]) {
     html.push_str(r#"<ul class="legend">"#);
     for (i, row) in rows.iter().enumerate().take(rows.len().saturating_sub(1)) {
-        put!(html, r#"<li class="{}"><i></i>{}</li>"#, row_class(i), escape(&row_name(row)));
+        put!(html, r#"<li class="{}"><i></i>{}</li>"#, row_class(i), escape(&name(row)));
     }
     html.push_str("</ul>");
 }
@@ -226,8 +255,9 @@ fn foot(html: &mut String, report: &Report) {
     put!(
         html,
         "<p class=\"note\">Both models take turns in every case, the first one changing from case to case, with {} threads \
-         and nothing else of the program running. DSC decides; NSD is of the true boundary, 2 px or 2 mm. An object has \
-         collapsed when its DSC falls by more than 20 points. In the mean every row counts the same.</p></section>",
+         and nothing else of the program running. DSC and NSD decide; NSD is of the true boundary, 2 px or 2 mm. An \
+         object has collapsed when its DSC falls by more than 20 points or by half. In the mean every row counts the \
+         same.</p></section>",
         report.threads
     );
 }

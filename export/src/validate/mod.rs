@@ -1,7 +1,7 @@
 //! The accuracy gate: may a compressed model stand in for its reference?
 //!
 //! Both segment the same labelled cases from the same boxes, by the procedure that devices follow. Both are scored against
-//! the truth and against each other; what the model loses decides ([`verdict`]). The verdict goes into the model's
+//! the truth and against each other; what the model may have lost decides ([`umedsam::validation::Bounds`]). The verdict goes into the model's
 //! bundle, where it counts for these graphs only ([`umedsam::Model::validation`]).
 //!
 //! ```no_run
@@ -36,7 +36,8 @@ mod run;
 mod text;
 pub mod verdict;
 
-use std::path::Path;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 
 use umedsam::files::write_atomically;
 use umedsam::validation::{VALIDATION_VERSION, ValidatedModel};
@@ -46,12 +47,12 @@ pub use error::ValidateError;
 pub use html::page;
 pub use options::ValidateOptions;
 pub use pictures::Picture;
-pub use record::{CaseTime, Object, Record, Scores, Spent};
+pub use record::{CaseTime, Object, Record, Scores, Spent, file_sha256};
 pub use report::{REPORT_VERSION, Report, Times, WORST, WorstCase};
 
 use record::Work;
 use run::Pair;
-use verdict::{Bounds, Judgement};
+use verdict::Judgement;
 
 /// Seed of the bootstrap: the same intervals every time.
 const SEED: u64 = 0;
@@ -61,8 +62,9 @@ const SEED: u64 = 0;
 /// `progress` is told of the cases done, the cases in all, and the one that comes next.
 ///
 /// # Errors
-/// [`ValidateError`] if a bundle or a case cannot be read, the reference fails, there is nothing to judge by, or a
-/// result cannot be written. A model that fails is not an error: it is refused.
+/// [`ValidateError`] if a bundle or a case cannot be read, both bundles are one model, the reference fails or finds
+/// nothing, the truth of a case is not of its boxes, there is too little to judge by, or a result cannot be written; the
+/// bundle is left as it was. A model that fails is not an error: it is refused.
 pub fn validate(
     options: &ValidateOptions,
     mut progress: impl FnMut(usize, usize, &str),
@@ -72,16 +74,32 @@ pub fn validate(
     let (reference, model) = (load(&options.reference)?, load(&options.model)?);
     let summaries =
         [summary(&reference, options.reference_arithmetic)?, summary(&model, model.manifest().precision.arithmetic())?];
-    let mut cases = npz::cases(&options.cases)?;
-    cases.retain(|path| !options.skipped.iter().any(|name| path.ends_with(name)));
+    let [reference_summary, model_summary] = &summaries;
+    if model_summary.arithmetic == reference_summary.arithmetic
+        && (&model_summary.encoder_sha256, &model_summary.decoder_sha256)
+            == (&reference_summary.encoder_sha256, &reference_summary.decoder_sha256)
+    {
+        return Err(ValidateError::SameModel { arithmetic: model_summary.arithmetic });
+    }
+    let mut cases: Vec<(PathBuf, String)> = Vec::new();
+    for path in npz::cases(&options.cases)? {
+        let digest = file_sha256(&path)?;
+        if let Some((first, _)) = cases.iter().find(|(_, other)| *other == digest) {
+            return Err(ValidateError::Twice { first: first.clone(), second: path });
+        }
+        if !options.skipped.contains(&digest) {
+            cases.push((path, digest));
+        }
+    }
     let work = Work::new(&options.work)?;
     let run = run_key(&summaries, options.threads)?;
     let mut pair = None;
     let mut records = Vec::with_capacity(cases.len());
-    for (index, path) in cases.iter().enumerate() {
+    let mut unusable = Vec::new();
+    for (index, (path, digest)) in cases.iter().enumerate() {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         progress(index, cases.len(), &name);
-        let key = record::key(&run, &name, &record::file_sha256(path)?);
+        let key = record::key(&run, &name, digest);
         if let Some(record) = work.find(&key) {
             records.push(record);
             continue;
@@ -94,13 +112,22 @@ pub fn validate(
                 pair.insert(Pair::new(reference, model, [&summaries[0], &summaries[1]], options.threads)?)
             }
         };
-        let (record, masks) = pair.run(path, &name, key, index % 2 == 0)?;
-        work.keep(&record, masks.as_ref())?;
-        records.push(record);
+        match pair.run(path, &name, key, index % 2 == 0) {
+            Ok((record, masks)) => {
+                work.keep(&record, masks.as_ref())?;
+                records.push(record);
+            }
+            // The others are run all the same: what was found in them is kept, and all that is wrong is told at once.
+            Err(error) => unusable.push(error),
+        }
+    }
+    let count = unusable.len();
+    if let Some(first) = unusable.into_iter().next() {
+        return Err(ValidateError::Unusable { count, cases: cases.len(), first: first.into() });
     }
     progress(cases.len(), cases.len(), "report");
     let judged = Judgement::new(&records, &options.bounds, SEED)
-        .ok_or_else(|| ValidateError::NoObjects { path: options.cases.clone() })?;
+        .map_err(|source| ValidateError::Unjudged { path: options.cases.clone(), source })?;
     let [reference, model] = summaries;
     let report = Report::new(sum_up(reference, model, options, records.len(), judged), options.threads, records);
     let pictures = pictures::of_worst(&report, &cases, &work)?;
@@ -118,11 +145,34 @@ fn sum_up(
     cases: usize,
     judged: Judgement,
 ) -> Validation {
-    let Judgement { rows, failed, reasons } = judged;
-    let Bounds { tolerance_points, collapse_rate } = options.bounds;
+    let Judgement { rows, iou_correlation, failed, reasons } = judged;
+    let bounds = options.bounds;
     let verdict = if reasons.is_empty() { Verdict::Passed } else { Verdict::Refused };
     let version = VALIDATION_VERSION;
-    Validation { version, verdict, reasons, model, reference, tolerance_points, collapse_rate, cases, failed, rows }
+    Validation { version, verdict, reasons, model, reference, bounds, cases, failed, iou_correlation, rows }
+}
+
+/// Whether cases to judge on are others than those to calibrate on: by their content, whatever their names.
+///
+/// # Errors
+/// [`ValidateError::Shared`] if a file is among both; or if a folder or a file cannot be read.
+pub fn refuse_shared(calibration: &Path, cases: &Path) -> Result<(), ValidateError> {
+    let calibration: Vec<(String, PathBuf)> = npz::cases(calibration)?
+        .into_iter()
+        .map(|path| Ok((file_sha256(&path)?, path)))
+        .collect::<Result<_, ValidateError>>()?;
+    let calibration: HashMap<String, PathBuf> = calibration.into_iter().collect();
+    let mut shared = Vec::new();
+    for case in npz::cases(cases)? {
+        if let Some(calibration) = calibration.get(&file_sha256(&case)?) {
+            shared.push((case, calibration));
+        }
+    }
+    let count = shared.len();
+    match shared.into_iter().next() {
+        Some((case, calibration)) => Err(ValidateError::Shared { count, case, calibration: calibration.clone() }),
+        None => Ok(()),
+    }
 }
 
 /// What a summary says of a bundle.
@@ -137,7 +187,7 @@ fn summary(model: &Model, arithmetic: Arithmetic) -> Result<ValidatedModel, Vali
 /// What the records of a run have in common. The program belongs to it: another build may compute otherwise.
 fn run_key(summaries: &[ValidatedModel; 2], threads: usize) -> Result<String, ValidateError> {
     let program = std::env::current_exe().map_err(|source| ValidateError::File { path: "program".into(), source })?;
-    let program = record::file_sha256(&program)?;
+    let program = file_sha256(&program)?;
     let of = |s: &ValidatedModel| [s.encoder_sha256.clone(), s.decoder_sha256.clone(), s.arithmetic.to_string()];
     let [reference, model] = summaries;
     Ok(serde_json::json!([REPORT_VERSION, program, of(reference), of(model), threads]).to_string())

@@ -17,7 +17,9 @@ pub struct ValidateOptions {
     pub reference: PathBuf,
     /// Folder of labelled cases in the challenge's NPZ format, or one case.
     pub cases: PathBuf,
-    /// File names of cases that are left out, such as those that the model was calibrated on.
+    /// SHA-256 of cases that are left out, such as those that the model was calibrated on ([`file_sha256`]).
+    ///
+    /// [`file_sha256`]: super::file_sha256
     pub skipped: Vec<String>,
     /// What the model may lose.
     pub bounds: Bounds,
@@ -34,7 +36,7 @@ pub struct ValidateOptions {
 }
 
 impl ValidateOptions {
-    /// Half a point and no collapsed object allowed, reference in f32, one thread; the report into a folder beside the
+    /// Default bounds, reference in f32, one thread; the report into a folder beside the
     /// model, `NAME.validation`, records within it, and the summary into the bundle.
     pub fn new(model: impl Into<PathBuf>, reference: impl Into<PathBuf>, cases: impl Into<PathBuf>) -> Self {
         let model = model.into();
@@ -53,7 +55,7 @@ impl ValidateOptions {
         }
     }
 
-    /// Without the cases of these file names.
+    /// Without the cases of these digests.
     #[must_use]
     pub fn with_skipped(self, skipped: Vec<String>) -> Self {
         Self { skipped, ..self }
@@ -98,12 +100,6 @@ impl ValidateOptions {
 
     /// Looks at the bounds.
     pub(super) fn check(&self) -> Result<(), ValidateError> {
-        let Bounds { tolerance_points, collapse_rate } = self.bounds;
-        let within = |field, value: f64, max, expected| match (0.0..=max).contains(&value) {
-            true => Ok(()),
-            false => Err(ValidateError::Option { field, value, expected }),
-        };
-        within("tolerance", tolerance_points, 100.0, "0 to 100 points")?;
-        within("collapse rate", collapse_rate, 1.0, "0 to 1")
+        self.bounds.check().map_err(ValidateError::Option)
     }
 }

@@ -40,9 +40,13 @@ pub struct Picture {
 }
 
 /// Draws the first of the worst cases, from the label maps that were kept.
-pub(super) fn of_worst(report: &Report, cases: &[PathBuf], work: &Work<'_>) -> Result<Vec<Picture>, ValidateError> {
+pub(super) fn of_worst(
+    report: &Report,
+    cases: &[(PathBuf, String)],
+    work: &Work<'_>,
+) -> Result<Vec<Picture>, ValidateError> {
     let drawn = report.worst.iter().take(PICTURES).filter_map(|worst| {
-        let (record, path) = report.cases.iter().zip(cases).find(|(record, _)| record.case == worst.case)?;
+        let (record, (path, _)) = report.cases.iter().zip(cases).find(|(record, _)| record.case == worst.case)?;
         Some((worst, path, &record.key))
     });
     drawn.map(|(worst, path, key)| draw(worst, path, &work.masks(key)?)).collect()

@@ -3,23 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use umedsam::metrics::group;
-use umedsam::validation::ValidationRow;
+use umedsam::metrics::{Difference, group};
 
 use super::record::Record;
 use super::report::Report;
 use super::text::escape;
+use super::verdict::{COLLAPSE, FOUND, name};
 
 /// Colours of rows in the style sheet; beyond them, the same again with squares for dots.
 pub(super) const HUES: usize = 8;
 
 /// Width of a plot in its own units; the page scales it.
 const WIDTH: f64 = 1000.0;
-
-/// What a row is called.
-pub(super) fn row_name(row: &ValidationRow) -> String {
-    format!("{} {}", row.modality, row.dimensions).trim_end().to_owned()
-}
 
 /// Classes of the colour and of the mark of row `index`.
 pub(super) fn row_class(index: usize) -> String {
@@ -34,10 +29,11 @@ macro_rules! put {
 /// DSC differences of the rows with their intervals, in points, and the lines that they must not cross.
 pub(super) fn differences(report: &Report) -> String {
     let validation = &report.validation;
-    let tolerance = validation.tolerance_points;
+    let [of_mean, of_row] = validation.bounds.loss_points(false);
     let rows: Vec<_> = validation.rows.iter().filter_map(|row| Some((row, row.dsc.difference?))).collect();
-    let reach = rows.iter().flat_map(|(_, d)| [d.low, d.high, d.mean]).map(|v| (100.0 * v).abs());
-    let reach = reach.fold(2.4 * tolerance, f64::max).max(0.1) * 1.08;
+    let ends = |d: &Difference| d.interval.map_or([d.mean; 2], |i| [i.low, i.high]);
+    let reach = rows.iter().flat_map(|(_, d)| ends(d)).map(|v| (100.0 * v).abs());
+    let reach = reach.fold(1.2 * of_row, f64::max).max(0.1) * 1.08;
     let (left, right, line) = (150.0, WIDTH - 90.0, 26.0);
     let height = 34.0 + line * rows.len() as f64 + 34.0;
     let x = |points: f64| left + (points + reach) / (2.0 * reach) * (right - left);
@@ -51,16 +47,17 @@ pub(super) fn differences(report: &Report) -> String {
         let (value, y) = (i as f64 * step, bottom + 18.0);
         put!(svg, r#"<text class="tick" x="{at:.1}" y="{y:.1}" text-anchor="middle">{value:+.places$}</text>"#);
     }
-    for (loss, name, anchor) in [(tolerance, "mean", "start"), (2.0 * tolerance, "row", "end")] {
+    for (loss, name, anchor) in [(of_mean, "mean", "start"), (of_row, "row", "end")] {
         put!(svg, r#"<path class="limit" d="M{0:.1} 24V{bottom:.1}"/>"#, x(-loss));
         put!(svg, r#"<text class="limit-name" x="{:.1}" y="16" text-anchor="{anchor}">{name}</text>"#, x(-loss));
     }
     for (i, (row, d)) in rows.iter().enumerate() {
         let y = 38.0 + line * i as f64;
-        let [low, mean, high] = [d.low, d.mean, d.high].map(|v| x(100.0 * v));
+        let [low, high] = ends(d).map(|v| x(100.0 * v));
+        let mean = x(100.0 * d.mean);
         let last = i + 1 == rows.len();
-        let class = if last { "all".into() } else { row_class(i) };
-        let name = escape(&if last { "mean of rows".into() } else { row_name(row) });
+        let class = if last { "all".into() } else { row_class(i) } + if row.judged { "" } else { " unjudged" };
+        let name = escape(&if last { "mean of rows".into() } else { name(row) });
         put!(svg, r#"<text class="name" x="{:.1}" y="{:.1}" text-anchor="end">{name}</text>"#, left - 14.0, y + 4.0);
         put!(svg, r#"<g class="{class}"><path class="interval" d="M{low:.1} {y:.1}H{high:.1}"/>"#);
         put!(svg, r#"<circle class="dot" cx="{mean:.1}" cy="{y:.1}" r="5"/></g>"#);
@@ -83,15 +80,24 @@ pub(super) fn scatter(report: &Report) -> String {
         put!(svg, r#"<text class="tick" x="{:.1}" y="{:.1}" text-anchor="end">{dsc:.1}</text>"#, left - 8.0, y + 4.0);
     }
     put!(svg, r#"<path class="axis" d="M{left} {0:.1}L{1:.1} {top}"/>"#, top + side, left + side);
-    let (cx, _) = at(super::verdict::COLLAPSE);
-    put!(svg, r#"<path class="limit" d="M{cx:.1} {0:.1}L{1:.1} {2:.1}"/>"#, top + side, left + side, top + side * 0.2);
+    // Below it an object has collapsed: half of what it was, or 20 points less.
+    let (fx, _) = at(FOUND);
+    let (bend, _) = at(2.0 * COLLAPSE);
+    let (half, end) = (at(FOUND / 2.0).1, at(1.0 - COLLAPSE).1);
+    let low = at(COLLAPSE).1;
+    put!(
+        svg,
+        r#"<path class="limit" d="M{fx:.1} {0:.1}V{half:.1}L{bend:.1} {low:.1}L{1:.1} {end:.1}"/>"#,
+        top + side,
+        left + side
+    );
     for (i, row) in report.validation.rows.iter().enumerate() {
         let of_row = report.cases.iter().filter(|r| group(&r.case) == (row.modality.as_str(), row.dimensions.as_str()));
         let dots: BTreeSet<(i64, i64)> = of_row.flat_map(dots).map(|(r, m)| (cell(r), cell(m))).collect();
         if dots.is_empty() {
             continue;
         }
-        put!(svg, r#"<g class="{}"><title>{}</title><path class="dots" d=""#, row_class(i), escape(&row_name(row)));
+        put!(svg, r#"<g class="{}"><title>{}</title><path class="dots" d=""#, row_class(i), escape(&name(row)));
         for (reference, model) in dots {
             let (x, y) = (at(reference as f64 / CELLS).0, at(model as f64 / CELLS).1);
             put!(svg, "M{x:.1} {y:.1}h0");

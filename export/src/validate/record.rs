@@ -55,6 +55,8 @@ pub struct Scores {
     pub dsc: Option<f64>,
     /// NSD of the true boundary, 2 px or 2 mm.
     pub nsd: Option<f64>,
+    /// The network's own estimate of the IoU; in a volume the mean over the object's slices.
+    pub predicted_iou: Option<f64>,
 }
 
 /// How long a case took both models, one after the other.
@@ -88,7 +90,7 @@ impl Object {
     }
 }
 
-/// The two label maps of a case.
+/// The two label maps of a case, label `i` of the `i`-th box.
 pub(super) struct Masks {
     pub(super) reference: Vec<u16>,
     pub(super) model: Vec<u16>,
@@ -150,7 +152,10 @@ pub(super) fn key(run: &str, name: &str, case_sha256: &str) -> String {
 }
 
 /// SHA-256 of a file, in hexadecimal, read piece by piece.
-pub(super) fn file_sha256(path: &Path) -> Result<String, ValidateError> {
+///
+/// # Errors
+/// [`ValidateError::File`] if it cannot be read.
+pub fn file_sha256(path: &Path) -> Result<String, ValidateError> {
     let digest = || {
         let mut file = File::open(path)?;
         let (mut hash, mut buffer) = (Sha256::new(), vec![0; 1 << 16]);

@@ -4,13 +4,14 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use umedsam::Validation;
-use umedsam::metrics::{Difference, mean};
-use umedsam::validation::{Measure, ValidationRow};
+use umedsam::metrics::{Difference, Trials, mean};
+use umedsam::validation::{Measure, Pair, ValidationRow};
 
 use super::record::{CaseTime, Record, Spent};
+use super::verdict::{CORRELATED, name};
 
 /// Version of the fields of `report.json`.
-pub const REPORT_VERSION: u32 = 1;
+pub const REPORT_VERSION: u32 = 2;
 
 /// Cases that are named as the worst.
 pub const WORST: usize = 10;
@@ -121,27 +122,82 @@ impl WorstCase {
     }
 }
 
+/// What a verdict rests on.
+pub(super) fn basis(v: &Validation) -> String {
+    let (rows, all) = (v.judged().count(), v.rows.len().saturating_sub(1));
+    let (cases, patients) = v.judged().fold((0, 0), |(c, p), row| (c + row.cases, p + row.patients));
+    let left: Vec<String> = v.rows.iter().take(all).filter(|row| !row.judged).map(name).collect();
+    let least = v.bounds.least_patients;
+    let mut text = format!("judged: {rows} of {all} rows, {cases} cases of {patients} patients, as far as names tell");
+    if !left.is_empty() {
+        text += &format!("; fewer than {least} patients, not judged: {}", left.join(", "));
+    }
+    text
+}
+
+/// What the gate would find in other patients, in words.
+pub(super) fn power(v: &Validation) -> Option<String> {
+    let percent = |share: f64| format!("{:.1} %", 100.0 * share);
+    let [none, half, all] = v.mean()?.refused?.map(percent);
+    let ([mean, row], trials) = (v.bounds.loss_points(false), Trials::COUNT);
+    let mut text = format!(
+        "power, of {trials} simulated trials with other patients of the same spreads, by DSC and NSD: refused are {none} of \
+         models that lose nothing, {half} that lose {} points of DSC in every row, {all} that lose {mean}",
+        mean / 2.0
+    );
+    let weakest = v.judged().filter_map(|r| Some((r, r.refused?)));
+    if let Some((weakest, [none, _, all])) = weakest.max_by(|a, b| a.1[0].total_cmp(&b.1[0])) {
+        let (name, none, all) = (name(weakest), percent(none), percent(all));
+        text += &format!(
+            "; the row that tells least, {name}, refuses {none} that lose nothing, {all} that lose {row} in it"
+        );
+    }
+    Some(text)
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let percent = |v: Option<f64>| v.map_or("-".into(), |v| format!("{:.2}", 100.0 * v));
-        let points = |m: &Measure| {
-            let figures =
-                |d: Difference| format!("{:+.2} [{:+.2}, {:+.2}]", 100.0 * d.mean, 100.0 * d.low, 100.0 * d.high);
-            m.difference.map_or("-".into(), figures)
-        };
-        let titles = ["modality", "", "cases", "DSC", "DSC difference", "NSD difference", "agreement", "collapsed"];
-        let [modality, dimensions, cases, dsc, change, nsd, agreement, collapsed] = titles;
+        let points = |m: &Measure| m.difference.map_or("-".into(), |d: Difference| d.to_string());
         writeln!(
             f,
-            "{modality:<13} {dimensions:<2} {cases:>5} {dsc:>6} {change:>22} {nsd:>22} {agreement:>9} {collapsed:>9}"
+            "{:<13} {:<2} {:>5} {:>8} {:>9} {:>6} {:>22} {:>22} {:>9} {:>9} {:>8}",
+            "modality",
+            "",
+            "cases",
+            "patients",
+            "reference",
+            "DSC",
+            "DSC difference",
+            "NSD difference",
+            "agreement",
+            "collapsed",
+            "IoU bias"
         )?;
-        for row in &self.validation.rows {
-            let ValidationRow { modality, dimensions, cases, collapsed, .. } = row;
-            let (dsc, change, nsd) = (percent(row.dsc.model), points(&row.dsc), points(&row.nsd));
+        let v = &self.validation;
+        for row in &v.rows {
+            let ValidationRow { modality, dimensions, cases, patients, collapsed, .. } = row;
+            let (reference, dsc) = (percent(row.dsc.reference), percent(row.dsc.model));
+            let (change, nsd) = (points(&row.dsc), points(&row.nsd));
             let agreement = row.agreement.map_or("-".into(), |a| format!("{:.4}", a.mean));
+            let bias = row.iou_bias.model.map_or("-".into(), |b| format!("{b:+.3}"));
+            let judged = if row.judged { "" } else { "  not judged" };
             writeln!(
                 f,
-                "{modality:<13} {dimensions:<2} {cases:>5} {dsc:>6} {change:>22} {nsd:>22} {agreement:>9} {collapsed:>9}"
+                "{modality:<13} {dimensions:<2} {cases:>5} {patients:>8} {reference:>9} {dsc:>6} {change:>22} {nsd:>22} \
+                 {agreement:>9} {collapsed:>9} {bias:>8}{judged}"
+            )?;
+        }
+        writeln!(f, "{}", basis(v))?;
+        if let Some(power) = power(v) {
+            writeln!(f, "{power}")?;
+        }
+        if let Pair { reference: Some(reference), model: Some(model) } = v.iou_correlation {
+            let few = v.mean().is_none_or(|mean| mean.objects < CORRELATED);
+            let judged = if few { format!("; not judged of fewer than {CORRELATED} objects") } else { String::new() };
+            writeln!(
+                f,
+                "predicted IoU: correlation with the true IoU {model:.3}, the reference's {reference:.3}{judged}"
             )?;
         }
         if let Some(worst) = self.worst.first() {

@@ -1,15 +1,23 @@
 //! Segmenting a case with both models and scoring what they found.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use umedsam::metrics::{Convention, LabelScore, label_dice, on_all_cores, score_case};
 use umedsam::npz::{Boxes, Case, Limits, Truth};
 use umedsam::validation::ValidatedModel;
+use umedsam::volume::from_fn;
 use umedsam::{Arithmetic, Error, ImageView, Model, PixelBox, Session, SessionOptions, VolumeOptions};
 
 use super::ValidateError;
 use super::record::{CaseTime, Masks, Object, Record, Scores, Spent};
+
+/// What a model finds in a case: label `i` of the `i`-th box, and its own estimate of each mask's IoU.
+struct Found {
+    labels: Vec<u16>,
+    predicted_iou: Vec<f32>,
+}
 
 /// One of the two models, ready to run.
 struct Contender {
@@ -27,15 +35,19 @@ impl Contender {
         Ok(Self { session })
     }
 
-    /// The label map of a case by the procedure that devices follow, and the time it took.
-    fn segment(&mut self, case: &Case) -> Result<(Vec<u16>, Spent), Error> {
+    /// What is found in a case by the procedure that devices follow, and the time it took.
+    fn segment(&mut self, case: &Case) -> Result<(Found, Spent), Error> {
         let (before, start) = (self.session.stats(), Instant::now());
-        let labels = match &case.boxes {
-            Boxes::Plane(boxes) => self.session.segment_image(&case.slice(0)?, boxes, None)?.labels,
+        let found = match &case.boxes {
+            Boxes::Plane(boxes) => {
+                let found = self.session.segment_image(&case.slice(0)?, boxes, None)?;
+                Found { labels: found.labels, predicted_iou: found.predicted_iou }
+            }
             Boxes::Volume(boxes) => {
-                let shape = (case.shape.depth.unwrap_or(1), case.shape.height, case.shape.width);
-                let options = VolumeOptions::new();
-                self.session.segment_volume(shape, |z| case.slice(z), boxes, &options, |_, _| {})?.labels
+                let (slices, options) = (from_fn(|z| case.slice(z)), VolumeOptions::new());
+                let go_on = |_, _| ControlFlow::Continue(());
+                let found = self.session.segment_volume(slices, case.shape.volume(), boxes, &options, go_on)?;
+                Found { labels: found.labels, predicted_iou: found.predicted_iou }
             }
         };
         let (total, after) = (start.elapsed(), self.session.stats());
@@ -44,7 +56,7 @@ impl Contender {
             encode_ms: ms(after.encode - before.encode),
             total_ms: ms(total),
         };
-        Ok((labels, spent))
+        Ok((found, spent))
     }
 }
 
@@ -80,7 +92,7 @@ impl Pair {
     /// Segments a case with one model after the other and scores both; the masks are there unless the model failed.
     ///
     /// # Errors
-    /// If the case cannot be read, or the reference cannot segment it.
+    /// If the case cannot be read, its truth is not of its boxes, or the reference cannot segment it.
     pub(super) fn run(
         &mut self,
         path: &Path,
@@ -94,6 +106,7 @@ impl Pair {
         if truth.shape != shape {
             return Err(ValidateError::Shape { path: path.into(), truth: truth.shape, image: shape });
         }
+        truth.of_boxes()?;
         let (reference, model) = if reference_first {
             let reference = self.reference.segment(&case);
             (reference, self.model.segment(&case))
@@ -112,34 +125,34 @@ impl Pair {
             }
             Ok((model, spent)) => {
                 record.time = Some(CaseTime { reference_first, reference: reference_spent, model: spent });
-                let masks = Masks { reference, model };
-                record.objects = score(&truth, &masks);
-                Ok((record, Some(masks)))
+                record.objects = score(&truth, [&reference, &model]);
+                Ok((record, Some(Masks { reference: reference.labels, model: model.labels })))
             }
         }
     }
 }
 
-/// Scores of every label of the truth.
-fn score(truth: &Truth, masks: &Masks) -> Vec<Object> {
-    let measured = on_all_cores([&masks.reference, &masks.model], |labels| {
-        score_case(&truth.labels, labels, &truth.shape, truth.spacing, Convention::Boundary)
+/// Scores of every label of the truth, which are the numbers of the boxes.
+fn score(truth: &Truth, found: [&Found; 2]) -> Vec<Object> {
+    let measured = on_all_cores(found, |found| {
+        score_case(&truth.labels, &found.labels, &truth.shape, truth.spacing, Convention::Boundary)
     });
     let labels = truth.labels.iter().copied().max().unwrap_or(0);
-    let agreement = label_dice(&masks.reference, &masks.model, labels);
+    let agreement = label_dice(&found[0].labels, &found[1].labels, labels);
     // Digits that survive being written and read, so that a run that was resumed finds what one in one go finds.
     let round = |score: f64| (score * 1e9).round() / 1e9;
-    let scores = |s: &LabelScore| Scores { dsc: s.dsc.map(round), nsd: s.nsd.map(round) };
+    let scores = |s: &LabelScore, found: &Found, index: usize| Scores {
+        dsc: s.dsc.map(round),
+        nsd: s.nsd.map(round),
+        predicted_iou: found.predicted_iou.get(index).map(|&iou| round(iou.into())),
+    };
     let [reference, model] = &measured[..] else { return Vec::new() };
-    reference
-        .iter()
-        .zip(model)
-        .zip(agreement)
-        .zip(1..=labels)
-        .map(|(((reference, model), agreement), label)| Object {
+    let measured = reference.iter().zip(model).zip(agreement).zip(1..=labels).enumerate();
+    measured
+        .map(|(index, (((reference, model), agreement), label))| Object {
             label,
-            reference: scores(reference),
-            model: scores(model),
+            reference: scores(reference, found[0], index),
+            model: scores(model, found[1], index),
             agreement: agreement.map(round),
         })
         .collect()

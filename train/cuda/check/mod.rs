@@ -13,6 +13,7 @@ use tch::{Kind, Tensor};
 
 use crate::kit::Kit;
 use scene::Scene;
+use umedsam::outln;
 
 /// Why a CPU is not compared with itself.
 const REFERENCE: &str = "this device is the reference";
@@ -27,7 +28,7 @@ pub(crate) struct Table {
 
 impl Table {
     pub(crate) fn new() -> Self {
-        println!("| compared | error | bound | | s |\n|---|---|---|---|---|");
+        outln!("| compared | error | bound | | s |\n|---|---|---|---|---|");
         Self { rows: 0, failed: Vec::new(), skipped: 0, last: Instant::now() }
     }
 
@@ -35,7 +36,7 @@ impl Table {
     pub(crate) fn row(&mut self, name: &str, error: f64, bound: f64) {
         // NaN is not at most anything.
         let good = error <= bound;
-        println!(
+        outln!(
             "| {name} | {error:.2e} | {bound:.0e} | {} | {:.1} |",
             if good { "ok" } else { "FAILED" },
             self.seconds()
@@ -48,7 +49,7 @@ impl Table {
 
     /// Something that holds or not.
     pub(crate) fn fact(&mut self, name: &str, found: &str, holds: bool) {
-        println!("| {name} | {found} | | {} | {:.1} |", if holds { "ok" } else { "FAILED" }, self.seconds());
+        outln!("| {name} | {found} | | {} | {:.1} |", if holds { "ok" } else { "FAILED" }, self.seconds());
         self.rows += 1;
         if !holds {
             self.failed.push(name.into());
@@ -57,7 +58,7 @@ impl Table {
 
     /// What could not be compared here.
     pub(crate) fn skip(&mut self, name: &str, why: &str) {
-        println!("| {name} | not compared: {why} | | | |");
+        outln!("| {name} | not compared: {why} | | | |");
         self.skipped += 1;
     }
 
@@ -68,7 +69,7 @@ impl Table {
     }
 
     fn end(&self) -> anyhow::Result<()> {
-        println!("{} compared, {} failed, {} not compared", self.rows, self.failed.len(), self.skipped);
+        outln!("{} compared, {} failed, {} not compared", self.rows, self.failed.len(), self.skipped);
         ensure!(self.rows > 0, "nothing was compared");
         ensure!(self.failed.is_empty(), "failed: {}", self.failed.join("; "));
         Ok(())

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::ensure;
 use tch::{Device, Kind, Tensor};
+use umedsam::outln;
 use umedsam_train::config::{Config, EncoderSize};
 use umedsam_train::ranks::Ranks;
 use umedsam_train::trainer::{Event, Folders, Observer, TrainError, Trainer};
@@ -157,11 +158,11 @@ fn restore(kit: &Kit) -> anyhow::Result<()> {
 /// If they are not the same: then nothing that the device trains is to be believed.
 pub(crate) fn prove(kit: &Kit, config: &Config) -> anyhow::Result<()> {
     if !kit.device.is_cuda() {
-        println!("  not compared: {REFERENCE}");
+        outln!("  not compared: {REFERENCE}");
         return Ok(());
     }
     if config.model.encoder != EncoderSize::Lite {
-        println!("  not compared: the encoder begins with random weights, others on each device");
+        outln!("  not compared: the encoder begins with random weights, others on each device");
         return Ok(());
     }
     let mut config = config.clone();
@@ -175,9 +176,9 @@ pub(crate) fn prove(kit: &Kit, config: &Config) -> anyhow::Result<()> {
     let (expected, found) = (expected?, found?);
     let (weights, losses) = runs_apart(kit, &expected, &found)?;
     for (step, (e, f)) in expected.losses.iter().zip(&found.losses).enumerate() {
-        println!("  step {}: loss {e:.6} on the CPU, {f:.6} on the device", step + 1);
+        outln!("  step {}: loss {e:.6} on the CPU, {f:.6} on the device", step + 1);
     }
-    println!("  the parameters are {weights:.1e} of their way apart");
+    outln!("  the parameters are {weights:.1e} of their way apart");
     // In 8 bits an activation at the edge between two steps falls to one side or the other.
     let (loss_bound, bound) = if config.quantization.enabled { (0.1, 0.9) } else { (1e-2, 2e-2) };
     ensure!(losses < loss_bound && weights < bound, "the device does not take the CPU's steps");

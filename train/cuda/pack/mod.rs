@@ -14,6 +14,7 @@ use clap::Args;
 use order::{Case, Items, choose, order};
 use report::Report;
 use umedsam::metrics::on_all_cores;
+use umedsam::{errln, outln};
 use umedsam_train::config::DataConfig;
 use umedsam_train::data::pack::{Encoded, PackSlice, Shard};
 use umedsam_train::data::{Dataset, Entry};
@@ -65,7 +66,7 @@ pub(crate) fn pack(arguments: &PackArguments) -> anyhow::Result<()> {
     let config = DataConfig { min_area: *min_area, memory_gib: MEMORY_GIB, ..DataConfig::default() };
     let dataset = Dataset::read(data, &config, |_, _| ())?;
     for skipped in dataset.skipped() {
-        eprintln!("passed over: {}: {}", skipped.path.display(), skipped.problem);
+        errln!("passed over: {}: {}", skipped.path.display(), skipped.problem);
     }
     let case = |entry: &Entry| Case {
         name: entry.name().into_owned(),
@@ -76,7 +77,7 @@ pub(crate) fn pack(arguments: &PackArguments) -> anyhow::Result<()> {
     let workers = Workers::start(python, thread::available_parallelism().map_or(1, usize::from))?;
     let shards = fill(&dataset, &order(&cases), &workers, sizes, *min_area)?;
     let report = Report::new(&cases, &shards);
-    print!("{report}");
+    outln!("{}", report.to_string().trim_end());
     let missing = report.missing();
     if !missing.is_empty() {
         bail!("nothing is written: the first pack is too small for {}", missing.join(", "));

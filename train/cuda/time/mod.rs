@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use tch::Device;
+use umedsam::outln;
 use umedsam_train::config::Config;
 use umedsam_train::ranks::Ranks;
 use umedsam_train::torch;
@@ -121,8 +122,8 @@ impl Observer for Found {
 pub(crate) fn time(kit: &Kit, until: Instant) -> anyhow::Result<()> {
     let cuda = kit.device.is_cuda();
     let peer = Peer::new(kit);
-    println!("PyTorch: {}", peer.as_ref().map_or_else(|why| format!("not run: {why:#}"), ToString::to_string));
-    println!(
+    outln!("PyTorch: {}", peer.as_ref().map_or_else(|why| format!("not run: {why:#}"), ToString::to_string));
+    outln!(
         "| trained | SharpMin | arithmetic | batch | form | images/s | waited for data | peak GB | PyTorch images/s | first loss, PyTorch's |\n|---|---|---|---|---|---|---|---|---|---|"
     );
     let mut settings = first_settings(cuda);
@@ -135,14 +136,14 @@ pub(crate) fn time(kit: &Kit, until: Instant) -> anyhow::Result<()> {
         // PyTorch's start takes longer than its steps.
         let own = if settings[done].beside && peer.is_ok() { 3 * least } else { least };
         if left < own {
-            println!("time is over: {} of {} rows left out", settings.len() - done, settings.len());
+            outln!("time is over: {} of {} rows left out", settings.len() - done, settings.len());
             break;
         }
         let setting = &settings[done];
         match crate::caught(|| row(kit, setting, share, peer.as_ref().ok())) {
             Ok(Some(rate)) if setting.part == Part::Whole && rate > best.0 => best = (rate, setting.batch),
             Ok(_) => {}
-            Err(error) => println!("| {} | FAILED: {error:#} |", setting.batch),
+            Err(error) => outln!("| {} | FAILED: {error:#} |", setting.batch),
         }
         done += 1;
         if done == FIRST && cuda {
@@ -230,6 +231,6 @@ fn row(kit: &Kit, setting: &Setting, share: Duration, peer: Option<&Peer>) -> an
         }
         None => line += " | |",
     }
-    println!("{line}");
+    outln!("{line}");
     Ok(rate)
 }

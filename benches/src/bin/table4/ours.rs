@@ -1,11 +1,13 @@
 //! Our side: a worker that segments NPZ files.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context;
 use clap::Args;
 use umedsam::npz::{Boxes, Case, Limits, write_segs};
+use umedsam::volume::from_fn;
 use umedsam::{Arithmetic, Session, SessionOptions, VolumeOptions};
 use umedsam_benches::{load_model, worker};
 
@@ -46,8 +48,11 @@ fn segment(session: &mut Session, path: &Path, out: &Path) -> anyhow::Result<()>
             labels
         }
         Boxes::Volume(boxes) => {
-            let shape = (case.shape.depth.unwrap_or(1), case.shape.height, case.shape.width);
-            session.segment_volume(shape, |z| case.slice(z), boxes, &VolumeOptions::new(), |_, _| {})?.labels
+            // What stands beside it is upstream's procedure.
+            let options = VolumeOptions::new().with_upstream_rounding();
+            let go_on = |_, _| ControlFlow::Continue(());
+            let slices = from_fn(|z| case.slice(z));
+            session.segment_volume(slices, case.shape.volume(), boxes, &options, go_on)?.labels
         }
     };
     Ok(write_segs(out, &labels, &case.shape.labels())?)

@@ -3,6 +3,13 @@
 use super::math::{gelu, gelu_fast};
 use super::simd::Simd;
 
+/// One output row of a convolution.
+///
+/// # Safety
+/// The functions of this module need the instructions of their `Simd`, and of the job: each of `rows` is readable for
+/// `((count - 1) * stride + 3) * channels` values, `weights` for `9 * channels` and `bias` for `channels`, a multiple of a
+/// vector's lanes; `out` is writable for `count` pixels, `ldo` apart, and overlaps nothing. `Kernels::depthwise` checks all
+/// of it.
 #[derive(Debug)]
 pub(super) struct Depthwise {
     /// Three input rows, each beginning one pixel to the left of the first output's centre.
@@ -33,6 +40,7 @@ pub(in crate::runtime) enum Gelu {
 
 #[inline(always)]
 pub(super) unsafe fn run<S: Simd, const STRIDE: usize>(d: &Depthwise) {
+    // SAFETY: the caller's, as `Depthwise` states it.
     unsafe {
         let mut x = 0;
         while x < d.count {
@@ -50,6 +58,7 @@ pub(super) unsafe fn run<S: Simd, const STRIDE: usize>(d: &Depthwise) {
 /// `P` neighbouring outputs, which share weights and most of their input.
 #[inline(always)]
 unsafe fn pixels<S: Simd, const STRIDE: usize, const P: usize>(d: &Depthwise, x: usize) {
+    // SAFETY: the caller's, as `Depthwise` states it.
     unsafe {
         for c in (0..d.channels).step_by(S::LANES) {
             let mut sums = [S::load(d.bias.add(c)); P];

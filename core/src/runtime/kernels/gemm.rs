@@ -17,6 +17,19 @@ pub(in crate::runtime) enum Activation {
 }
 
 /// One product: `rows` rows of `taps * k` words with columns packed in panels of two vectors.
+///
+/// # Safety
+/// The functions of this module that take one need the instructions of their `Simd`, and of the job:
+/// - `a` is readable for `(rows - 1) * lda + tap + k` words for each of the `tap_count` `taps`;
+/// - `b` holds `n` columns rounded up to whole panels, each of `tap_count * k` words, all of them written;
+/// - `n` is a multiple of a vector's lanes; `column_scale` and `column_sum` hold `n` values, `row_scale` and `row_zero`
+///   hold `rows`, all four in int8 only;
+/// - `row_factor` holds `rows` values, `bias` holds `n`, `residual` is readable for `(rows - 1) * ld_residual + n`
+///   values, unless they are null;
+/// - `out` is writable for `(rows - 1) * ldo` words and a row of `n` values in `out_format`, which is not int8, and
+///   nothing else reads or writes those rows meanwhile. It may not overlap what is read.
+///
+/// `Kernels::product_of_taps` checks all of it.
 #[derive(Debug)]
 pub(super) struct Gemm {
     pub(super) a: *const f32,
@@ -81,10 +94,12 @@ impl<S: Simd, const FORMAT: u8> Dot<S> for DotFloats<FORMAT> {
     type Sum = S::F;
     #[inline(always)]
     unsafe fn zero() -> S::F {
+        // SAFETY: the caller's, as `Gemm` states it.
         unsafe { S::splat(0.0) }
     }
     #[inline(always)]
     unsafe fn step(sum: S::F, a: S::I, b: S::I) -> S::F {
+        // SAFETY: the caller's, as `Gemm` states it.
         unsafe {
             match FORMAT {
                 BF16 => S::dot_bf16(sum, a, b),
@@ -99,6 +114,7 @@ impl<S: Simd, const FORMAT: u8> Dot<S> for DotFloats<FORMAT> {
     }
     #[inline(always)]
     unsafe fn gelu(v: S::F) -> S::F {
+        // SAFETY: the caller's, as `Gemm` states it.
         unsafe { if FORMAT == F32 { gelu::<S>(v) } else { gelu_fast::<S>(v) } }
     }
 }
@@ -107,14 +123,17 @@ impl<S: Simd> Dot<S> for DotInt8 {
     type Sum = S::I;
     #[inline(always)]
     unsafe fn zero() -> S::I {
+        // SAFETY: the caller's, as `Gemm` states it.
         unsafe { S::zero_words() }
     }
     #[inline(always)]
     unsafe fn step(sum: S::I, a: S::I, b: S::I) -> S::I {
+        // SAFETY: the caller's, as `Gemm` states it.
         unsafe { S::dot_int8(sum, a, b) }
     }
     #[inline(always)]
     unsafe fn value(sum: S::I, g: &Gemm, row: usize, column: usize) -> S::F {
+        // SAFETY: the caller's, as `Gemm` states it.
         unsafe {
             let zero = S::splat(-*g.row_zero.add(row));
             let sum = S::fma(zero, S::load(g.column_sum.add(column)), S::to_float(sum));
@@ -123,6 +142,7 @@ impl<S: Simd> Dot<S> for DotInt8 {
     }
     #[inline(always)]
     unsafe fn gelu(v: S::F) -> S::F {
+        // SAFETY: the caller's, as `Gemm` states it.
         unsafe { gelu_fast::<S>(v) }
     }
 }
@@ -130,6 +150,7 @@ impl<S: Simd> Dot<S> for DotInt8 {
 /// Runs a product: panel by panel, so that a panel stays in the nearest cache while the block's rows pass.
 #[inline(always)]
 pub(super) unsafe fn run<S: Simd, D: Dot<S>, T: Tile<S, D>>(g: &Gemm) {
+    // SAFETY: the caller's, as `Gemm` states it.
     unsafe {
         let width = 2 * S::LANES;
         let words = g.tap_count * g.k;
@@ -166,6 +187,7 @@ pub(super) unsafe fn run<S: Simd, D: Dot<S>, T: Tile<S, D>>(g: &Gemm) {
 impl<S: Simd, D: Dot<S>> Tile<S, D> for Broadcast {
     #[inline(always)]
     unsafe fn sums<const R: usize>(g: &Gemm, mut b: *const f32, row: usize) -> [[D::Sum; 2]; R] {
+        // SAFETY: the caller's, as `Gemm` states it.
         unsafe {
             let mut sums = [[D::zero(); 2]; R];
             for tap in 0..g.tap_count {
@@ -193,6 +215,7 @@ unsafe fn tile_of<S: Simd, D: Dot<S>, T: Tile<S, D>, const R: usize>(
     row: usize,
     column: usize,
 ) {
+    // SAFETY: the caller's, as `Gemm` states it.
     unsafe {
         let sums = T::sums::<R>(g, b, row);
         let (mut left, mut right) = ([D::zero(); R], [D::zero(); R]);
@@ -211,6 +234,7 @@ unsafe fn tile_of<S: Simd, D: Dot<S>, T: Tile<S, D>, const R: usize>(
 /// Stores one vector of columns of a tile.
 #[inline(always)]
 unsafe fn finish<S: Simd, D: Dot<S>, const R: usize>(g: &Gemm, sums: &[D::Sum; R], row: usize, column: usize) {
+    // SAFETY: the caller's, as `Gemm` states it.
     unsafe {
         let mut values = [S::splat(0.0); R];
         for r in 0..R {

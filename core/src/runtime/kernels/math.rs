@@ -21,6 +21,7 @@ pub(super) unsafe fn gelu<S: Simd>(x: S::F) -> S::F {
         -0.002_503_723_1,
         0.000_858_779_25,
     ];
+    // SAFETY: the caller's: the instructions of `S`, as `Simd` states it.
     unsafe { gelu_by::<S, 13>(x, 5.2, &P) }
 }
 
@@ -37,12 +38,14 @@ pub(super) unsafe fn gelu_fast<S: Simd>(x: S::F) -> S::F {
         0.011_273_597,
         -0.003_991_774,
     ];
+    // SAFETY: the caller's: the instructions of `S`, as `Simd` states it.
     unsafe { gelu_by::<S, 8>(x, 4.2, &P) }
 }
 
 /// x (1/2 + c P(2 (c/limit)^2 - 1)), c being x held within the limit.
 #[inline(always)]
 unsafe fn gelu_by<S: Simd, const N: usize>(x: S::F, limit: f32, p: &[f32; N]) -> S::F {
+    // SAFETY: the caller's: the instructions of `S`, as `Simd` states it.
     unsafe {
         let c = S::max(S::min(x, S::splat(limit)), S::splat(-limit));
         let u = S::fma(S::mul(c, c), S::splat(2.0 / (limit * limit)), S::splat(-1.0));
@@ -59,6 +62,7 @@ unsafe fn gelu_by<S: Simd, const N: usize>(x: S::F, limit: f32, p: &[f32; N]) ->
 pub(super) unsafe fn exp<S: Simd>(x: S::F) -> S::F {
     // 2^f on -1/2..1/2, minimax in the relative error.
     const P: [f32; 6] = [1.000_000_1, 0.693_146_94, 0.240_221_2, 0.055_507_135, 0.009_675_541, 0.001_327_646_7];
+    // SAFETY: the caller's: the instructions of `S`, as `Simd` states it.
     unsafe {
         let x = S::max(S::splat(-126.0), S::mul(x, S::splat(std::f32::consts::LOG2_E)));
         let n = S::round(x);

@@ -3,7 +3,8 @@
 //! Every kernel is written once, over the few operations of the trait `Simd`, and compiled for each set of
 //! instructions; the set written in plain Rust is the oracle of the others.
 #![allow(unsafe_code, reason = "vector instructions; memory shared by threads tile by tile")]
-#![allow(clippy::missing_safety_doc, clippy::undocumented_unsafe_blocks, reason = "stated once, at `Simd`")]
+#![warn(clippy::undocumented_unsafe_blocks)]
+#![allow(clippy::missing_safety_doc, reason = "stated once: at `Simd` and at the structs that kernels take")]
 #![allow(clippy::needless_range_loop, reason = "loops over lanes and tiles, several arrays at once")]
 #![cfg_attr(not(feature = "runtime"), allow(dead_code, unused_imports, reason = "the callers are left out"))]
 
@@ -13,8 +14,10 @@ mod gemm;
 mod math;
 mod matrix;
 #[cfg(target_arch = "aarch64")]
+#[allow(clippy::undocumented_unsafe_blocks, reason = "intrinsics under the contract of `Simd`")]
 mod neon;
 mod pack;
+#[allow(clippy::undocumented_unsafe_blocks, reason = "plain Rust under the contract of `Simd`")]
 mod portable;
 mod rows;
 mod simd;
@@ -23,8 +26,10 @@ mod table;
 mod tests;
 mod tiles;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+#[allow(clippy::undocumented_unsafe_blocks, reason = "intrinsics under the contract of `Simd`")]
 mod wasm;
 #[cfg(target_arch = "x86_64")]
+#[allow(clippy::undocumented_unsafe_blocks, reason = "intrinsics under the contract of `Simd`")]
 mod x86;
 
 use std::prelude::v1::*;
@@ -119,9 +124,10 @@ pub(super) struct Norm<'a> {
     pub(super) epsilon: f32,
 }
 
-/// Least length of a slice that holds `rows` rows of `n` values, `ld` apart.
-fn extent(rows: usize, n: usize, ld: usize) -> usize {
-    if rows == 0 { 0 } else { (rows - 1) * ld + n }
+/// Least length of a slice that holds `rows` rows of `n` values, `ld` apart. What is beyond `usize` is more than any
+/// slice holds, in release builds too.
+const fn extent(rows: usize, n: usize, ld: usize) -> usize {
+    if rows == 0 { 0 } else { (rows - 1).saturating_mul(ld).saturating_add(n) }
 }
 
 impl Kernels {
@@ -183,9 +189,9 @@ impl Kernels {
         let k = a.words;
         let farthest = taps.iter().copied().max().unwrap_or(0);
         assert_eq!(a.format, b.format, "formats of a product");
-        assert_eq!(k * taps.len(), b.words, "summed axis of a product");
+        assert_eq!(k.saturating_mul(taps.len()), b.words, "summed axis of a product");
         assert!(b.n.is_multiple_of(self.0.lanes), "columns of a product");
-        assert!(a.values.len() >= extent(a.rows, farthest + k, a.ld), "rows of a product");
+        assert!(a.values.len() >= extent(a.rows, farthest.saturating_add(k), a.ld), "rows of a product");
         assert!(b.values.len() >= b.n.div_ceil(self.panel()) * self.panel() * b.words, "panels of a product");
         assert!(out.format != Format::Int8, "products are stored as floats");
         let n_words = b.n / self.per_word(out.format);
@@ -245,11 +251,11 @@ impl Kernels {
     ) {
         let ld_dst = self.words(format, n);
         let dst = &mut words.values[first * ld_dst..];
-        assert!(dst.len() >= rows * ld_dst, "words of the rows");
+        assert!(dst.len() >= rows.saturating_mul(ld_dst), "words of the rows");
         let mut job = self.rows_job(src, ld, (rows, n), dst.as_mut_ptr(), ld_dst);
         let (Prepare::Norm(norm) | Prepare::NormGelu(norm)) = prepare else {
             if let Prepare::Add(add) = prepare {
-                assert!(add.len() >= rows * n, "rows to add");
+                assert!(add.len() >= rows.saturating_mul(n), "rows to add");
                 job.add = add.as_ptr();
                 job.ld_add = n;
             }
@@ -399,11 +405,11 @@ impl Kernels {
         out: &mut [f32],
         gelu: Gelu,
     ) {
-        let needed = ((count - 1) * stride + 3) * channels;
+        let needed = extent(count, 3, stride).saturating_mul(channels);
         assert!(rows.iter().all(|r| r.len() >= needed), "rows of a convolution");
         assert!(channels.is_multiple_of(self.0.lanes), "channels of a convolution");
         assert!(weights.len() >= 9 * channels && bias.len() >= channels, "weights of a convolution");
-        assert!(out.len() >= count * channels, "output of a convolution");
+        assert!(out.len() >= count.saturating_mul(channels), "output of a convolution");
         assert!(stride == 1 || stride == 2, "stride of a convolution");
         let job = Depthwise {
             rows: rows.map(<[f32]>::as_ptr),
@@ -451,7 +457,8 @@ impl Kernels {
     /// The product of each row of `n` values with one vector.
     pub(super) fn dot_rows(self, rows: &[f32], vector: &[f32], out: &mut [f32]) {
         let n = vector.len();
-        assert!(n.is_multiple_of(self.0.lanes) && rows.len() >= out.len() * n, "rows of a product with a vector");
+        assert!(n.is_multiple_of(self.0.lanes), "length of a product with a vector");
+        assert!(rows.len() >= out.len().saturating_mul(n), "rows of a product with a vector");
         // SAFETY: all extents were checked above.
         unsafe { (self.0.dot_rows)(rows.as_ptr(), out.len(), n, vector.as_ptr(), out.as_mut_ptr()) }
     }

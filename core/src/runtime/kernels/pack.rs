@@ -5,6 +5,14 @@ use super::rows::{F32, store_floats};
 use super::simd::Simd;
 
 /// A matrix of f32 on its way into panels.
+///
+/// # Safety
+/// The functions of this module need the instructions of their `Simd`, and of the job:
+/// - `src` is readable for `k` rows of `n` values, `ld` apart, in [`rows`], and for `n` rows of `k` in [`columns`], where
+///   `k` is a multiple of a vector's lanes and at most 256;
+/// - `dst` is writable for `columns` rounded up to whole panels times the words of `k` values, and does not overlap `src`.
+///
+/// `Kernels` checks all of it before it packs.
 #[derive(Debug)]
 pub(super) struct Pack {
     pub(super) src: *const f32,
@@ -27,6 +35,7 @@ impl Pack {
 /// Panels of a matrix whose rows run along the columns: (k, n).
 #[inline(always)]
 pub(super) unsafe fn rows<S: Simd, const FORMAT: u8>(p: &Pack) {
+    // SAFETY: the caller's, as `Pack` states it.
     unsafe {
         let width = 2 * S::LANES;
         let words = if FORMAT == F32 { p.k } else { p.k.div_ceil(2) };
@@ -73,6 +82,7 @@ pub(super) unsafe fn rows<S: Simd, const FORMAT: u8>(p: &Pack) {
 /// Panels of a matrix whose rows run along the summed axis: (n, k).
 #[inline(always)]
 pub(super) unsafe fn columns<S: Simd, const FORMAT: u8>(p: &Pack) {
+    // SAFETY: the caller's, as `Pack` states it.
     unsafe {
         let width = 2 * S::LANES;
         let words = if FORMAT == F32 { p.k } else { p.k / 2 };

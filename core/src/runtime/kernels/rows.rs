@@ -5,6 +5,17 @@ use super::simd::Simd;
 use super::{Format, MAX_ROW};
 
 /// Rows of f32 on their way into words.
+///
+/// # Safety
+/// The functions of this module that take one need the instructions of their `Simd`, and of the job:
+/// - `src` is readable for `(rows - 1) * ld_src + n` values, `add` for `(rows - 1) * ld_add + n` unless it is null;
+/// - `n` is a multiple of a vector's lanes and at most [`MAX_ROW`];
+/// - `gamma` and `beta` hold `n` values each, unless `gamma` is null;
+/// - `dst` is writable for `(rows - 1) * ld_dst` words and those of one row, and nothing else uses them meanwhile. It may
+///   be `src` if it is f32 and both distances are equal, and may not overlap it otherwise;
+/// - `scale` and `zero` are writable for `rows` values if the rows become int8 by their own ranges.
+///
+/// `Kernels::rows`, `rows_with_scale` and `norm_in_place` check all of it.
 #[derive(Debug)]
 pub(super) struct Rows {
     pub(super) src: *const f32,
@@ -38,6 +49,7 @@ pub(super) const INT8: u8 = Format::Int8 as u8;
 /// Stores lanes as floats of this format, as close as they are long.
 #[inline(always)]
 pub(super) unsafe fn store_floats<S: Simd, const FORMAT: u8>(p: *mut f32, at: usize, v: S::F) {
+    // SAFETY: the caller's, as the job states it.
     unsafe {
         match FORMAT {
             BF16 => S::store_bf16(p.cast::<u16>().add(at), v),
@@ -49,6 +61,7 @@ pub(super) unsafe fn store_floats<S: Simd, const FORMAT: u8>(p: *mut f32, at: us
 
 #[inline(always)]
 pub(super) unsafe fn rows<S: Simd, const FORMAT: u8>(j: &Rows) {
+    // SAFETY: the caller's, as the job states it.
     unsafe {
         let mut buffer = [0.0f32; MAX_ROW];
         for row in 0..j.rows {
@@ -89,6 +102,7 @@ pub(super) unsafe fn rows<S: Simd, const FORMAT: u8>(j: &Rows) {
 
 #[inline(always)]
 unsafe fn normalize<S: Simd, const FORMAT: u8>(j: &Rows, src: *const f32, dst: *mut f32) {
+    // SAFETY: the caller's, as the job states it.
     unsafe {
         let mut sum = S::splat(0.0);
         for i in (0..j.n).step_by(S::LANES) {
@@ -115,6 +129,7 @@ unsafe fn normalize<S: Simd, const FORMAT: u8>(j: &Rows, src: *const f32, dst: *
 /// Rounds a row to 256 steps between its least and its greatest value, of which 0 is one.
 #[inline(always)]
 unsafe fn quantize<S: Simd>(src: *const f32, n: usize, dst: *mut u8) -> (f32, f32) {
+    // SAFETY: the caller's, as the job states it.
     unsafe {
         let (mut least, mut greatest) = (S::splat(0.0), S::splat(0.0));
         // Stays 0 until a value is no number: rounded, such a value would pass for one.
@@ -140,6 +155,7 @@ pub(super) fn steps(least: f32, greatest: f32) -> (f32, f32) {
 
 #[inline(always)]
 pub(super) unsafe fn store_steps<S: Simd>(src: *const f32, n: usize, scale: f32, zero: f32, dst: *mut u8) {
+    // SAFETY: the caller's, as the job states it.
     unsafe {
         let offset = S::INT8_OFFSET as f32;
         let (inverse, shift) = (S::splat(1.0 / scale), S::splat(zero - offset));
@@ -155,6 +171,7 @@ pub(super) unsafe fn store_steps<S: Simd>(src: *const f32, n: usize, scale: f32,
 /// Rows to whole words of int8 with one scale for all of them.
 #[inline(always)]
 pub(super) unsafe fn rows_with_scale<S: Simd>(j: &Rows, scale: f32, zero: f32) {
+    // SAFETY: the caller's, as the job states it.
     unsafe {
         for row in 0..j.rows {
             store_steps::<S>(j.src.add(row * j.ld_src), j.n, scale, zero, j.dst.add(row * j.ld_dst).cast());
@@ -163,6 +180,15 @@ pub(super) unsafe fn rows_with_scale<S: Simd>(j: &Rows, scale: f32, zero: f32) {
 }
 
 /// Rows of scores on their way into weights of a sum.
+///
+/// # Safety
+/// The functions of this module that take one need the instructions of their `Simd`, and of the job:
+/// - `scores` is readable for `(rows - 1) * ld + n` values; `n` is a multiple of a vector's lanes, for heads also of 16
+///   and at most 512;
+/// - `dst` is writable for `(rows - 1) * ld_dst` words and those of `n` floats, and overlaps nothing;
+/// - `sum` is writable for `rows` values, except for heads, and so is `greatest` unless it is null.
+///
+/// `Kernels::softmax` and `softmax_of_heads` check all of it.
 #[derive(Debug)]
 pub(super) struct Softmax {
     pub(super) scores: *mut f32,
@@ -182,6 +208,7 @@ pub(super) struct Softmax {
 
 #[inline(always)]
 pub(super) unsafe fn softmax<S: Simd, const FORMAT: u8>(j: &Softmax) {
+    // SAFETY: the caller's, as the job states it.
     unsafe {
         for row in 0..j.rows {
             let src = j.scores.add(row * j.ld);
@@ -210,6 +237,7 @@ pub(super) unsafe fn softmax<S: Simd, const FORMAT: u8>(j: &Softmax) {
 /// Softmax over `tokens` for each of 8 heads, in rows that hold 8 heads for each token; written normalised.
 #[inline(always)]
 pub(super) unsafe fn softmax_of_heads<S: Simd, const FORMAT: u8>(j: &Softmax) {
+    // SAFETY: the caller's, as the job states it.
     unsafe {
         let mut e = [[0.0f32; 8]; 64];
         let tokens = j.n / 8;
@@ -255,8 +283,13 @@ pub(super) unsafe fn softmax_of_heads<S: Simd, const FORMAT: u8>(j: &Softmax) {
 }
 
 /// Sums of `n` products of each row with one vector.
+///
+/// # Safety
+/// `rows` is readable for `count * n` values and `vector` for `n`, a multiple of a vector's lanes; `out` is writable for
+/// `count` values. The instructions are those of `S`.
 #[inline(always)]
 pub(super) unsafe fn dot_rows<S: Simd>(rows: *const f32, count: usize, n: usize, vector: *const f32, out: *mut f32) {
+    // SAFETY: the caller's, as the job states it.
     unsafe {
         for row in 0..count {
             let mut sum = S::splat(0.0);
@@ -269,6 +302,10 @@ pub(super) unsafe fn dot_rows<S: Simd>(rows: *const f32, count: usize, n: usize,
 }
 
 /// A matrix of `rows` rows of `columns` words turned.
+///
+/// # Safety
+/// `src` is readable for `(rows - 1) * ld_src + columns` words and `dst` writable for `(columns - 1) * ld_dst + rows`;
+/// they do not overlap.
 #[inline(always)]
 pub(super) unsafe fn transpose(
     src: *const f32,
@@ -278,6 +315,7 @@ pub(super) unsafe fn transpose(
     ld_dst: usize,
 ) {
     const SIDE: usize = 16;
+    // SAFETY: the caller's, as the job states it.
     unsafe {
         // Squares, so that the lines of neither side are fetched more than once.
         for row in (0..rows).step_by(SIDE) {

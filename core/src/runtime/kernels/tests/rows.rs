@@ -272,3 +272,10 @@ fn gelu_is_as_exact_as_it_says() {
         check(kernels, Gelu::Fast, 200.0, 200.0 * 3.5e-5);
     });
 }
+
+#[test]
+#[should_panic(expected = "transposition")]
+fn rows_whose_distance_wraps_are_refused() {
+    // Two distances of half of all memory are none at all where sums wrap.
+    Kernels::detect().transpose(&[0.0; 8], usize::MAX / 2 + 1, (3, 1), &mut [0.0; 3], 3);
+}

@@ -5,28 +5,33 @@
 //! middle slice, then downwards.
 //!
 //! ```text
-//! while let Some(request) = propagation.next_request() {
+//! while let Some(request) = propagation.next_request()? {
 //!     // encode slice request.z, decode request.prompts, then for each prompt:
-//!     propagation.supply(request.z, prompt.object, logits);
+//!     propagation.supply(request.z, prompt.object, logits)?;
 //! }
 //! ```
 //!
 //! [`Propagation::run`] is this loop for any network ([`SliceNetwork`]), with embeddings kept for the second way.
 
+mod carry;
+mod slices;
+
+use core::ops::ControlFlow;
 use std::collections::BTreeMap;
 use std::prelude::v1::*;
 
-use crate::{
-    Error, Frame, ImageView, MODEL_SIDE, MaskLogits, ModelBox, VoxelBox,
-    geometry::{MAX_SIDE, clamp_range},
-    resize::Resizer,
-};
+use carry::UpstreamRounding;
+pub use slices::{Slices, from_fn};
+
+use crate::geometry::{MAX_SIDE, clamp_range};
+use crate::{Error, Frame, MaskLogits, ModelBox, VolumeSize, VoxelBox, memory};
 
 /// Margin by which the box moves out between slices, in pixels of the model's grid.
 pub const MARGIN: usize = 3;
 
 /// A box to segment in a slice.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Prompt {
     /// Position of the object in the list of boxes, from 0.
     pub object: usize,
@@ -36,6 +41,7 @@ pub struct Prompt {
 
 /// Boxes to segment in one slice, in ascending order of their objects.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Request {
     /// Index of the slice.
     pub z: usize,
@@ -54,10 +60,16 @@ pub trait SliceNetwork {
     type Error: From<Error>;
 
     /// Encodes slice `z`. The memory of `spare`, of no more use otherwise, may be used again.
+    ///
+    /// # Errors
+    /// Whatever the network says.
     fn encode(&mut self, z: usize, spare: Option<Self::Embedding>) -> Result<Self::Embedding, Self::Error>;
 
     /// Decodes boxes in an encoded slice and hands each one's position in `boxes`, logits and predicted IoU to `take`,
     /// in order.
+    ///
+    /// # Errors
+    /// Whatever the network says.
     fn decode(
         &mut self,
         embedding: &Self::Embedding,
@@ -68,8 +80,9 @@ pub trait SliceNetwork {
 
 /// Labels of a volume and how sure the network is of each object.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct VolumeSegmentation {
-    /// Label `i + 1` for box `i`, 0 elsewhere: (depth, height, width).
+    /// Label `i + 1` for box `i`, 0 elsewhere: (depth, height, width). Of objects that overlap the later box is seen.
     pub labels: Vec<u16>,
     /// For each object the mean of its slices' predicted IoU (uncalibrated).
     pub predicted_iou: Vec<f32>,
@@ -87,9 +100,15 @@ struct Track {
     middle_next: ModelBox,
     /// Box for the next slice.
     next: ModelBox,
+    /// Whether its mask in the current slice is still to come.
+    awaited: bool,
 }
 
 /// The order of slices and boxes for a volume, and the label volume that results.
+///
+/// In the next slice the network is prompted with the bounding box of the object's mask, moved out by [`MARGIN`]: every
+/// cell of the model's grid that the mask touches is within it. No object's way depends on its place in the list, nor on
+/// the other objects; only what is seen where objects overlap does.
 #[derive(Debug)]
 pub struct Propagation {
     frame: Frame,
@@ -99,16 +118,20 @@ pub struct Propagation {
     order: Vec<usize>,
     turn: usize,
     position: usize,
-    resizer: Resizer,
-    mask: Vec<u8>,
-    resized: Vec<u8>,
+    upstream: Option<UpstreamRounding>,
 }
 
 impl Propagation {
-    /// Plans the way of `boxes` through a volume of `depth` slices of `width` x `height` pixels.
+    /// Plans the way of `boxes` through a volume.
     ///
     /// The middle slice of a box is `int((z1 - z0) / 2 + z0)`, as upstream has it.
-    pub fn new(boxes: &[VoxelBox], depth: usize, width: usize, height: usize) -> Result<Self, Error> {
+    ///
+    /// # Errors
+    /// [`Error::ImageSize`] or [`Error::VolumeDepth`] if the volume has a size of 0 or an absurd one,
+    /// [`Error::TooManyBoxes`] beyond 65535 boxes, [`Error::BoxNotFinite`], [`Error::BoxReversed`] or
+    /// [`Error::BoxOutside`] for a box, and [`Error::Memory`] if there is none for the labels.
+    pub fn new(boxes: &[VoxelBox], size: VolumeSize) -> Result<Self, Error> {
+        let VolumeSize { depth, height, width } = size;
         let frame = Frame::new(width, height)?;
         if depth == 0 || depth > MAX_SIDE {
             return Err(Error::VolumeDepth { depth, max: MAX_SIDE });
@@ -122,17 +145,16 @@ impl Propagation {
         let mut order: Vec<usize> = (0..depth).filter(|&z| tracks.iter().any(|t| t.rises_through(z))).collect();
         let turn = order.len();
         order.extend((0..depth).rev().filter(|&z| tracks.iter().any(|t| t.sinks_through(z))));
-        Ok(Self {
-            frame,
-            tracks,
-            labels: vec![0; depth * width * height],
-            order,
-            turn,
-            position: 0,
-            resizer: Resizer::new(),
-            mask: vec![0; width * height],
-            resized: Vec::new(),
-        })
+        let count = depth.saturating_mul(height).saturating_mul(width);
+        let labels = memory::zeros(count)?;
+        Ok(Self { frame, tracks, labels, order, turn, position: 0, upstream: None })
+    }
+
+    /// As the published LiteMedSAM does it, to the voxel, for comparison with it: the mask is resized as an image of its
+    /// label's value, whose rounding makes an object's way depend on its place in the list.
+    #[must_use]
+    pub fn with_upstream_rounding(self) -> Self {
+        Self { upstream: Some(UpstreamRounding::new(&self.frame)), ..self }
     }
 
     /// Requests still to come.
@@ -141,8 +163,14 @@ impl Propagation {
     }
 
     /// The next slice and its boxes, or nothing when the volume is finished.
-    pub fn next_request(&mut self) -> Option<Request> {
-        let z = *self.order.get(self.position)?;
+    ///
+    /// # Errors
+    /// [`Error::NotSupplied`] if a mask of the request before is still to come: the next box is made from it.
+    pub fn next_request(&mut self) -> Result<Option<Request>, Error> {
+        if let Some(object) = self.tracks.iter().position(|t| t.awaited) {
+            return Err(Error::NotSupplied { z: self.order[self.position - 1], object });
+        }
+        let Some(&z) = self.order.get(self.position) else { return Ok(None) };
         if self.position == self.turn {
             for track in &mut self.tracks {
                 track.next = track.middle_next;
@@ -150,87 +178,90 @@ impl Propagation {
         }
         let rising = self.position < self.turn;
         self.position += 1;
-        let active = |t: &Track| if rising { t.rises_through(z) } else { t.sinks_through(z) };
-        let prompts = self.tracks.iter().enumerate().filter(|(_, t)| active(t));
+        for track in &mut self.tracks {
+            track.awaited = if rising { track.rises_through(z) } else { track.sinks_through(z) };
+        }
+        let prompts = self.tracks.iter().enumerate().filter(|(_, t)| t.awaited);
         let prompts = prompts.map(|(object, t)| Prompt { object, model_box: t.next }).collect();
         let again = rising && self.tracks.iter().any(|t| t.sinks_through(z));
-        Some(Request { z, prompts, again })
+        Ok(Some(Request { z, prompts, again }))
     }
 
     /// Takes the mask of `object` in slice `z`: paints label `object + 1` and derives the next slice's box from it.
     ///
     /// Where objects overlap, the one with the larger label is kept, as when they are painted one after the other.
     ///
-    /// # Panics
-    /// If `object` or `z` was not in a request, or the logits belong to an image of another size.
-    pub fn supply(&mut self, z: usize, object: usize, logits: &MaskLogits<'_>) {
-        assert_eq!(logits.frame(), self.frame, "frame of the slice");
+    /// # Errors
+    /// [`Error::NotRequested`] if the last request does not hold this object in this slice, or the mask was supplied
+    /// before; [`Error::SliceSize`] if the logits belong to an image of another size. Nothing is painted then.
+    pub fn supply(&mut self, z: usize, object: usize, logits: &MaskLogits<'_>) -> Result<(), Error> {
+        let asked = self.position.checked_sub(1).is_some_and(|last| self.order[last] == z);
+        let track = self.tracks.get_mut(object).filter(|track| asked && track.awaited);
+        let track = track.ok_or(Error::NotRequested { z, object })?;
+        let pixels = self.frame.width() * self.frame.height();
+        if logits.frame() != self.frame {
+            return Err(slice_size(z, &logits.frame(), &self.frame));
+        }
         let label = (object + 1) as u16;
-        let slice = &mut self.labels[z * self.mask.len()..][..self.mask.len()];
-        logits.paint_max(label, slice);
-
-        // Upstream stores the label, in a byte, before it resizes the mask: whether a rim pixel survives the rounding
-        // depends on it. Beyond 255 its bytes wrap, and a label of 256 vanishes; here they saturate.
-        self.mask.fill(0);
-        let area = logits.paint(label.min(255) as u8, &mut self.mask);
-        let found = if area == 0 { None } else { self.box_around_mask() };
-        let track = &mut self.tracks[object];
+        let region = logits.paint_max_bounds(label, &mut self.labels[z * pixels..][..pixels]);
+        let found = region.and_then(|region| match &mut self.upstream {
+            None => Some(carry::box_around(&region, &self.frame)),
+            Some(upstream) => upstream.box_around(logits, label),
+        });
         track.next = found.unwrap_or(track.fallback);
         if z == track.middle {
             track.middle_next = track.next;
         }
+        track.awaited = false;
+        Ok(())
     }
 
-    /// Bounding box of the mask on the model's grid, moved out by [`MARGIN`] and kept within 0 to 256.
-    fn box_around_mask(&mut self) -> Option<ModelBox> {
-        let (width, height) = (self.frame.scaled_width(), self.frame.scaled_height());
-        self.resized.resize(width * height, 0);
-        let view = ImageView::gray8(&self.mask, self.frame.width(), self.frame.height()).ok()?;
-        self.resizer.resize_into(&view, width, height, &mut self.resized);
-        let (mut x0, mut y0, mut x1, mut y1) = (usize::MAX, usize::MAX, 0, 0);
-        for (y, row) in self.resized.chunks_exact(width).enumerate() {
-            let Some(first) = row.iter().position(|&v| v > 0) else { continue };
-            let last = row.iter().rposition(|&v| v > 0).unwrap_or(first);
-            (x0, x1) = (x0.min(first), x1.max(last));
-            (y0, y1) = (y0.min(y), y);
-        }
-        let low = |v: usize| v.saturating_sub(MARGIN) as f32;
-        let high = |v: usize| (v + MARGIN).min(MODEL_SIDE) as f32;
-        (x0 != usize::MAX).then(|| ModelBox { x0: low(x0), y0: low(y0), x1: high(x1), y1: high(y1) })
-    }
-
-    /// Segments what remains with `network`, and tells `progress` of the slices done and the slices in all.
+    /// Segments what remains with `network`, and tells `progress` of the slices done and the slices in all, after each
+    /// slice. [`ControlFlow::Break`] ends the work there if slices remain.
     ///
     /// At most `kept` embeddings are held for slices that are asked for again; a slice that finds no room is encoded
     /// twice.
+    ///
+    /// # Errors
+    /// Those of the network; [`Error::NotSupplied`] and [`Error::NotRequested`] if it decodes other boxes than it was
+    /// given; [`Error::Cancelled`] if `progress` ended the work.
     pub fn run<N: SliceNetwork>(
         mut self,
         network: &mut N,
         kept: usize,
-        mut progress: impl FnMut(usize, usize),
+        mut progress: impl FnMut(usize, usize) -> ControlFlow<()>,
     ) -> Result<VolumeSegmentation, N::Error> {
         let mut cache: BTreeMap<usize, N::Embedding> = BTreeMap::new();
         let mut spare = None;
         let mut confidence = vec![(0.0f32, 0usize); self.tracks.len()];
         let total = self.remaining();
-        while let Some(request) = self.next_request() {
+        while let Some(request) = self.next_request()? {
             let embedding = match cache.remove(&request.z) {
                 Some(embedding) => embedding,
                 None => network.encode(request.z, spare.take())?,
             };
             let boxes: Vec<ModelBox> = request.prompts.iter().map(|p| p.model_box).collect();
+            let mut supplied = Ok(());
             network.decode(&embedding, &boxes, |i, logits, iou| {
-                let object = request.prompts[i].object;
-                self.supply(request.z, object, &logits);
-                confidence[object].0 += iou;
-                confidence[object].1 += 1;
+                let object = request.prompts.get(i).map_or(usize::MAX, |p| p.object);
+                match self.supply(request.z, object, &logits) {
+                    Ok(()) => {
+                        confidence[object].0 += iou;
+                        confidence[object].1 += 1;
+                    }
+                    Err(error) => supplied = Err(error),
+                }
             })?;
+            supplied?;
             if request.again && cache.len() < kept {
                 cache.insert(request.z, embedding);
             } else {
                 spare = Some(embedding);
             }
-            progress(total - self.remaining(), total);
+            let done = total - self.remaining();
+            if progress(done, total).is_break() && done < total {
+                return Err(Error::Cancelled { done, total }.into());
+            }
         }
         let predicted_iou = confidence.iter().map(|&(sum, n)| sum / n.max(1) as f32).collect();
         Ok(VolumeSegmentation { labels: self.into_labels(), predicted_iou })
@@ -247,6 +278,17 @@ impl Propagation {
     }
 }
 
+/// The error of a slice that is not of the volume's size.
+pub(crate) fn slice_size(z: usize, found: &Frame, volume: &Frame) -> Error {
+    Error::SliceSize {
+        z,
+        width: found.width(),
+        height: found.height(),
+        expected_width: volume.width(),
+        expected_height: volume.height(),
+    }
+}
+
 impl Track {
     fn new(b: &VoxelBox, index: usize, depth: usize, frame: &Frame) -> Result<Self, Error> {
         let fallback = frame.to_model(&b.plane, index)?;
@@ -256,7 +298,7 @@ impl Track {
         // From the box as given: upstream does not cut it at the last slice before it takes the middle.
         let middle = ((libm::trunc(b.z1) - z0) / 2.0 + z0) as usize;
         let middle = middle.clamp(first, last);
-        Ok(Self { first, middle, last, fallback, middle_next: fallback, next: fallback })
+        Ok(Self { first, middle, last, fallback, middle_next: fallback, next: fallback, awaited: false })
     }
 
     const fn rises_through(&self, z: usize) -> bool {

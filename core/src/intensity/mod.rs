@@ -1,0 +1,83 @@
+//! Bringing intensities to the 0..=255 that the network was trained on.
+//!
+//! One way in for pictures and volumes of every format: a reader hands over [`Values`] in the number type of its file,
+//! [`Values::into_u8`] brings them to 8 bits, and an [`Intake`] says what was done to them.
+//!
+//! Follows the challenge's preparation: CT is clipped to a window in Hounsfield units; other modalities to the 0.5th
+//! and 99.5th percentile of their non-zero values, and zeros stay zero.
+
+mod intake;
+mod number;
+mod percentile;
+mod values;
+
+use std::prelude::v1::*;
+
+pub use intake::{Intake, Rule, Step};
+pub use number::{Number, NumberType};
+pub use values::Values;
+
+use crate::{Error, memory};
+
+/// Which intensities become 0 and 255.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Window {
+    /// From `level - width / 2` to `level + width / 2`, in the units of the values (Hounsfield units for CT).
+    Level {
+        /// Centre, a finite number.
+        level: f32,
+        /// Width, a finite number above 0.
+        width: f32,
+    },
+    /// From the 0.5th to the 99.5th percentile of the non-zero values; from the least to the largest of all values
+    /// where these two are equal.
+    ///
+    /// Zero is background, and stays 0, unless a value is negative: among signed values zero is one like any other.
+    Percentile,
+}
+
+impl Window {
+    /// Abdomen: width 400, level 40 HU.
+    pub const ABDOMEN: Self = Self::Level { level: 40.0, width: 400.0 };
+    /// Lung: width 1500, level -600 HU.
+    pub const LUNG: Self = Self::Level { level: -600.0, width: 1500.0 };
+    /// Brain: width 80, level 40 HU.
+    pub const BRAIN: Self = Self::Level { level: 40.0, width: 80.0 };
+    /// Mediastinum: width 350, level 50 HU.
+    pub const MEDIASTINUM: Self = Self::Level { level: 50.0, width: 350.0 };
+    /// Bone: width 1800, level 400 HU.
+    pub const BONE: Self = Self::Level { level: 400.0, width: 1800.0 };
+}
+
+/// Brings finite values to 0..=255 by the window: a slice, an image or a whole volume at a time.
+///
+/// # Errors
+/// [`Error::PixelNotFinite`], [`Error::Window`] for a window without a width, [`Error::Memory`].
+pub fn to_u8<T: Number>(values: &[T], window: Window) -> Result<Vec<u8>, Error> {
+    Ok(apply(values, window)?.0)
+}
+
+/// As [`to_u8`], with the window as it was found in these values.
+fn apply<T: Number>(values: &[T], window: Window) -> Result<(Vec<u8>, Step), Error> {
+    if let Some(index) = values.iter().position(|v| !v.is_finite()) {
+        return Err(Error::PixelNotFinite { index, value: values[index].to_f64() });
+    }
+    let (rule, low, high) = match window {
+        Window::Level { level, width } if level.is_finite() && width.is_finite() && width > 0.0 => {
+            let (level, half) = (f64::from(level), f64::from(width) / 2.0);
+            (Rule::Level, level - half, level + half)
+        }
+        Window::Level { level, width } => return Err(Error::Window { level, width }),
+        Window::Percentile => percentile::window(values),
+    };
+    let zeros_kept = rule == Rule::Percentile;
+    // In halves, so that the range of extreme values does not overflow; of others a half is exact.
+    let (start, range) = (low / 2.0, (high / 2.0 - low / 2.0).max(f64::MIN_POSITIVE));
+    let mut pixels = memory::with_room(values.len())?;
+    pixels.extend(values.iter().map(|v| {
+        let v = v.to_f64();
+        if zeros_kept && v == 0.0 { 0 } else { (((v / 2.0 - start) / range).clamp(0.0, 1.0) * 255.0) as u8 }
+    }));
+    Ok((pixels, Step::Window { rule, low, high }))
+}

@@ -1,0 +1,142 @@
+//! Where results go, and how they are known again.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{self, BufReader};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use umedsam::files::write_atomically;
+use umedsam::{memory, npz};
+
+use crate::input::Kind;
+
+/// Text chunk of the PNG files that are written here, and what it begins with.
+const KEYWORD: &str = "Software";
+const SOFTWARE: &str = "umedsam ";
+
+/// Where the results of one input go.
+#[derive(Debug)]
+pub(crate) struct Outputs {
+    pub(crate) labels: PathBuf,
+    pub(crate) overlay: Option<PathBuf>,
+}
+
+impl Outputs {
+    fn new(input: &Path, kind: Kind, folder: &Path, overlay: bool) -> Self {
+        let named = |ending: &str| {
+            let mut name = input.file_stem().unwrap_or_default().to_owned();
+            name.push(ending);
+            folder.join(name)
+        };
+        let labels = match kind {
+            Kind::Npz => folder.join(input.file_name().unwrap_or_default()),
+            Kind::Picture => named(".mask.png"),
+        };
+        Self { labels, overlay: overlay.then(|| named(".overlay.png")) }
+    }
+
+    fn paths(&self) -> impl Iterator<Item = &PathBuf> {
+        [&self.labels].into_iter().chain(&self.overlay)
+    }
+}
+
+/// Works out the results of all inputs, makes their folder, and refuses what would lose somebody's file: two results
+/// of one name, and unless `force`, one in the place of an input or of a file that is no earlier result.
+pub(crate) fn plan(
+    inputs: &[(PathBuf, Kind)],
+    folder: &Path,
+    overlay: bool,
+    force: bool,
+) -> anyhow::Result<Vec<Outputs>> {
+    let outputs: Vec<Outputs> =
+        inputs.iter().map(|(input, kind)| Outputs::new(input, *kind, folder, overlay)).collect();
+    let read: Vec<PathBuf> = inputs.iter().filter_map(|(input, _)| input.canonicalize().ok()).collect();
+    let mut sources: BTreeMap<&Path, &Path> = BTreeMap::new();
+    for (outputs, (input, _)) in outputs.iter().zip(inputs) {
+        for path in outputs.paths() {
+            if let Some(other) = sources.insert(path, input) {
+                bail!("{} and {} would write the same result, {}", other.display(), input.display(), path.display());
+            }
+            let there = path.canonicalize();
+            if path.is_dir() {
+                bail!("{}: a folder is where the result of {} would be", path.display(), input.display());
+            } else if force {
+                continue;
+            } else if there.is_ok_and(|path| read.contains(&path)) {
+                bail!("{}: an input, which a result would replace; choose another --out, or --force", path.display());
+            } else if path.symlink_metadata().is_ok() && !is_result(path) {
+                bail!("{}: is there, and is no result of umedsam; --force replaces it", path.display());
+            }
+        }
+    }
+    fs::create_dir_all(folder).with_context(|| format!("{}: make folder", folder.display()))?;
+    let names = outputs.iter().flat_map(Outputs::paths).filter_map(|path| path.file_name());
+    if let Some(longest) = names.max_by_key(|name| name.len()) {
+        probe(folder, longest).with_context(|| format!("{}: write", folder.join(longest).display()))?;
+    }
+    Ok(outputs)
+}
+
+/// Finds out whether a file of this name can be written, with room for what a temporary file's name has more.
+fn probe(folder: &Path, name: &OsStr) -> io::Result<()> {
+    let mut name = name.to_owned();
+    name.push(format!(".{:024}.tmp", std::process::id()));
+    let path = folder.join(name);
+    File::create(&path)?;
+    fs::remove_file(path)
+}
+
+/// Whether a file was written by this command: by its content, whatever its name.
+pub(crate) fn is_result(path: &Path) -> bool {
+    path.is_file() && (is_png(path) || npz::is_segmentation(path))
+}
+
+fn is_png(path: &Path) -> bool {
+    let reader = File::open(path).ok().and_then(|file| png::Decoder::new(BufReader::new(file)).read_info().ok());
+    reader.is_some_and(|reader| {
+        let mut texts = reader.info().uncompressed_latin1_text.iter();
+        texts.any(|chunk| chunk.keyword == KEYWORD && chunk.text.starts_with(SOFTWARE))
+    })
+}
+
+/// Writes a label map as a gray PNG whose values are the labels: 8 bits, or 16 for labels beyond 255.
+pub(crate) fn write_labels(path: &Path, labels: &[u16], width: usize, height: usize) -> anyhow::Result<()> {
+    if labels.iter().all(|&l| l <= 255) {
+        let mut bytes = memory::with_room(labels.len())?;
+        bytes.extend(labels.iter().map(|&l| l as u8));
+        write_png(path, &bytes, width, height, png::ColorType::Grayscale, png::BitDepth::Eight)
+    } else {
+        let mut bytes = memory::with_room(2 * labels.len())?;
+        bytes.extend(labels.iter().flat_map(|l| l.to_be_bytes()));
+        write_png(path, &bytes, width, height, png::ColorType::Grayscale, png::BitDepth::Sixteen)
+    }
+}
+
+/// Writes RGB pixels of 8 bits as PNG.
+pub(crate) fn write_rgb(path: &Path, rgb: &[u8], width: usize, height: usize) -> anyhow::Result<()> {
+    write_png(path, rgb, width, height, png::ColorType::Rgb, png::BitDepth::Eight)
+}
+
+fn write_png(
+    path: &Path,
+    bytes: &[u8],
+    width: usize,
+    height: usize,
+    color: png::ColorType,
+    depth: png::BitDepth,
+) -> anyhow::Result<()> {
+    write_atomically(path, |file| {
+        let mut encoder = png::Encoder::new(file, width as u32, height as u32);
+        encoder.set_color(color);
+        encoder.set_depth(depth);
+        encoder.set_compression(png::Compression::Fast);
+        encoder.set_filter(png::Filter::Adaptive);
+        encoder.add_text_chunk(KEYWORD.into(), format!("{SOFTWARE}{}", env!("CARGO_PKG_VERSION")))?;
+        let mut writer = encoder.write_header()?;
+        writer.write_image_data(bytes)?;
+        Ok(writer.finish()?)
+    })
+    .with_context(|| path.display().to_string())
+}

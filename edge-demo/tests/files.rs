@@ -1,0 +1,187 @@
+//! What is read, what is written, and what is left alone.
+
+mod common;
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use common::{data, err, failure, files, npz, out, umedsam};
+use umedsam::npz::{Limits, read_segs};
+
+const BOX: [&str; 2] = ["--box", "1,1,30,30"];
+
+fn picture(path: &Path) {
+    image::GrayImage::from_fn(50, 40, |x, y| image::Luma([(x * y % 251) as u8])).save(path).unwrap();
+}
+
+#[test]
+fn nobodys_file_is_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let run = |more: &[&str]| umedsam(folder.path(), &[&["segment"], more, &BOX].concat());
+    picture(&path("scan.png"));
+    picture(&path("scan.mask.png"));
+    let theirs = fs::read(path("scan.mask.png")).unwrap();
+
+    let message = failure(&run(&["scan.png", "--out", "."]));
+    assert!(message.contains("scan.mask.png: is there, and is no result of umedsam; --force replaces it"), "{message}");
+    let message = failure(&run(&[".", "--out", "."]));
+    assert!(message.contains("scan.mask.png: an input, which a result would replace"), "{message}");
+    assert!(fs::read(path("scan.mask.png")).unwrap() == theirs);
+    // All of it is found before the first result is written.
+    picture(&path("a.png"));
+    failure(&run(&["a.png", "scan.png", "--out", "."]));
+    assert_eq!(files(folder.path()), ["a.png", "scan.mask.png", "scan.png"]);
+
+    out(&run(&["scan.png", "--out", ".", "--force"]));
+    assert!(fs::read(path("scan.mask.png")).unwrap() != theirs);
+    // A second run takes its own results neither for inputs, whatever they are called, nor for somebody else's.
+    fs::rename(path("scan.mask.png"), path("renamed.png")).unwrap();
+    for _ in 0..2 {
+        let output = run(&[".", "--out", ".", "--overlay", "--json"]);
+        assert_eq!(out(&output).lines().count(), 2, "a.png and scan.png");
+        assert!(err(&output).contains("results of earlier runs are passed over, such as ./"), "{}", err(&output));
+    }
+    let message = failure(&run(&["renamed.png"]));
+    assert!(message.contains("nothing to segment: every input is a result of an earlier run"), "{message}");
+
+    // Cases, too.
+    fs::copy(data("../core/tests/data/plain.npz"), path("case.npz")).unwrap();
+    let case = |more: &[&str]| umedsam(folder.path(), &[&["segment", "case.npz"], more].concat());
+    let message = failure(&case(&["--out", "."]));
+    assert!(message.contains("case.npz: an input, which a result would replace"), "{message}");
+    out(&case(&["--out", "segs"]));
+    out(&case(&["--out", "segs"]));
+    fs::copy(path("case.npz"), path("segs/case.npz")).unwrap();
+    assert!(failure(&case(&["--out", "segs"])).contains("is no result of umedsam"));
+    out(&case(&["--out", ".", "--force"]));
+    assert_eq!(read_segs(&path("case.npz"), &Limits::new()).unwrap().1, [5, 7]);
+
+    fs::create_dir(path("b")).unwrap();
+    picture(&path("b/scan.png"));
+    let message = failure(&run(&["scan.png", "b/scan.png"]));
+    assert!(message.contains("scan.png and b/scan.png would write the same result, out/scan.mask.png"), "{message}");
+}
+
+#[test]
+fn a_folder_may_hold_more_than_files_to_segment() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join("in").join(name);
+    fs::create_dir_all(path("folder.npz")).unwrap();
+    fs::copy(data("../core/tests/data/plain.npz"), path("case.npz")).unwrap();
+    fs::write(path("._case.npz"), "attributes of macOS").unwrap();
+    let made = Command::new("mkfifo").arg(path("pipe.npz")).status();
+    let output = umedsam(folder.path(), &["segment", "in", "--json"]);
+    assert_eq!(out(&output).lines().count(), 1);
+    assert!(err(&output).contains("in/folder.npz: passed over: not a regular file"), "{}", err(&output));
+    out(&umedsam(folder.path(), &["eval", "in", "out"]));
+    if made.is_ok_and(|status| status.success()) {
+        assert!(err(&output).contains("in/pipe.npz: passed over"), "{}", err(&output));
+        let message = failure(&umedsam(folder.path(), &["segment", "in/pipe.npz"]));
+        assert!(message.contains("in/pipe.npz: not a regular file"), "{message}");
+    }
+    // Nothing is encoded for a result that cannot be written.
+    let long = format!("{}.png", "n".repeat(250));
+    picture(&folder.path().join(&long));
+    let message = failure(&umedsam(folder.path(), &[&["segment", &long], &BOX[..]].concat()));
+    assert!(message.contains(".mask.png: write: ") && !message.contains("inputs failed"), "{message}");
+}
+
+#[test]
+fn one_case_is_scored_by_one_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let case = data("../core/tests/data/plain.npz");
+    out(&umedsam(folder.path(), &["segment", &case]));
+    fs::rename(folder.path().join("out/plain.npz"), folder.path().join("mine.npz")).unwrap();
+    let text = out(&umedsam(folder.path(), &["eval", &case, "mine.npz"]));
+    assert!(text.contains("mean"), "{text}");
+    let message = failure(&umedsam(folder.path(), &["eval", &data("../core/tests/data"), "mine.npz"]));
+    assert!(message.contains("mine.npz: a file of segmentations is for one case"), "{message}");
+}
+
+/// The boxes of the case name the objects that its truth numbers 7 and 300.
+#[test]
+fn a_case_keeps_its_own_numbers() {
+    let folder = tempfile::tempdir().unwrap();
+    // Two discs, the right one named first.
+    let label = |x: i32, y: i32| {
+        let within = |cx: i32| (x - cx).pow(2) + (y - 40).pow(2) < 500;
+        if within(30) { 7 } else { 300 * u16::from(within(85)) }
+    };
+    let truth: Vec<u16> = (0..80).flat_map(|y| (0..120).map(move |x| label(x, y))).collect();
+    let pixels: Vec<u8> = truth.iter().map(|&l| if l > 0 { 200 } else { 20 }).collect();
+    let boxes: Vec<u8> = [62i16, 17, 108, 63, 7, 17, 53, 63].iter().flat_map(|v| v.to_le_bytes()).collect();
+    let gts: Vec<u8> = truth.iter().flat_map(|v| v.to_le_bytes()).collect();
+    let case = folder.path().join("own.npz").display().to_string();
+    npz(
+        case.as_ref(),
+        &[("imgs", "|u1", &[80, 120], &pixels), ("boxes", "<i2", &[2, 4], &boxes), ("gts", "<u2", &[80, 120], &gts)],
+    );
+    let text = out(&umedsam(folder.path(), &["segment", &case, "--json"]));
+    let report: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(report["own_labels"], true);
+    let numbers: Vec<u64> =
+        report["objects"].as_array().unwrap().iter().map(|o| o["label"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, [300, 7]);
+    let (labels, _) = read_segs(&folder.path().join("out/own.npz"), &Limits::new()).unwrap();
+    let agree = labels.iter().zip(&truth).filter(|(a, b)| a == b).count();
+    assert!(agree > 9300, "{agree} of 9600 pixels");
+    let text = out(&umedsam(folder.path(), &["segment", &case]));
+    assert!(text.contains("numbered as its truth numbers them") && text.contains("object 300"), "{text}");
+}
+
+#[test]
+fn what_is_no_model_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    for (bytes, words) in [
+        (&b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"[..], "a Git LFS pointer"),
+        (b"<!DOCTYPE html><html>", "a web page"),
+        (b"\x08\x0a\x12\x07pytorch", "an ONNX graph"),
+        (
+            b"\x3a\0\0\0\0\0\0\0{\"w\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}    \0\0\0\0",
+            "`umedsam-export bundle` takes",
+        ),
+        (b"", "an empty file"),
+    ] {
+        fs::write(folder.path().join("model"), bytes).unwrap();
+        let message = failure(&umedsam(folder.path(), &["info", "model"]));
+        assert!(message.contains("model: not a model bundle: ") && message.contains(words), "{message}");
+    }
+}
+
+/// A reader that left and a full disk end neither the work nor change its status.
+#[test]
+fn the_work_goes_on_when_nobody_reads() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["a.png", "b.png"] {
+        picture(&folder.path().join(name));
+    }
+    let command = |inputs: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_umedsam"));
+        command.current_dir(folder.path()).arg("segment").args(inputs).args(BOX).stderr(Stdio::piped());
+        command
+    };
+    let written = || {
+        let names = files(&folder.path().join("out"));
+        fs::remove_dir_all(folder.path().join("out")).unwrap();
+        names
+    };
+    let mut child = command(&["a.png", "b.png"]).stdout(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", err(&output));
+    assert_eq!(written(), ["a.mask.png", "b.mask.png"]);
+
+    if let Ok(full) = File::options().write(true).open("/dev/full") {
+        let output = command(&["a.png", "b.png"]).stdout(full.try_clone().unwrap()).output().unwrap();
+        assert!(output.status.success(), "{}", err(&output));
+        assert_eq!(err(&output).matches("standard output: ").count(), 1, "{}", err(&output));
+        assert_eq!(written(), ["a.mask.png", "b.mask.png"]);
+        // Nor does a standard error that takes nothing.
+        fs::write(folder.path().join("damaged.png"), "no picture").unwrap();
+        let output = command(&["damaged.png", "a.png"]).stderr(full).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert_eq!(written(), ["a.mask.png"]);
+    }
+}
