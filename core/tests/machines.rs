@@ -16,8 +16,18 @@ use umedsam::postprocess::LOGITS_LEN;
 use umedsam::runtime::{Graph, GraphOptions, Kernels};
 use umedsam::{Arithmetic, Model};
 
+/// Whether this machine is an emulated one, on which an encode in f32 takes minutes: then the whole network is run in the
+/// model's own arithmetic only.
+fn is_emulated() -> bool {
+    var_os("UMEDSAM_EMULATED").is_some()
+}
+
 #[test]
 fn blocks_of_the_built_in_model_equal_the_bodies_of_their_functions() {
+    if is_emulated() {
+        println!("left out: emulated");
+        return;
+    }
     let model = Model::bundled().unwrap();
     let arithmetics =
         [(Arithmetic::F32, 2e-5), (Arithmetic::F16, 0.01), (Arithmetic::Bf16, 0.02), (Arithmetic::Int8, 0.05)];
@@ -58,12 +68,15 @@ fn the_kernels_are_those_of_this_machine() {
 #[test]
 fn masks_are_those_of_other_machines() {
     let model = Model::bundled().unwrap();
-    let found = Arithmetic::ALL.map(|arithmetic| (arithmetic, logits(&model, arithmetic)));
-    let exact = found.iter().find(|(a, _)| *a == Arithmetic::F32).map(|(_, v)| v).unwrap();
-    for (arithmetic, logits) in &found {
-        let dsc = agreement(logits, exact);
-        println!("{arithmetic}: DSC {dsc:.4} to f32");
-        assert!(dsc >= 0.97, "{arithmetic}: DSC {dsc} to f32");
+    let own = model.manifest().precision.arithmetic();
+    let arithmetics = Arithmetic::ALL.into_iter().filter(|a| *a == own || !is_emulated());
+    let found: Vec<(Arithmetic, Vec<f32>)> = arithmetics.map(|a| (a, logits(&model, a))).collect();
+    if let Some((_, exact)) = found.iter().find(|(a, _)| *a == Arithmetic::F32) {
+        for (arithmetic, logits) in &found {
+            let dsc = agreement(logits, exact);
+            println!("{arithmetic}: DSC {dsc:.4} to f32");
+            assert!(dsc >= 0.97, "{arithmetic}: DSC {dsc} to f32");
+        }
     }
     let all: Vec<u8> = found.iter().flat_map(|(_, v)| v).flat_map(|v| v.to_le_bytes()).collect();
     if let Some(path) = var_os("UMEDSAM_LOGITS_TO") {
@@ -71,8 +84,10 @@ fn masks_are_those_of_other_machines() {
     } else if let Some(path) = var_os("UMEDSAM_LOGITS_FROM") {
         let other: Vec<f32> =
             fs::read(path).unwrap().as_chunks::<4>().0.iter().map(|&b| f32::from_le_bytes(b)).collect();
-        assert_eq!(4 * other.len(), all.len());
-        for ((arithmetic, logits), other) in found.iter().zip(other.chunks_exact(3 * LOGITS_LEN)) {
+        assert_eq!(other.len(), Arithmetic::ALL.len() * 3 * LOGITS_LEN);
+        for (arithmetic, logits) in &found {
+            let place = Arithmetic::ALL.iter().position(|a| a == arithmetic).unwrap();
+            let other = &other[place * 3 * LOGITS_LEN..][..3 * LOGITS_LEN];
             let dsc = agreement(logits, other);
             let difference = values::max_difference(logits, other) / values::scale(other);
             println!("{arithmetic}: DSC {dsc:.4}, logits {difference:e} of the scale from the other machine's");

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use serde::Deserialize;
 use umedsam::metrics::{CaseScore, Comparison, group};
-use umedsam::outln;
+use umedsam::{errln, outln};
 
 use crate::CompareArguments;
 

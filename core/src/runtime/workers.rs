@@ -88,7 +88,7 @@ impl Team<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
 
     use super::*;
 
@@ -103,7 +103,7 @@ mod tests {
                 names.into_inner().unwrap()
             })
         };
-        let provoked = catch_unwind(AssertUnwindSafe(|| workers.enter(|w| w.team().each(|_| panic!("provoked")))));
+        let provoked = catch_unwind(AssertUnwindSafe(|| workers.enter(|w| w.team().each(|_| panic_any("provoked")))));
         assert!(provoked.is_err());
         let names = names(&mut workers);
         assert_eq!(names.len(), 2);
