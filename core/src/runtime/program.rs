@@ -62,9 +62,9 @@ impl Len {
         let symbols: Vec<Symbol> = sizes.iter().flat_map(|d| d.symbols()).collect();
         let sized = |n: i64| -> TractResult<usize> {
             let values = symbols.iter().fold(SymbolValues::default(), |v, s| v.with(s, n));
-            let sizes = sizes.iter().map(|d| d.eval(&values).to_usize());
-            let product = |all: usize, size| Ok(all.checked_mul(size?).context("a value beyond all memory")?);
-            sizes.into_iter().try_fold(1, product)
+            sizes.iter().try_fold(1usize, |all, d| {
+                all.checked_mul(d.eval(&values).to_usize()?).context("a value beyond all memory")
+            })
         };
         let (one, two) = (sized(1)?, sized(2)?);
         ensure!(one == two || Some(two) == one.checked_mul(2), "a size that is not in proportion to the batch");
@@ -301,7 +301,8 @@ mod tests {
         let program = program(&Arc::default());
         let (image, boxes) = ([0.0; 2], [0.0; 6]);
         assert_eq!(program.batch(&[(&[2], &image), (&[3, 2], &boxes)]), Ok(3));
-        let refusals: [(&[(&[usize], &[f32])], &str); 6] = [
+        type Given<'a> = (&'a [usize], &'a [f32]);
+        let refusals: [(&[Given<'_>], &str); 6] = [
             (&[(&[2], &image)], "1 inputs given, 2 expected"),
             (&[(&[2], &image), (&[], &boxes)], "input 1: shape [] given, [2, 2] expected"),
             (&[(&[2], &image), (&[2, 3], &boxes)], "input 1: shape [2, 3] given, [2, 2] expected"),

@@ -163,7 +163,7 @@ fn other_kind(path: &Path) -> Option<(&'static str, &'static str)> {
     let convert = "`umedsam-export checkpoint FILE --out weights.safetensors` converts it";
     match &first {
         [b'P', b'K', 3, 4, ..] => Some(("a Python wheel, a PyTorch checkpoint or another zip", convert)),
-        [0x80, 2 | 3 | 4, ..] => Some(("a pickle, as old PyTorch checkpoints are", convert)),
+        [0x80, 2..=4, ..] => Some(("a pickle, as old PyTorch checkpoints are", convert)),
         b"umedpack" => Some(("a pack of cases", "--data and --validation take packs")),
         _ => None,
     }
