@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What this machine's own CPU cannot run: the kernels' tests, and the built-in model block by block and whole, for AArch64
-# on emulated CPUs and for WebAssembly in Node.js. For root on Debian 12 (bookworm) for x86-64; installs what is missing,
+# What this machine's own CPU cannot run: the kernels' tests and the built-in model, for AArch64 on emulated CPUs (the model
+# whole, in its own arithmetic) and for WebAssembly in Node.js (block by block, too). For root on Debian 12 (bookworm) for x86-64; installs what is missing,
 # the first time some 450 MB, and changes nothing else of the system.
 #
 #     tests/cross.sh                 # all of: native aarch64 wasm32 model-aarch64 model-wasm32

@@ -20,12 +20,13 @@ pub fn replace<E: From<io::Error>>(path: &Path, write: impl FnOnce(&Path) -> Res
     let temporary = reserve(path)?;
     let result = write(&temporary).and_then(|()| {
         File::options().write(true).open(&temporary)?.sync_all()?;
-        fs::rename(&temporary, path)?;
-        Ok(sync_folder(path)?)
+        Ok(fs::rename(&temporary, path)?)
     });
     if result.is_err() {
         // The first failure is what matters; there may be nothing to remove.
         let _ = fs::remove_file(&temporary);
+    } else {
+        sync_folder(path);
     }
     result
 }
@@ -56,13 +57,13 @@ fn reserve(path: &Path) -> io::Result<PathBuf> {
     }
 }
 
-/// Makes a rename last.
-fn sync_folder(path: &Path) -> io::Result<()> {
+/// Makes a rename last, where the system can.
+fn sync_folder(path: &Path) {
     if cfg!(unix) {
         let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        File::open(folder)?.sync_all()?;
+        // Some file systems refuse it, and some folders may be written but not read. The file is in its place all the same.
+        let _ = File::open(folder).and_then(|folder| folder.sync_all());
     }
-    Ok(())
 }
 
 #[cfg(test)]
