@@ -27,7 +27,7 @@ pub const FORMAT_VERSION: u32 = 1;
 /// Name of the network that this library runs: TinyViT encoder and SAM decoder at 256x256.
 pub const ARCHITECTURE: &str = "lite-medsam-256";
 
-/// Bundles beyond this size are refused unread: no precision of this network comes near.
+/// Bundles beyond this size are refused unread: this network comes near in no storage.
 const MAX_BYTES: u64 = 256 << 20;
 
 const ENCODER: &str = "encoder.onnx";
@@ -39,7 +39,7 @@ const MANIFEST_DIGEST: &str = "umedsam.manifest.sha256";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
-pub enum Precision {
+pub enum Storage {
     /// 32-bit floats.
     F32,
     /// 16-bit floats.
@@ -48,7 +48,7 @@ pub enum Precision {
     Int8,
 }
 
-impl Precision {
+impl Storage {
     /// The arithmetic in which a session computes such weights unless it is told otherwise.
     pub const fn arithmetic(self) -> Arithmetic {
         match self {
@@ -58,7 +58,7 @@ impl Precision {
     }
 }
 
-impl std::fmt::Display for Precision {
+impl std::fmt::Display for Storage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(match self {
             Self::F32 => "f32",
@@ -68,7 +68,7 @@ impl std::fmt::Display for Precision {
     }
 }
 
-impl std::str::FromStr for Precision {
+impl std::str::FromStr for Storage {
     type Err = String;
 
     fn from_str(s: &str) -> Result<Self, String> {
@@ -76,7 +76,7 @@ impl std::str::FromStr for Precision {
             "f32" => Ok(Self::F32),
             "f16" => Ok(Self::F16),
             "int8" => Ok(Self::Int8),
-            _ => Err(format!("precision '{s}' is none of f32, f16, int8")),
+            _ => Err(format!("storage '{s}' is none of f32, f16, int8")),
         }
     }
 }
@@ -91,7 +91,8 @@ pub struct Manifest {
     /// Name of the weights, for people.
     pub name: String,
     /// How the weights are stored.
-    pub precision: Precision,
+    #[serde(alias = "precision")]
+    pub storage: Storage,
     /// Version of the preprocessing that the graphs expect: [`PREPROCESSING_VERSION`].
     pub preprocessing_version: u32,
     /// SHA-256 of the weights that the graphs were made from, in hexadecimal.

@@ -61,7 +61,7 @@ pub mod validation;
 pub use arithmetic::Arithmetic;
 #[cfg(feature = "runtime")]
 pub use bundle::{
-    ARCHITECTURE, BundleError, FORMAT_VERSION, Manifest, Model, Precision, encode_bundle, hex_digest, write_bundle,
+    ARCHITECTURE, BundleError, FORMAT_VERSION, Manifest, Model, Storage, encode_bundle, hex_digest, write_bundle,
 };
 pub use error::Error;
 pub use file_kind::FileKind;

@@ -204,7 +204,7 @@ pub struct Session {
 
 impl Session {
     pub(crate) fn new(model: &Model, options: &SessionOptions) -> Result<Self, Error> {
-        let arithmetic = options.arithmetic.unwrap_or(model.manifest().precision.arithmetic());
+        let arithmetic = options.arithmetic.unwrap_or(model.manifest().storage.arithmetic());
         let graph = GraphOptions::default()
             .with_threads(options.threads)
             .with_arithmetic(arithmetic)

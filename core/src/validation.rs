@@ -10,7 +10,7 @@ use std::prelude::v1::*;
 use serde::{Deserialize, Serialize};
 
 use crate::metrics::{Difference, Interval};
-use crate::{Arithmetic, Precision};
+use crate::{Arithmetic, Storage};
 
 /// Version of the gate's rules and of the summary's fields. A summary of another version is kept apart: it was judged by
 /// other rules ([`ValidationStatus::OtherVersion`]).
@@ -112,7 +112,8 @@ pub struct ValidatedModel {
     /// Name of the weights, for people.
     pub name: String,
     /// How the weights are stored.
-    pub precision: Precision,
+    #[serde(alias = "precision")]
+    pub storage: Storage,
     /// How the network was computed.
     pub arithmetic: Arithmetic,
     /// Size of the bundle without this report, in bytes.
@@ -420,7 +421,7 @@ impl fmt::Display for ValidationStatus<'_> {
                 write!(
                     f,
                     " against {} {} in {}; {rows} of {all} rows judged, {cases} cases",
-                    reference.name, reference.precision, reference.arithmetic
+                    reference.name, reference.storage, reference.arithmetic
                 )
             }
         }

@@ -68,7 +68,7 @@ fn the_kernels_are_those_of_this_machine() {
 #[test]
 fn masks_are_those_of_other_machines() {
     let model = Model::bundled().unwrap();
-    let own = model.manifest().precision.arithmetic();
+    let own = model.manifest().storage.arithmetic();
     let arithmetics = Arithmetic::ALL.into_iter().filter(|a| *a == own || !is_emulated());
     let found: Vec<(Arithmetic, Vec<f32>)> = arithmetics.map(|a| (a, logits(&model, a))).collect();
     if let Some((_, exact)) = found.iter().find(|(a, _)| *a == Arithmetic::F32) {

@@ -18,7 +18,7 @@ pub(crate) fn run(file: Option<&Path>, json: bool) -> anyhow::Result<()> {
     }
     outln!("model          {}", m.name);
     outln!("architecture   {}", m.architecture);
-    outln!("weights        {} ({} bytes in all)", m.precision, model.size_bytes());
+    outln!("weights        {} ({} bytes in all)", m.storage, model.size_bytes());
     outln!("preprocessing  version {}", m.preprocessing_version);
     outln!("licence        {}", m.licence);
     for source in &m.sources {

@@ -207,7 +207,7 @@ fn info_describes_the_model() {
     );
     let json: serde_json::Value =
         serde_json::from_str(&out(&umedsam(folder.path(), &["info", "--json", &bundle()]))).unwrap();
-    assert_eq!(json["precision"], "int8");
+    assert_eq!(json["storage"], "int8");
 }
 
 fn bundle() -> String {
@@ -240,7 +240,7 @@ fn a_model_that_did_not_pass_the_accuracy_gate_says_so() {
     let iou_correlation = serde_json::json!({ "reference": null, "model": null });
     let report = serde_json::json!({ "version": umedsam::validation::VALIDATION_VERSION, "verdict": "passed",
         "reasons": [], "bounds": umedsam::validation::Bounds::default(), "cases": 3, "failed": 0,
-        "iou_correlation": iou_correlation, "rows": [], "model": { "name": "m", "precision": "f16",
+        "iou_correlation": iou_correlation, "rows": [], "model": { "name": "m", "storage": "f16",
         "arithmetic": "f32", "size_bytes": 1, "encoder_sha256": manifest.encoder_sha256,
         "decoder_sha256": manifest.decoder_sha256 } });
     let stamp = |change: &[(&str, serde_json::Value)]| {

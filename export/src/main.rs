@@ -13,7 +13,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand, ValueEnum};
 use umedsam::files::write_atomically;
 use umedsam::runtime::inline_functions;
-use umedsam::{Precision, errln, outln, terminal};
+use umedsam::{Storage, errln, outln, terminal};
 use umedsam_export::checkpoint::{self, ImportOptions, Trust};
 use umedsam_export::{bundle, onnx};
 
@@ -75,7 +75,7 @@ enum Command {
         out: PathBuf,
         /// How the weights are stored: f32, f16 or int8.
         #[arg(long, default_value = "f32")]
-        precision: Precision,
+        storage: Storage,
         /// How the operators are written; qdq is int8, of weights that `quantize` made.
         #[arg(long, value_enum, default_value_t = Format::Functions)]
         format: Format,
@@ -89,7 +89,7 @@ enum Command {
         out: PathBuf,
         /// How the weights are stored: f32, f16 or int8.
         #[arg(long, default_value = "f16")]
-        precision: Precision,
+        storage: Storage,
         /// Name of the model, for people; LiteMedSAM for the published weights, the file's for others, if left out.
         #[arg(long)]
         name: Option<String>,
@@ -146,13 +146,13 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             outln!("{}", out.display());
         }
         Command::Quantize(command) => command.run()?,
-        Command::Onnx { weights, out, precision, format } => {
+        Command::Onnx { weights, out, storage, format } => {
             let weights = commands::load(&weights)?;
             let graphs = match format {
                 Format::Qdq => onnx::build_qdq(&weights)?,
-                _ => onnx::build(&weights, precision)?,
+                _ => onnx::build(&weights, storage)?,
             };
-            let written = if format == Format::Qdq { "qdq".to_owned() } else { precision.to_string() };
+            let written = if format == Format::Qdq { "qdq".to_owned() } else { storage.to_string() };
             fs::create_dir_all(&out).with_context(|| format!("{}: make folder", out.display()))?;
             for (name, graph) in [("encoder.onnx", graphs.encoder), ("decoder.onnx", graphs.decoder)] {
                 let graph = if format == Format::Inline { inline_functions(&graph)? } else { graph };
@@ -161,14 +161,14 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
                 outln!("{} ({} bytes, {written})", path.display(), graph.len());
             }
         }
-        Command::Bundle { weights: path, out, precision, name, licence } => {
+        Command::Bundle { weights: path, out, storage, name, licence } => {
             let mut weights = commands::load(&path)?;
             if let Some(licence) = licence {
                 weights = weights.with_licence(licence);
             }
             let name = name.unwrap_or_else(|| commands::model_name(&weights, &path));
-            let manifest = bundle::make(&weights, precision, &name, &out)?;
-            outln!("{} ({} bytes, {}, \"{name}\")", out.display(), size(&out)?, manifest.precision);
+            let manifest = bundle::make(&weights, storage, &name, &out)?;
+            outln!("{} ({} bytes, {}, \"{name}\")", out.display(), size(&out)?, manifest.storage);
             if weights.provenance().licence.is_none() {
                 outln!("its licence is unknown, as the weights name none: --licence says what it is");
             }

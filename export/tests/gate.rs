@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, Output};
 
-use umedsam::{Model, Precision};
+use umedsam::{Model, Storage};
 use umedsam_export::bundle;
 use umedsam_export::checkpoint::{Checkpoint, Tensor, TensorData, Trust, Weights};
 
@@ -78,14 +78,14 @@ fn the_exit_status_tells_passed_from_refused_from_not_judged() {
     let huge = with("mask_decoder.iou_prediction_head.layers.2.weight", |_| f32::MAX);
     let sure = with("mask_decoder.iou_prediction_head.layers.2.bias", |b| b + 3.0);
     let nothing = with("mask_decoder.output_hypernetworks_mlps", |_| 0.0);
-    for (weights, precision, name) in [
-        (&weights, Precision::F32, "right"),
-        (&wrong, Precision::Int8, "wrong"),
-        (&huge, Precision::F32, "huge"),
-        (&sure, Precision::F32, "sure"),
-        (&nothing, Precision::F32, "nothing"),
+    for (weights, storage, name) in [
+        (&weights, Storage::F32, "right"),
+        (&wrong, Storage::Int8, "wrong"),
+        (&huge, Storage::F32, "huge"),
+        (&sure, Storage::F32, "sure"),
+        (&nothing, Storage::F32, "nothing"),
     ] {
-        bundle::make(weights, precision, name, &path(&format!("{name}.umedsam"))).unwrap();
+        bundle::make(weights, storage, name, &path(&format!("{name}.umedsam"))).unwrap();
     }
     let against = |model: &str, reference: &str, more: &[&str]| {
         let [model, reference] = [model, reference].map(|name| format!("{name}.umedsam"));

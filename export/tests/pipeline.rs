@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use umedsam::{Model, Precision, ValidationStatus};
+use umedsam::{Model, Storage, ValidationStatus};
 use umedsam_export::checkpoint::{Checkpoint, Trust, Weights};
 use umedsam_export::onnx;
 
@@ -34,7 +34,7 @@ fn weights_become_a_judged_model_and_what_is_done_is_not_done_again() {
     let first = run();
     assert!(first.status.success(), "{}", String::from_utf8_lossy(&first.stderr));
     let model = Model::load(folder.path().join("model.umedsam")).unwrap();
-    assert_eq!(model.manifest().precision, Precision::Int8);
+    assert_eq!(model.manifest().storage, Storage::Int8);
     let ValidationStatus::Passed(report) = model.validation() else { panic!("{}", model.validation()) };
     assert_eq!(report.cases, 3);
 

@@ -1,7 +1,7 @@
 //! The accuracy gate's verdict and page, on made-up figures.
 
 use umedsam::validation::{VALIDATION_VERSION, ValidatedModel};
-use umedsam::{Arithmetic, Precision, Validation, Verdict};
+use umedsam::{Arithmetic, Storage, Validation, Verdict};
 use umedsam_export::validate::verdict::{Bounds, Judgement, Unjudged};
 use umedsam_export::validate::{Object, Record, Report, Scores, page};
 
@@ -201,7 +201,7 @@ fn names_on_the_page_are_text() {
     let Judgement { rows, iou_correlation, failed, reasons } = Judgement::new(&records, &Bounds::default(), 0).unwrap();
     let model = ValidatedModel {
         name: "</title><b onclick='x'>".into(),
-        precision: Precision::Int8,
+        storage: Storage::Int8,
         arithmetic: Arithmetic::Int8,
         size_bytes: 10,
         encoder_sha256: "0".repeat(64),

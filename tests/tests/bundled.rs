@@ -8,7 +8,7 @@ use umedsam::preprocess::INPUT_LEN;
 use umedsam::validation::{Agreement, Bounds, Measure, Pair, VALIDATION_VERSION, ValidatedModel, ValidationRow};
 use umedsam::volume::from_fn;
 use umedsam::{
-    Arithmetic, Error, ImageView, Manifest, Model, ModelBox, PixelBox, Precision, Session, SessionOptions, Validation,
+    Arithmetic, Error, ImageView, Manifest, Model, ModelBox, PixelBox, Session, SessionOptions, Storage, Validation,
     ValidationStatus, Verdict, VolumeOptions, VolumeSize, VoxelBox, encode_bundle,
 };
 use umedsam_tests::{cell, golden, golden_bytes, max_difference, picture};
@@ -116,7 +116,7 @@ fn bytes() -> Vec<u8> {
 fn the_manifest_says_what_the_model_is() {
     let model = Model::bundled().unwrap();
     let m = model.manifest();
-    assert_eq!((m.name.as_str(), m.precision), ("U-MedSAM edge", Precision::Int8));
+    assert_eq!((m.name.as_str(), m.storage), ("U-MedSAM edge", Storage::Int8));
     assert_eq!(m.licence, "LicenseRef-U-MedSAM-research");
     assert!(m.sources.iter().any(|s| s.contains("79d8c9dca6db4d69d3f905579e5250af05e859fff9c1f543e89a513c3028ce76")));
     assert!(model.size_bytes() <= 10_000_000);
@@ -193,9 +193,9 @@ fn a_manifest_may_grow() {
 
 /// A report that passed, about these graphs.
 fn report(model: &Model) -> Validation {
-    let Manifest { name, precision, encoder_sha256, decoder_sha256, .. } = model.manifest().clone();
-    let (arithmetic, size_bytes) = (precision.arithmetic(), 1);
-    let model = ValidatedModel { name, precision, arithmetic, size_bytes, encoder_sha256, decoder_sha256 };
+    let Manifest { name, storage, encoder_sha256, decoder_sha256, .. } = model.manifest().clone();
+    let (arithmetic, size_bytes) = (storage.arithmetic(), 1);
+    let model = ValidatedModel { name, storage, arithmetic, size_bytes, encoder_sha256, decoder_sha256 };
     let measure = Measure { reference: Some(0.9), model: Some(0.9), difference: None };
     let row = ValidationRow {
         modality: "US".into(),

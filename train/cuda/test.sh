@@ -64,7 +64,7 @@ said 'goes on with the carried state'
 said 'epoch 2: loss'
 
 "$program" join "$root/answer" --weights "$root/kit/1/weights.planes" --out "$root/joined"
-"$export" bundle "$root/joined/final.safetensors" --precision f16 --out "$root/joined.umedsam"
+"$export" bundle "$root/joined/final.safetensors" --storage f16 --out "$root/joined.umedsam"
 # A part that is missing is named.
 rm "$root/answer/state.000"
 if "$program" join "$root/answer" --weights "$root/kit/1/weights.planes" --out "$root/again" 2>"$root/error.txt"; then

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 use tch::{Device, Kind, Tensor, nn};
 use umedsam::runtime::Kernels;
-use umedsam::{Model, Precision, Session, SessionOptions};
+use umedsam::{Model, Session, SessionOptions, Storage};
 use umedsam_export::bundle::{self, MakeError};
 use umedsam_export::checkpoint::{self, Provenance, TensorData, Weights};
 
@@ -91,11 +91,11 @@ impl FrozenEncoder {
         let whole = !quantization.enabled || !quantization.keep.iter().any(reaches);
         let known = model::size_of(variables) == EncoderSize::Lite;
         let (engine, name) = if device == Device::Cpu && arithmetic == Arithmetic::F32 && whole && known {
-            let (precision, name) = match quantization.enabled {
-                true => (Precision::Int8, format!("core-int8-{}", Kernels::detect().name())),
-                false => (Precision::F32, "core".into()),
+            let (storage, name) = match quantization.enabled {
+                true => (Storage::Int8, format!("core-int8-{}", Kernels::detect().name())),
+                false => (Storage::F32, "core".into()),
             };
-            (Engine::Core(Box::new(session(variables, precision)?)), name)
+            (Engine::Core(Box::new(session(variables, storage)?)), name)
         } else {
             let name = if quantization.enabled { int8_name(quantization) } else { torch_name(arithmetic).into() };
             let channels_last = engine.on(device).channels_last;
@@ -229,7 +229,7 @@ fn int8_name(quantization: &QuantizationConfig) -> String {
 }
 
 /// A session of core on the network's weights, on as many threads as libtorch may use.
-fn session(variables: &nn::VarStore, precision: Precision) -> Result<Session, EncoderError> {
+fn session(variables: &nn::VarStore, storage: Storage) -> Result<Session, EncoderError> {
     let mut tensors = BTreeMap::new();
     for (name, value) in model::published(variables) {
         let shape = value.size().iter().map(|&side| side as usize).collect();
@@ -241,7 +241,7 @@ fn session(variables: &nn::VarStore, precision: Precision) -> Result<Session, En
         tensors.insert(name, checkpoint::Tensor::new(shape, data)?);
     }
     let weights = Weights::new(tensors, Provenance::default())?;
-    let (bundle, _) = bundle::build(&weights, precision, "frozen encoder")?;
+    let (bundle, _) = bundle::build(&weights, storage, "frozen encoder")?;
     let threads = usize::try_from(tch::get_num_threads()).unwrap_or(1);
     Ok(Model::from_bytes(bundle)?.session(&SessionOptions::new().with_threads(threads))?)
 }

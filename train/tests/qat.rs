@@ -111,7 +111,7 @@ mod weights {
     use tract_onnx::pb::ModelProto;
     use umedsam::preprocess::{INPUT_LEN, Preprocessor};
     use umedsam::runtime::{Graph, GraphOptions, Kernels};
-    use umedsam::{Arithmetic, ImageView, Precision};
+    use umedsam::{Arithmetic, ImageView, Storage};
     use umedsam_export::checkpoint::Weights;
     use umedsam_export::onnx;
     use umedsam_train::model::{load, save};
@@ -160,7 +160,7 @@ mod weights {
     /// this picture by a good half of what rounding itself changes.
     #[test]
     fn the_network_in_training_is_cores_in_8_bits() {
-        let graphs = onnx::build(&Weights::load(path()).unwrap(), Precision::Int8).unwrap();
+        let graphs = onnx::build(&Weights::load(path()).unwrap(), Storage::Int8).unwrap();
         let image = retina();
         let images = Tensor::from_slice(&image).view([1, 3, 256, 256]);
         let exact = tch::no_grad(|| loaded(&QuantizationConfig::default()).1.encode(&images, false));
@@ -235,7 +235,7 @@ mod weights {
         let folder = tempfile::tempdir().unwrap();
         let file: &Path = &folder.path().join("trained.safetensors");
         save(&vs, file).unwrap();
-        let graphs = onnx::build(&Weights::load(file).unwrap(), Precision::Int8).unwrap();
+        let graphs = onnx::build(&Weights::load(file).unwrap(), Storage::Int8).unwrap();
         let (encoder, decoder) = (stored(&graphs.encoder), stored(&graphs.decoder));
         for (name, integers, _) in model.integers() {
             let stored = match name.strip_prefix("image_encoder.") {

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Args;
 use umedsam::files::write_atomically;
-use umedsam::{Precision, hex_digest, outln};
+use umedsam::{Storage, hex_digest, outln};
 use umedsam_export::bundle;
 use umedsam_export::checkpoint::Weights;
 use umedsam_export::quantize::probes::{self, Probe};
@@ -70,9 +70,9 @@ impl Pipeline {
             made
         };
         let reference = work.join("reference.umedsam");
-        bundle::make(&weights, Precision::F32, &name, &reference)?;
-        let made = bundle::make(&quantized, Precision::Int8, &name, &self.out)?;
-        outln!("{} ({} bytes, {})", self.out.display(), fs::metadata(&self.out)?.len(), made.precision);
+        bundle::make(&weights, Storage::F32, &name, &reference)?;
+        let made = bundle::make(&quantized, Storage::Int8, &name, &self.out)?;
+        outln!("{} ({} bytes, {})", self.out.display(), fs::metadata(&self.out)?.len(), made.storage);
 
         let mut options = ValidateOptions::new(&self.out, &reference, &self.cases).with_report(&work);
         if self.calibration.is_none() {

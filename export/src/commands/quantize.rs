@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
 use umedsam::files::write_atomically;
-use umedsam::{Arithmetic, Precision, outln};
+use umedsam::{Arithmetic, Storage, outln};
 use umedsam_export::checkpoint::Weights;
 use umedsam_export::quantize::probes::Probe;
 use umedsam_export::quantize::search::{self, Budget, Choice};
@@ -14,7 +14,7 @@ use umedsam_export::quantize::{LayerReport, Observer, Options, calibrate, probes
 
 /// Make weights for 8 bits: calibrated on real cases, and with the blocks named that stay in floats.
 ///
-/// The result is a checkpoint like any other; `bundle --precision int8` needs no cases any more.
+/// The result is a checkpoint like any other; `bundle --storage int8` needs no cases any more.
 #[derive(Debug, Args)]
 pub(crate) struct Quantize {
     /// The safetensors file.
@@ -99,7 +99,7 @@ impl Settings {
         let choice = if self.no_search {
             None
         } else {
-            let reference = search::masks(weights, Precision::F32, Arithmetic::F32, probes)?;
+            let reference = search::masks(weights, Storage::F32, Arithmetic::F32, probes)?;
             let budget = Budget::new().with_time(self.time_budget).with_bytes(self.size_budget);
             let choice = search::choose(&quantized, &reference, probes, budget, super::show(&bar))?;
             quantized = quantized.with_plan(choice.plan.clone());

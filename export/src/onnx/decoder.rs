@@ -1,6 +1,6 @@
 //! Prompt encoder and mask decoder for boxes, single-mask output.
 
-use umedsam::Precision;
+use umedsam::Storage;
 
 use super::OnnxError;
 use super::body::Form;
@@ -21,14 +21,14 @@ const MASK_HEAD: &str = "logits";
 const TRANSFORMER: &str = "mask_decoder.transformer";
 
 /// `embedding` (1,256,64,64) and `boxes` (N,4) in pixels of the 256x256 input to `logits` (N,256,256) and `iou` (N).
-pub(super) fn decoder(weights: &Weights, precision: Precision) -> Result<Built, OnnxError> {
+pub(super) fn decoder(weights: &Weights, storage: Storage) -> Result<Built, OnnxError> {
     let (one, n) = (Size::Fixed(1), Size::Symbol("N"));
     let grid = Size::Fixed(GRID as i64);
     let inputs = vec![
         value_info("embedding", &[one, Size::Fixed(DIM as i64), grid, grid]),
         value_info("boxes", &[n, Size::Fixed(4)]),
     ];
-    let mut d = Decoder { weights, graph: GraphBuilder::new("decoder", precision, weights.plan(), inputs) };
+    let mut d = Decoder { weights, graph: GraphBuilder::new("decoder", storage, weights.plan(), inputs) };
 
     let gaussian = d.raw("prompt_encoder.pe_layer.positional_encoding_gaussian_matrix", &[2, DIM / 2])?;
     let points = d.graph.constant("grid", &[1, GRID * GRID, 2], &grid_points());

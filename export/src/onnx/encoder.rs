@@ -1,7 +1,7 @@
 //! The image encoder: TinyViT at 256x256.
 
 use tract_onnx::pb::ValueInfoProto;
-use umedsam::Precision;
+use umedsam::Storage;
 
 use super::OnnxError;
 use super::body::Form;
@@ -36,11 +36,11 @@ pub(crate) const STAGES: [Stage; 3] = [
 ];
 
 /// `image` (B,3,256,256), 0 to 1, to `embedding` (B,256,64,64).
-pub(super) fn encoder(weights: &Weights, precision: Precision) -> Result<Built, OnnxError> {
+pub(super) fn encoder(weights: &Weights, storage: Storage) -> Result<Built, OnnxError> {
     let batch = Size::Symbol("B");
     let shape = |c, s| [batch, Size::Fixed(c), Size::Fixed(s), Size::Fixed(s)];
     let image: ValueInfoProto = value_info("image", &shape(3, 256));
-    let mut e = Encoder { weights, graph: GraphBuilder::new("encoder", precision, weights.plan(), vec![image]) };
+    let mut e = Encoder { weights, graph: GraphBuilder::new("encoder", storage, weights.plan(), vec![image]) };
 
     let patch = [e.conv(None, "patch_embed.seq.0", [32, 3, 1, 1])?, e.conv(None, "patch_embed.seq.2", [64, 32, 1, 1])?];
     let [[w1, b1], [w2, b2]] = &patch;

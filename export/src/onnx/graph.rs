@@ -6,7 +6,7 @@ use half::f16;
 use prost::Message;
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, ValueInfoProto};
-use umedsam::Precision;
+use umedsam::Storage;
 use umedsam::runtime::quantize_weights;
 
 use super::body::{DOMAIN, DOMAIN_VERSION, EXACT, Form, OPSET, opset};
@@ -21,7 +21,7 @@ const SMALLEST_F16: usize = 1024;
 pub(super) struct GraphBuilder<'a> {
     graph: GraphProto,
     blocks: Vec<Block>,
-    precision: Precision,
+    storage: Storage,
     plan: &'a Plan,
 }
 
@@ -33,16 +33,16 @@ pub(super) struct Built {
 }
 
 impl<'a> GraphBuilder<'a> {
-    pub(super) fn new(name: &str, precision: Precision, plan: &'a Plan, inputs: Vec<ValueInfoProto>) -> Self {
+    pub(super) fn new(name: &str, storage: Storage, plan: &'a Plan, inputs: Vec<ValueInfoProto>) -> Self {
         let graph = GraphProto { name: name.into(), input: inputs, ..Default::default() };
-        Self { graph, blocks: Vec::new(), precision, plan }
+        Self { graph, blocks: Vec::new(), storage, plan }
     }
 
     /// Adds weights and names the f32 value that holds them. In f16 they are stored in half the bytes and cast once,
     /// when the graph is loaded.
     pub(super) fn weight(&mut self, name: &str, shape: &[usize], values: &[f32]) -> Result<String, OnnxError> {
         assert_eq!(shape.iter().product::<usize>(), values.len(), "shape of {name}");
-        if self.precision == Precision::F32 || values.len() < SMALLEST_F16 {
+        if self.storage == Storage::F32 || values.len() < SMALLEST_F16 {
             self.graph.initializer.push(proto::tensor_f32(name, shape, values));
             return Ok(name.into());
         }
@@ -111,7 +111,7 @@ impl<'a> GraphBuilder<'a> {
 
     /// The form of a block, or of its weights if its function has but one.
     fn form(&self, block: &str) -> Form {
-        if self.precision == Precision::Int8 && self.plan.block(block).is_none() { Form::Int8 } else { Form::Float }
+        if self.storage == Storage::Int8 && self.plan.block(block).is_none() { Form::Int8 } else { Form::Float }
     }
 
     /// Adds a constant that keeps its precision.

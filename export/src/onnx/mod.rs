@@ -16,7 +16,7 @@ mod qdq;
 
 pub use body::{DOMAIN, DOMAIN_VERSION, OPSET};
 pub(crate) use encoder::{STAGES, Stage};
-use umedsam::Precision;
+use umedsam::Storage;
 use umedsam::runtime::inline_functions;
 
 use crate::checkpoint::{Error as CheckpointError, Weights};
@@ -92,10 +92,10 @@ pub struct Graphs {
     pub blocks: Vec<Block>,
 }
 
-/// Builds both graphs, with the weights stored in the given precision and what their plan keeps out of it.
-pub fn build(weights: &Weights, precision: Precision) -> Result<Graphs, OnnxError> {
-    let encoder = encoder::encoder(weights, precision)?;
-    let decoder = decoder::decoder(weights, precision)?;
+/// Builds both graphs, with the weights stored in this way, but for what their plan keeps out of it.
+pub fn build(weights: &Weights, storage: Storage) -> Result<Graphs, OnnxError> {
+    let encoder = encoder::encoder(weights, storage)?;
+    let decoder = decoder::decoder(weights, storage)?;
     let blocks = [encoder.blocks, decoder.blocks].concat();
     for (block, floats) in weights.plan().blocks() {
         let known = blocks.iter().any(|b| b.name == block && (b.has_int8 || floats == Floats::F32));
@@ -107,13 +107,13 @@ pub fn build(weights: &Weights, precision: Precision) -> Result<Graphs, OnnxErro
 }
 
 /// Builds both graphs in standard operators, int8 by QuantizeLinear and DequantizeLinear around the layers that
-/// [`Precision::Int8`] computes in 8 bits, in the ranges that [`quantize`](crate::quantize) found for `weights`. The
+/// [`Storage::Int8`] computes in 8 bits, in the ranges that [`quantize`](crate::quantize) found for `weights`. The
 /// other weights are in f32.
 ///
 /// # Errors
 /// [`OnnxError::NoRange`] if the weights were not quantized, [`OnnxError::NoLayer`] if a graph lacks one of the layers.
 pub fn build_qdq(weights: &Weights) -> Result<Graphs, OnnxError> {
-    let Graphs { encoder, decoder, blocks } = build(weights, Precision::F32)?;
+    let Graphs { encoder, decoder, blocks } = build(weights, Storage::F32)?;
     let layers = layers::layers();
     let write = |graph: &[u8], encoder: bool| {
         qdq::qdq(&inline_functions(graph)?, layers.iter().filter(|layer| layer.encoder == encoder), weights.plan())

@@ -108,7 +108,7 @@ pub(super) fn equalise_pairs(tensors: &mut Tensors) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use umedsam::preprocess::INPUT_LEN;
-    use umedsam::{Frame, Model, ModelBox, Precision, SessionOptions};
+    use umedsam::{Frame, Model, ModelBox, SessionOptions, Storage};
 
     use super::super::multiplied;
     use super::*;
@@ -118,7 +118,7 @@ mod tests {
 
     /// Embedding, logits and predicted IoU of something.
     fn outputs(weights: &Weights) -> [Vec<f32>; 3] {
-        let (bytes, _) = bundle::build(weights, Precision::F32, "test").unwrap();
+        let (bytes, _) = bundle::build(weights, Storage::F32, "test").unwrap();
         let options = SessionOptions::new().with_threads(2);
         let mut session = Model::from_bytes(bytes).unwrap().session(&options).unwrap();
         let input: Vec<f32> = (0..INPUT_LEN).map(|i| (i as f32 * 0.37).sin().abs()).collect();

@@ -1,6 +1,6 @@
 //! Weights that lose as little as possible in 8 bits: calibration and post-training quantization.
 //!
-//! What comes out is an ordinary checkpoint whose matrices lie on the steps that [`Precision::Int8`](umedsam::Precision)
+//! What comes out is an ordinary checkpoint whose matrices lie on the steps that [`Storage::Int8`](umedsam::Storage)
 //! stores, with what was moved between layers folded in and a [`Plan`](crate::Plan) of the blocks that stay in floats:
 //! exporting it needs no data. Activations are rounded while the network runs, token by token, so nothing about them
 //! is kept.

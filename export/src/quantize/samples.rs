@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use ndarray::Array2;
 use prost::Message;
 use tract_onnx::pb::{ModelProto, ValueInfoProto};
-use umedsam::Precision;
+use umedsam::Storage;
 use umedsam::runtime::{Execution, Graph, GraphOptions, inline_functions};
 
 use super::QuantizeError;
@@ -44,7 +44,7 @@ pub(super) fn gather(
     probes: &[Probe],
     mut progress: impl FnMut(usize, usize),
 ) -> Result<Vec<Samples>, QuantizeError> {
-    let graphs = onnx::build(&weights.clone().with_plan(weights.plan().clone().without_blocks()), Precision::F32)?;
+    let graphs = onnx::build(&weights.clone().with_plan(weights.plan().clone().without_blocks()), Storage::F32)?;
     let (encoder_layers, decoder_layers): (Vec<&Layer>, Vec<&Layer>) = layers.iter().partition(|l| l.encoder);
     let mut encoder = tapped("encoder", &graphs.encoder, &encoder_layers, &[(0, &INPUT)])?;
     let mut decoder = tapped("decoder", &graphs.decoder, &decoder_layers, &[])?;

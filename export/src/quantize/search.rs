@@ -1,7 +1,7 @@
 //! Which blocks stay in floats: what each is worth in masks, and what it costs in time and bytes.
 
 use serde::Serialize;
-use umedsam::{Arithmetic, Embedding, Model, Precision, SessionOptions};
+use umedsam::{Arithmetic, Embedding, Model, SessionOptions, Storage};
 
 use super::QuantizeError;
 use super::probes::{self, Agreement, Masks, Probe};
@@ -103,7 +103,7 @@ pub fn choose(
 ) -> Result<Choice, QuantizeError> {
     let base = weights.plan().clone().without_blocks();
     let weights = weights.clone().with_plan(base.clone());
-    let blocks = onnx::build(&weights, Precision::Int8)?.blocks;
+    let blocks = onnx::build(&weights, Storage::Int8)?.blocks;
     let candidates: Vec<(&Block, Floats)> =
         blocks.iter().flat_map(|b| kept_in(b).iter().map(move |&f| (b, f))).collect();
     let total: f64 = blocks.iter().map(|b| time(b, None)).sum();
@@ -187,7 +187,7 @@ struct Judge<'a> {
 impl Judge<'_> {
     /// The agreement of weights in 8 bits, and the bytes of their bundle.
     fn look(&mut self, weights: &Weights) -> Result<(Agreement, usize), QuantizeError> {
-        let (bytes, manifest) = bundle::build(weights, Precision::Int8, "candidate")?;
+        let (bytes, manifest) = bundle::build(weights, Storage::Int8, "candidate")?;
         let size = bytes.len();
         let mut session = Model::from_bytes(bytes)?.session(&options(Arithmetic::Int8))?;
         let (_, embeddings) = match self.encoded.take() {
@@ -199,17 +199,17 @@ impl Judge<'_> {
     }
 }
 
-/// The masks of weights in a precision and an arithmetic.
+/// The masks of weights that are stored so, computed in this arithmetic.
 ///
 /// # Errors
 /// [`QuantizeError`] if the graphs cannot be built or run.
 pub fn masks(
     weights: &Weights,
-    precision: Precision,
+    storage: Storage,
     arithmetic: Arithmetic,
     probes: &[Probe],
 ) -> Result<Masks, QuantizeError> {
-    let (bytes, _) = bundle::build(weights, precision, "reference")?;
+    let (bytes, _) = bundle::build(weights, storage, "reference")?;
     let mut session = Model::from_bytes(bytes)?.session(&options(arithmetic))?;
     let embeddings = probes::encode(&mut session, probes)?;
     Ok(probes::decode(&mut session, probes, &embeddings)?)

@@ -60,7 +60,7 @@ fn head(html: &mut String, v: &Validation, name: &str) {
     put!(
         html,
         r#"<header class="{class}"><p class="kind">Accuracy gate</p><h1>{name} <small>{}</small></h1>"#,
-        v.model.precision
+        v.model.storage
     );
     put!(html, r#"<p class="verdict"><span aria-hidden="true">{mark}</span> {}</p>"#, v.verdict);
     if v.reasons.is_empty() {
@@ -235,8 +235,8 @@ fn foot(html: &mut String, report: &Report) {
     let v = &report.validation;
     html.push_str("<section><h2>What was compared</h2><div class=\"scroll\"><table class=\"models\"><tbody>");
     for (what, m) in [("model", &v.model), ("reference", &v.reference)] {
-        let ValidatedModel { name, precision, arithmetic, size_bytes, encoder_sha256, decoder_sha256 } = m;
-        put!(html, "<tr><th>{what}</th><td>{}, weights in {precision}, computed in {arithmetic}, ", escape(name));
+        let ValidatedModel { name, storage, arithmetic, size_bytes, encoder_sha256, decoder_sha256 } = m;
+        put!(html, "<tr><th>{what}</th><td>{}, weights in {storage}, computed in {arithmetic}, ", escape(name));
         put!(html, "{size_bytes} bytes<br><code>encoder {encoder_sha256}<br>decoder {decoder_sha256}</code></td></tr>");
     }
     html.push_str("</tbody></table></div>");

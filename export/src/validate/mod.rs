@@ -73,7 +73,7 @@ pub fn validate(
     let load = |path: &Path| Model::load(path).map_err(ValidateError::Bundle);
     let (reference, model) = (load(&options.reference)?, load(&options.model)?);
     let summaries =
-        [summary(&reference, options.reference_arithmetic)?, summary(&model, model.manifest().precision.arithmetic())?];
+        [summary(&reference, options.reference_arithmetic)?, summary(&model, model.manifest().storage.arithmetic())?];
     let [reference_summary, model_summary] = &summaries;
     if model_summary.arithmetic == reference_summary.arithmetic
         && (&model_summary.encoder_sha256, &model_summary.decoder_sha256)
@@ -177,11 +177,11 @@ pub fn refuse_shared(calibration: &Path, cases: &Path) -> Result<(), ValidateErr
 
 /// What a summary says of a bundle.
 fn summary(model: &Model, arithmetic: Arithmetic) -> Result<ValidatedModel, ValidateError> {
-    let Manifest { name, precision, encoder_sha256, decoder_sha256, .. } = model.manifest().clone();
+    let Manifest { name, storage, encoder_sha256, decoder_sha256, .. } = model.manifest().clone();
     let bare = Manifest { validation: None, ..model.manifest().clone() };
     let bytes = umedsam::encode_bundle(model.encoder_onnx(), model.decoder_onnx(), &bare);
     let size_bytes = bytes.map_err(ValidateError::Bundle)?.len() as u64;
-    Ok(ValidatedModel { name, precision, arithmetic, size_bytes, encoder_sha256, decoder_sha256 })
+    Ok(ValidatedModel { name, storage, arithmetic, size_bytes, encoder_sha256, decoder_sha256 })
 }
 
 /// What the records of a run have in common. The program belongs to it: another build may compute otherwise.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Training for 8 bits: the network is computed as a model of `--precision int8` computes it on a device, its gradients
+/// Training for 8 bits: the network is computed as a model of `--storage int8` computes it on a device, its gradients
 /// as if nothing were rounded, and the network that the training began from teaches it in f32. Tested on a CPU; no CUDA
 /// device has run it yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,7 +2,7 @@
 //!
 //! ```sh
 //! cargo run --release -p umedsam-benches --bin peers -- --setup              # once: Python with the other runtimes
-//! umedsam-export bundle u-medsam.safetensors --precision f16 --out float.umedsam   # all of them run a model in floats
+//! umedsam-export bundle u-medsam.safetensors --storage f16 --out float.umedsam   # all of them run a model in floats
 //! cargo run --release -p umedsam-benches --bin peers -- --model float.umedsam --rounds 20 --threads 1,2 --json peers.json
 //! ```
 //!
@@ -38,7 +38,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
-use umedsam::Precision;
+use umedsam::Storage;
 use umedsam_benches::arguments::{Common, exit};
 use umedsam_benches::{load_model, python, results};
 
@@ -95,9 +95,9 @@ fn compare(arguments: &Compare) -> anyhow::Result<()> {
     let model = load_model(arguments.common.model.as_deref())?;
     // A graph in 8 bits would be so in every runtime, whatever its row says.
     anyhow::ensure!(
-        model.manifest().precision != Precision::Int8 || contenders.iter().all(Contender::is_ours),
+        model.manifest().storage != Storage::Int8 || contenders.iter().all(Contender::is_ours),
         "the others run the model's own graphs, which are in 8 bits here: --model with one in floats \
-         (umedsam-export bundle --precision f16)"
+         (umedsam-export bundle --storage f16)"
     );
     let inputs = Inputs::write(folder.path(), &model)?;
     if let Some(python) = &python

@@ -7,7 +7,7 @@ use tch::{Device, Tensor, nn};
 use tract_onnx::pb::{ModelProto, ValueInfoProto};
 use umedsam::preprocess::{INPUT_LEN, Preprocessor};
 use umedsam::runtime::{Graph, GraphOptions, Kernels};
-use umedsam::{Arithmetic, ImageView, Precision};
+use umedsam::{Arithmetic, ImageView, Storage};
 use umedsam_export::checkpoint::Weights;
 use umedsam_export::onnx;
 
@@ -80,7 +80,7 @@ fn blocks_are_cores() {
     tch::set_num_threads(1);
     let _no_grad = tch::no_grad_guard();
     let path = std::env::var_os("UMEDSAM_WEIGHTS").expect("UMEDSAM_WEIGHTS names the weights");
-    let graphs = onnx::build(&Weights::load(&path).unwrap(), Precision::Int8).unwrap();
+    let graphs = onnx::build(&Weights::load(&path).unwrap(), Storage::Int8).unwrap();
     let image = retina();
     for kernels in Kernels::available() {
         let floats = match kernels.name() {
