@@ -5,7 +5,7 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use umedsam::metrics::{Convention, score_case};
 use umedsam::preprocess::{INPUT_LEN, Preprocessor};
 use umedsam::volume::Propagation;
-use umedsam::{Arithmetic, Frame, ImageView, MaskLogits, Model, ModelBox, SessionOptions, VolumeSize, VoxelBox};
+use umedsam::{Frame, ImageView, MaskLogits, Model, ModelBox, Precision, SessionOptions, VolumeSize, VoxelBox};
 
 fn pixels(len: usize) -> Vec<u8> {
     (0..len).map(|i| ((i * 2_654_435_761) >> 13) as u8).collect()
@@ -74,10 +74,10 @@ fn inference(c: &mut Criterion) {
     let model = Model::bundled().unwrap();
     let pixels = pixels(256 * 256);
     let image = ImageView::gray8(&pixels, 256, 256).unwrap();
-    for arithmetic in Arithmetic::ALL {
-        let mut group = c.benchmark_group(format!("{arithmetic}, 1 thread"));
+    for precision in Precision::ALL {
+        let mut group = c.benchmark_group(format!("{precision}, 1 thread"));
         group.sample_size(10);
-        let mut session = model.session(&SessionOptions::new().with_arithmetic(arithmetic)).unwrap();
+        let mut session = model.session(&SessionOptions::new().with_precision(precision)).unwrap();
         group.bench_function("encode", |b| b.iter(|| session.encode(&image).unwrap()));
         let embedding = session.encode(&image).unwrap();
         for count in [1, 16] {
@@ -88,7 +88,7 @@ fn inference(c: &mut Criterion) {
             });
         }
         group.bench_function("load the built-in model", |b| {
-            b.iter(|| model.session(&SessionOptions::new().with_arithmetic(arithmetic)).unwrap());
+            b.iter(|| model.session(&SessionOptions::new().with_precision(precision)).unwrap());
         });
         group.finish();
     }

@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 
 use crate::preprocess::PREPROCESSING_VERSION;
 use crate::validation::OtherVersion;
-use crate::{Arithmetic, Error, FileKind, Session, SessionOptions, Validation, ValidationStatus, Verdict};
+use crate::{Error, FileKind, Precision, Session, SessionOptions, Validation, ValidationStatus, Verdict};
 
 /// Version of the bundle's layout that this library writes, and the only one that it reads.
 pub const FORMAT_VERSION: u32 = 1;
@@ -49,11 +49,11 @@ pub enum Storage {
 }
 
 impl Storage {
-    /// The arithmetic in which a session computes such weights unless it is told otherwise.
-    pub const fn arithmetic(self) -> Arithmetic {
+    /// The precision in which a session computes such weights unless it is told otherwise.
+    pub const fn precision(self) -> Precision {
         match self {
-            Self::Int8 => Arithmetic::Int8,
-            Self::F32 | Self::F16 => Arithmetic::F32,
+            Self::Int8 => Precision::Int8,
+            Self::F32 | Self::F16 => Precision::F32,
         }
     }
 }

@@ -47,18 +47,16 @@ pub mod volume;
 pub mod zoom;
 
 #[cfg(feature = "runtime")]
-mod arithmetic;
-#[cfg(feature = "runtime")]
 mod bundle;
 #[cfg(feature = "runtime")]
 mod picture;
+#[cfg(feature = "runtime")]
+mod precision;
 #[cfg(feature = "runtime")]
 mod session;
 #[cfg(feature = "runtime")]
 pub mod validation;
 
-#[cfg(feature = "runtime")]
-pub use arithmetic::Arithmetic;
 #[cfg(feature = "runtime")]
 pub use bundle::{
     ARCHITECTURE, BundleError, FORMAT_VERSION, Manifest, Model, Storage, encode_bundle, hex_digest, write_bundle,
@@ -70,6 +68,8 @@ pub use image::ImageView;
 #[cfg(feature = "runtime")]
 pub use picture::ImageSegmentation;
 pub use postprocess::MaskLogits;
+#[cfg(feature = "runtime")]
+pub use precision::Precision;
 #[cfg(feature = "runtime")]
 pub use runtime::Execution;
 #[cfg(feature = "runtime")]

@@ -11,7 +11,7 @@ use crate::preprocess::{INPUT_LEN, Preprocessor};
 use crate::runtime::{Execution, Graph, GraphOptions};
 use crate::volume::{Propagation, SliceNetwork, Slices, VolumeSegmentation, slice_size};
 use crate::{
-    Arithmetic, Error, Frame, ImageView, MODEL_SIDE, MaskLogits, Model, ModelBox, PixelBox, VolumeSize, VoxelBox,
+    Error, Frame, ImageView, MODEL_SIDE, MaskLogits, Model, ModelBox, PixelBox, Precision, VolumeSize, VoxelBox,
 };
 
 /// Bytes of an image's embedding: 256 channels of 64x64 in f32.
@@ -31,16 +31,16 @@ pub struct SessionOptions {
     pub max_batch: usize,
     /// How the network is computed. If left out, as the model was made: in int8 if its weights are, in f32
     /// otherwise, whatever its weights are kept in.
-    pub arithmetic: Option<Arithmetic>,
+    pub precision: Option<Precision>,
     /// What runs the graphs. [`Execution::Fused`] forbids the slow way, which [`Execution::Any`] takes for graphs that
     /// do not run fused.
     pub execution: Execution,
 }
 
 impl SessionOptions {
-    /// One thread, 4 boxes at a time, the model's own arithmetic, [`Execution::Any`].
+    /// One thread, 4 boxes at a time, the model's own precision, [`Execution::Any`].
     pub const fn new() -> Self {
-        Self { threads: 1, max_batch: 4, arithmetic: None, execution: Execution::Any }
+        Self { threads: 1, max_batch: 4, precision: None, execution: Execution::Any }
     }
 
     /// With this number of threads; 0 counts as 1.
@@ -55,10 +55,10 @@ impl SessionOptions {
         Self { max_batch: max_batch.max(1), ..self }
     }
 
-    /// Computed in this arithmetic.
+    /// Computed in this precision.
     #[must_use]
-    pub const fn with_arithmetic(self, arithmetic: Arithmetic) -> Self {
-        Self { arithmetic: Some(arithmetic), ..self }
+    pub const fn with_precision(self, precision: Precision) -> Self {
+        Self { precision: Some(precision), ..self }
     }
 
     /// Run by this.
@@ -204,10 +204,10 @@ pub struct Session {
 
 impl Session {
     pub(crate) fn new(model: &Model, options: &SessionOptions) -> Result<Self, Error> {
-        let arithmetic = options.arithmetic.unwrap_or(model.manifest().storage.arithmetic());
+        let precision = options.precision.unwrap_or(model.manifest().storage.precision());
         let graph = GraphOptions::default()
             .with_threads(options.threads)
-            .with_arithmetic(arithmetic)
+            .with_precision(precision)
             .with_execution(options.execution);
         Ok(Self {
             encoder: Graph::load("encoder", model.encoder_onnx(), &[(0, &INPUT_SHAPE)], &graph)?,

@@ -10,7 +10,7 @@ use std::prelude::v1::*;
 use serde::{Deserialize, Serialize};
 
 use crate::metrics::{Difference, Interval};
-use crate::{Arithmetic, Storage};
+use crate::{Precision, Storage};
 
 /// Version of the gate's rules and of the summary's fields. A summary of another version is kept apart: it was judged by
 /// other rules ([`ValidationStatus::OtherVersion`]).
@@ -112,10 +112,9 @@ pub struct ValidatedModel {
     /// Name of the weights, for people.
     pub name: String,
     /// How the weights are stored.
-    #[serde(alias = "precision")]
     pub storage: Storage,
-    /// How the network was computed.
-    pub arithmetic: Arithmetic,
+    /// The precision that the network was computed in.
+    pub precision: Precision,
     /// Size of the bundle without this report, in bytes.
     pub size_bytes: u64,
     /// SHA-256 of the encoder graph, in hexadecimal.
@@ -235,8 +234,11 @@ impl Validation {
     }
 
     /// Reads a summary of this version.
-    pub(crate) fn read(value: &serde_json::Value) -> Result<Self, Problem> {
-        let found: Self = Self::deserialize(value).map_err(|e| ("validation", e.to_string()))?;
+    pub(crate) fn read(value: &mut serde_json::Value) -> Result<Self, Problem> {
+        for model in ["model", "reference"] {
+            rename(value.get_mut(model).and_then(serde_json::Value::as_object_mut));
+        }
+        let found: Self = Self::deserialize(&*value).map_err(|e| ("validation", e.to_string()))?;
         found.check()?;
         Ok(found)
     }
@@ -342,6 +344,17 @@ impl ValidationRow {
     }
 }
 
+/// Gives the fields `precision` and `arithmetic` their names of today, `storage` and `precision`: the first bundles have
+/// those.
+fn rename(model: Option<&mut serde_json::Map<String, serde_json::Value>>) {
+    let Some(fields) = model.filter(|fields| !fields.contains_key("storage")) else { return };
+    if let Some(precision) = fields.remove("arithmetic")
+        && let Some(storage) = fields.insert("precision".into(), precision)
+    {
+        fields.insert("storage".into(), storage);
+    }
+}
+
 fn within(field: &'static str, what: &str, value: f64, low: f64, high: f64) -> Result<(), Problem> {
     // NaN is in no range.
     if (low..=high).contains(&value) {
@@ -411,7 +424,7 @@ impl fmt::Display for ValidationStatus<'_> {
                 if more > 0 { write!(f, " (and {more} more)") } else { Ok(()) }
             }
             Self::Passed(v) => {
-                write!(f, "passed the accuracy gate in {}", v.model.arithmetic)?;
+                write!(f, "passed the accuracy gate in {}", v.model.precision)?;
                 if let Some(d) = v.mean().and_then(|row| row.dsc.difference) {
                     write!(f, ": DSC {d} points, {} may be lost,", v.bounds.tolerance_points)?;
                 }
@@ -421,7 +434,7 @@ impl fmt::Display for ValidationStatus<'_> {
                 write!(
                     f,
                     " against {} {} in {}; {rows} of {all} rows judged, {cases} cases",
-                    reference.name, reference.storage, reference.arithmetic
+                    reference.name, reference.storage, reference.precision
                 )
             }
         }

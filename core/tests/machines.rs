@@ -14,10 +14,10 @@ use std::fs;
 use umedsam::metrics::dice;
 use umedsam::postprocess::LOGITS_LEN;
 use umedsam::runtime::{Graph, GraphOptions, Kernels};
-use umedsam::{Arithmetic, Model};
+use umedsam::{Model, Precision};
 
 /// Whether this machine is an emulated one, on which an encode in f32 takes minutes: then the whole network is run in the
-/// model's own arithmetic only.
+/// model's own precision only.
 fn is_emulated() -> bool {
     var_os("UMEDSAM_EMULATED").is_some()
 }
@@ -29,15 +29,14 @@ fn blocks_of_the_built_in_model_equal_the_bodies_of_their_functions() {
         return;
     }
     let model = Model::bundled().unwrap();
-    let arithmetics =
-        [(Arithmetic::F32, 2e-5), (Arithmetic::F16, 0.01), (Arithmetic::Bf16, 0.02), (Arithmetic::Int8, 0.05)];
-    blocks::check_model(model.encoder_onnx(), model.decoder_onnx(), &arithmetics);
+    let precisions = [(Precision::F32, 2e-5), (Precision::F16, 0.01), (Precision::Bf16, 0.02), (Precision::Int8, 0.05)];
+    blocks::check_model(model.encoder_onnx(), model.decoder_onnx(), &precisions);
 }
 
 /// Logits of the picture's three boxes.
-fn logits(model: &Model, arithmetic: Arithmetic) -> Vec<f32> {
+fn logits(model: &Model, precision: Precision) -> Vec<f32> {
     let (shape, image) = blocks::image();
-    let options = GraphOptions::default().with_arithmetic(arithmetic).with_poisoned_memory();
+    let options = GraphOptions::default().with_precision(precision).with_poisoned_memory();
     let mut encoder = Graph::load("encoder", model.encoder_onnx(), &[(0, &shape)], &options).unwrap();
     let mut decoder = Graph::load("decoder", model.decoder_onnx(), &[], &options).unwrap();
     assert!(encoder.is_fused() && decoder.is_fused());
@@ -68,14 +67,14 @@ fn the_kernels_are_those_of_this_machine() {
 #[test]
 fn masks_are_those_of_other_machines() {
     let model = Model::bundled().unwrap();
-    let own = model.manifest().storage.arithmetic();
-    let arithmetics = Arithmetic::ALL.into_iter().filter(|a| *a == own || !is_emulated());
-    let found: Vec<(Arithmetic, Vec<f32>)> = arithmetics.map(|a| (a, logits(&model, a))).collect();
-    if let Some((_, exact)) = found.iter().find(|(a, _)| *a == Arithmetic::F32) {
-        for (arithmetic, logits) in &found {
+    let own = model.manifest().storage.precision();
+    let precisions = Precision::ALL.into_iter().filter(|a| *a == own || !is_emulated());
+    let found: Vec<(Precision, Vec<f32>)> = precisions.map(|a| (a, logits(&model, a))).collect();
+    if let Some((_, exact)) = found.iter().find(|(a, _)| *a == Precision::F32) {
+        for (precision, logits) in &found {
             let dsc = agreement(logits, exact);
-            println!("{arithmetic}: DSC {dsc:.4} to f32");
-            assert!(dsc >= 0.97, "{arithmetic}: DSC {dsc} to f32");
+            println!("{precision}: DSC {dsc:.4} to f32");
+            assert!(dsc >= 0.97, "{precision}: DSC {dsc} to f32");
         }
     }
     let all: Vec<u8> = found.iter().flat_map(|(_, v)| v).flat_map(|v| v.to_le_bytes()).collect();
@@ -84,15 +83,15 @@ fn masks_are_those_of_other_machines() {
     } else if let Some(path) = var_os("UMEDSAM_LOGITS_FROM") {
         let other: Vec<f32> =
             fs::read(path).unwrap().as_chunks::<4>().0.iter().map(|&b| f32::from_le_bytes(b)).collect();
-        assert_eq!(other.len(), Arithmetic::ALL.len() * 3 * LOGITS_LEN);
-        for (arithmetic, logits) in &found {
-            let place = Arithmetic::ALL.iter().position(|a| a == arithmetic).unwrap();
+        assert_eq!(other.len(), Precision::ALL.len() * 3 * LOGITS_LEN);
+        for (precision, logits) in &found {
+            let place = Precision::ALL.iter().position(|a| a == precision).unwrap();
             let other = &other[place * 3 * LOGITS_LEN..][..3 * LOGITS_LEN];
             let dsc = agreement(logits, other);
             let difference = values::max_difference(logits, other) / values::scale(other);
-            println!("{arithmetic}: DSC {dsc:.4}, logits {difference:e} of the scale from the other machine's");
-            let (least, most) = if *arithmetic == Arithmetic::F32 { (0.9995, 1e-4) } else { (0.98, 0.1) };
-            assert!(dsc >= least && difference <= most, "{arithmetic}: DSC {dsc}, logits {difference:e}");
+            println!("{precision}: DSC {dsc:.4}, logits {difference:e} of the scale from the other machine's");
+            let (least, most) = if *precision == Precision::F32 { (0.9995, 1e-4) } else { (0.98, 0.1) };
+            assert!(dsc >= least && difference <= most, "{precision}: DSC {dsc}, logits {difference:e}");
         }
     }
 }

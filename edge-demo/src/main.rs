@@ -51,9 +51,9 @@ struct ModelArguments {
     /// Model bundle; the built-in model if left out.
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
-    /// Arithmetic to compute in: f32, f16, bf16 or int8; if left out int8 for a model in int8, f32 for any other.
+    /// Precision to compute in: f32, f16, bf16 or int8; if left out int8 for a model in int8, f32 for any other.
     #[arg(long, value_name = "P")]
-    precision: Option<umedsam::Arithmetic>,
+    precision: Option<umedsam::Precision>,
     /// Threads; as many as the machine has cores if left out.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     threads: Option<u16>,

@@ -11,7 +11,7 @@ use umedsam::intensity::{Intake, NumberType};
 use umedsam::npz::{Boxes, Case, Limits, Problem, Truth, own_labels, write_segs};
 use umedsam::volume::from_fn;
 use umedsam::{
-    Arithmetic, Error, Model, PixelBox, Session, SessionOptions, Stats, ValidationStatus, VolumeOptions, VoxelBox,
+    Error, Model, PixelBox, Precision, Session, SessionOptions, Stats, ValidationStatus, VolumeOptions, VoxelBox,
     ZoomOptions, errln, outln, terminal,
 };
 
@@ -122,7 +122,7 @@ pub(crate) fn open(arguments: &ModelArguments) -> anyhow::Result<Session> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = arguments.threads.map_or(cores, usize::from);
     let mut options = SessionOptions::new().with_threads(threads);
-    options.arithmetic = arguments.precision;
+    options.precision = arguments.precision;
     if let Some(note) = note(&model, arguments.precision) {
         errln!("umedsam: validation: {note}");
     }
@@ -134,10 +134,10 @@ pub(crate) fn open(arguments: &ModelArguments) -> anyhow::Result<Session> {
 }
 
 /// What a person should know of the model's accuracy before using it: nothing if it passed the gate as it is computed.
-fn note(model: &Model, arithmetic: Option<Arithmetic>) -> Option<String> {
-    match (model.validation(), arithmetic) {
-        (ValidationStatus::Passed(report), Some(other)) if other != report.model.arithmetic => {
-            Some(format!("none in {other}: this model passed the accuracy gate in {}", report.model.arithmetic))
+fn note(model: &Model, precision: Option<Precision>) -> Option<String> {
+    match (model.validation(), precision) {
+        (ValidationStatus::Passed(report), Some(other)) if other != report.model.precision => {
+            Some(format!("none in {other}: this model passed the accuracy gate in {}", report.model.precision))
         }
         (ValidationStatus::Passed(_), _) => None,
         (status, _) => Some(status.to_string()),

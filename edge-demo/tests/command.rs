@@ -241,7 +241,7 @@ fn a_model_that_did_not_pass_the_accuracy_gate_says_so() {
     let report = serde_json::json!({ "version": umedsam::validation::VALIDATION_VERSION, "verdict": "passed",
         "reasons": [], "bounds": umedsam::validation::Bounds::default(), "cases": 3, "failed": 0,
         "iou_correlation": iou_correlation, "rows": [], "model": { "name": "m", "storage": "f16",
-        "arithmetic": "f32", "size_bytes": 1, "encoder_sha256": manifest.encoder_sha256,
+        "precision": "f32", "size_bytes": 1, "encoder_sha256": manifest.encoder_sha256,
         "decoder_sha256": manifest.decoder_sha256 } });
     let stamp = |change: &[(&str, serde_json::Value)]| {
         let mut report = report.clone();

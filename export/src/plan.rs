@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// What a block is computed in instead of the session's arithmetic.
+/// What a block is computed in instead of the session's precision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Floats {
@@ -27,7 +27,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// What a block, by its name in the graphs, is kept in, if not in the session's arithmetic.
+    /// What a block, by its name in the graphs, is kept in, if not in the session's precision.
     pub fn block(&self, block: &str) -> Option<Floats> {
         self.blocks.get(block).copied()
     }

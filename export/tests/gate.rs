@@ -112,7 +112,7 @@ fn the_exit_status_tells_passed_from_refused_from_not_judged() {
     // that finds nothing or fails, nor on cases that it was calibrated on, that are too few, or whose truth is not of their
     // boxes.
     for (result, words) in [
-        (against("wrong", "wrong", &["--reference-arithmetic", "int8"]), "both are the same graphs, computed in int8"),
+        (against("wrong", "wrong", &["--reference-precision", "int8"]), "both are the same graphs, computed in int8"),
         (against("wrong", "nothing", &[]), "there is nothing to lose"),
         (against("wrong", "huge", &[]), "the reference cannot segment it: box 1"),
         (against("wrong", "absent", &[]), "absent.umedsam"),

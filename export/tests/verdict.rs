@@ -1,7 +1,7 @@
 //! The accuracy gate's verdict and page, on made-up figures.
 
 use umedsam::validation::{VALIDATION_VERSION, ValidatedModel};
-use umedsam::{Arithmetic, Storage, Validation, Verdict};
+use umedsam::{Precision, Storage, Validation, Verdict};
 use umedsam_export::validate::verdict::{Bounds, Judgement, Unjudged};
 use umedsam_export::validate::{Object, Record, Report, Scores, page};
 
@@ -202,7 +202,7 @@ fn names_on_the_page_are_text() {
     let model = ValidatedModel {
         name: "</title><b onclick='x'>".into(),
         storage: Storage::Int8,
-        arithmetic: Arithmetic::Int8,
+        precision: Precision::Int8,
         size_bytes: 10,
         encoder_sha256: "0".repeat(64),
         decoder_sha256: "1".repeat(64),

@@ -8,7 +8,7 @@ use prost::Message;
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, ValueInfoProto};
 use umedsam::preprocess::{INPUT_LEN, Preprocessor};
 use umedsam::runtime::{Execution, Graph, GraphOptions, Kernels};
-use umedsam::{Arithmetic, ImageView};
+use umedsam::{ImageView, Precision};
 
 use crate::values::{max_difference, picture, scale};
 
@@ -117,7 +117,7 @@ fn alone(model: &ModelProto, call: &NodeProto, values: &HashMap<String, Value>) 
 }
 
 /// Checks one call of each function and shape; `tolerance` is in parts of the result's scale.
-fn check(model: &[u8], inputs: &[(&str, Value)], arithmetics: &[(Arithmetic, f32)]) -> HashMap<String, Value> {
+fn check(model: &[u8], inputs: &[(&str, Value)], precisions: &[(Precision, f32)]) -> HashMap<String, Value> {
     let model = ModelProto::decode(model).unwrap();
     let values = values_of(&model, inputs);
     let mut seen = HashSet::new();
@@ -130,20 +130,20 @@ fn check(model: &[u8], inputs: &[(&str, Value)], arithmetics: &[(Arithmetic, f32
         }
         let expected = &values[&call.output[0]].1;
         for kernels in Kernels::available().take(sets()) {
-            for &(arithmetic, tolerance) in arithmetics {
-                // The bodies of functions in 8 bits round what they multiply, other arithmetics don't.
+            for &(precision, tolerance) in precisions {
+                // The bodies of functions in 8 bits round what they multiply, other precisions don't.
                 let tolerance = if call.op_type.ends_with("Int8") { tolerance.max(0.02) } else { tolerance };
                 // Slow where nothing helps it; its rounded products have tests of their own.
-                if kernels.name() == "portable" && arithmetic != Arithmetic::F32 {
+                if kernels.name() == "portable" && precision != Precision::F32 {
                     continue;
                 }
-                let options = GraphOptions::default().with_arithmetic(arithmetic).with_kernels(kernels);
+                let options = GraphOptions::default().with_precision(precision).with_kernels(kernels);
                 let options = options.with_threads(threads()).with_poisoned_memory();
                 let mut graph = Graph::load("fused", &onnx, &shapes, &options).unwrap();
                 assert!(graph.is_fused());
                 graph.run(&given).unwrap();
                 let difference = max_difference(graph.output(0).unwrap(), expected) / scale(expected);
-                let what = format!("{} in {arithmetic} by {}: {difference:e}", call.name, kernels.name());
+                let what = format!("{} in {precision} by {}: {difference:e}", call.name, kernels.name());
                 println!("{what}");
                 assert!(difference < tolerance, "{what}");
             }
@@ -153,8 +153,8 @@ fn check(model: &[u8], inputs: &[(&str, Value)], arithmetics: &[(Arithmetic, f32
 }
 
 /// Checks all blocks of a model.
-pub fn check_model(encoder: &[u8], decoder: &[u8], arithmetics: &[(Arithmetic, f32)]) {
-    let mut values = check(encoder, &[("image", image())], arithmetics);
+pub fn check_model(encoder: &[u8], decoder: &[u8], precisions: &[(Precision, f32)]) {
+    let mut values = check(encoder, &[("image", image())], precisions);
     let embedding = values.remove("embedding").unwrap();
-    check(decoder, &[("embedding", embedding), ("boxes", (vec![3, 4], BOXES.into()))], arithmetics);
+    check(decoder, &[("embedding", embedding), ("boxes", (vec![3, 4], BOXES.into()))], precisions);
 }

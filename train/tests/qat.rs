@@ -111,7 +111,7 @@ mod weights {
     use tract_onnx::pb::ModelProto;
     use umedsam::preprocess::{INPUT_LEN, Preprocessor};
     use umedsam::runtime::{Graph, GraphOptions, Kernels};
-    use umedsam::{Arithmetic, ImageView, Storage};
+    use umedsam::{ImageView, Precision, Storage};
     use umedsam_export::checkpoint::Weights;
     use umedsam_export::onnx;
     use umedsam_train::model::{load, save};
@@ -143,7 +143,7 @@ mod weights {
 
     fn run(name: &'static str, onnx: &[u8], inputs: &[(&[usize], &[f32])], kernels: Kernels) -> Vec<Vec<f32>> {
         let shapes: Vec<(usize, &[usize])> = inputs.iter().enumerate().map(|(i, (shape, _))| (i, *shape)).collect();
-        let options = GraphOptions::default().with_arithmetic(Arithmetic::Int8).with_kernels(kernels);
+        let options = GraphOptions::default().with_precision(Precision::Int8).with_kernels(kernels);
         let mut graph = Graph::load(name, onnx, &shapes, &options).unwrap();
         graph.run(inputs).unwrap();
         (0..).map_while(|i| graph.output(i).ok().map(<[f32]>::to_vec)).collect()

@@ -17,7 +17,7 @@ use super::kernels::Kernels;
 use super::ops::{self, Settings};
 use super::program::Program;
 use super::workers::Workers;
-use crate::{Arithmetic, Error};
+use crate::{Error, Precision};
 
 /// Domain of the functions that run fused, and their version.
 const DOMAIN: (&str, i64) = ("umedsam", 1);
@@ -46,7 +46,7 @@ pub struct GraphOptions {
     /// Threads, 1 to 1024; 1 is the caller's own, 0 counts as 1.
     pub threads: usize,
     /// How products are computed.
-    pub arithmetic: Arithmetic,
+    pub precision: Precision,
     /// The kernels to compute them with, [`Kernels::detect`]ed if left out.
     pub kernels: Option<Kernels>,
     /// What runs it.
@@ -59,7 +59,7 @@ pub struct GraphOptions {
 impl Default for GraphOptions {
     fn default() -> Self {
         let poisoned = cfg!(debug_assertions);
-        Self { threads: 1, arithmetic: Arithmetic::F32, kernels: None, execution: Execution::Any, poisoned }
+        Self { threads: 1, precision: Precision::F32, kernels: None, execution: Execution::Any, poisoned }
     }
 }
 
@@ -70,10 +70,10 @@ impl GraphOptions {
         Self { threads: threads.max(1), ..self }
     }
 
-    /// Computed in this arithmetic.
+    /// Computed in this precision.
     #[must_use]
-    pub const fn with_arithmetic(self, arithmetic: Arithmetic) -> Self {
-        Self { arithmetic, ..self }
+    pub const fn with_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
     }
 
     /// Computed with these kernels.
@@ -129,10 +129,10 @@ impl Graph {
         if threads > MAX_THREADS {
             return Err(refusal(format!("{threads} threads; at most {MAX_THREADS} are started")));
         }
-        let f32 = options.arithmetic == Arithmetic::F32;
+        let f32 = options.precision == Precision::F32;
         let fallback = match options.execution {
             Execution::Operators if !f32 => {
-                return Err(refusal(format!("single operators run in f32, not in {}", options.arithmetic)));
+                return Err(refusal(format!("single operators run in f32, not in {}", options.precision)));
             }
             Execution::Operators => None,
             Execution::Any | Execution::Fused => match fused(decode()?, shapes, options) {
@@ -238,7 +238,7 @@ fn fused(mut proto: ModelProto, shapes: &[(usize, &[usize])], options: &GraphOpt
     ops::register(&mut onnx);
     let model = read(&onnx, proto, shapes)?.into_typed()?.into_decluttered()?;
     let kernels = options.kernels.unwrap_or_else(Kernels::detect);
-    Program::new(&model, Settings::new(kernels, options.arithmetic), options.poisoned)
+    Program::new(&model, Settings::new(kernels, options.precision), options.poisoned)
 }
 
 fn plan(mut proto: ModelProto, shapes: &[(usize, &[usize])], executor: Executor) -> TractResult<TypedSimpleState> {

@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
 use umedsam::files::write_atomically;
-use umedsam::{Arithmetic, Storage, outln};
+use umedsam::{Precision, Storage, outln};
 use umedsam_export::checkpoint::Weights;
 use umedsam_export::quantize::probes::Probe;
 use umedsam_export::quantize::search::{self, Budget, Choice};
@@ -99,7 +99,7 @@ impl Settings {
         let choice = if self.no_search {
             None
         } else {
-            let reference = search::masks(weights, Storage::F32, Arithmetic::F32, probes)?;
+            let reference = search::masks(weights, Storage::F32, Precision::F32, probes)?;
             let budget = Budget::new().with_time(self.time_budget).with_bytes(self.size_budget);
             let choice = search::choose(&quantized, &reference, probes, budget, super::show(&bar))?;
             quantized = quantized.with_plan(choice.plan.clone());

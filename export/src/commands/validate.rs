@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use umedsam::{Arithmetic, Verdict, outln};
+use umedsam::{Precision, Verdict, outln};
 use umedsam_export::validate::verdict::Bounds;
 use umedsam_export::validate::{Report, ValidateOptions, refuse_shared, validate};
 
@@ -59,9 +59,9 @@ pub(crate) struct Gate {
     /// Rows that must be judged for a verdict.
     #[arg(long, value_name = "N", default_value_t = Bounds::default().least_rows)]
     least_rows: usize,
-    /// Arithmetic of the reference: f32, f16, bf16 or int8. The model is computed in its own.
-    #[arg(long, value_name = "P", default_value_t = Arithmetic::F32)]
-    reference_arithmetic: Arithmetic,
+    /// Precision of the reference: f32, f16, bf16 or int8. The model is computed in its own.
+    #[arg(long, value_name = "P", default_value_t = Precision::F32)]
+    reference_precision: Precision,
     /// Threads; as many as the machine has cores if left out.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     threads: Option<u16>,
@@ -81,7 +81,7 @@ impl Gate {
         };
         options
             .with_bounds(bounds)
-            .with_reference_arithmetic(self.reference_arithmetic)
+            .with_reference_precision(self.reference_precision)
             .with_threads(self.threads.map_or(cores, usize::from))
     }
 }

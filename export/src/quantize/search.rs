@@ -1,7 +1,7 @@
 //! Which blocks stay in floats: what each is worth in masks, and what it costs in time and bytes.
 
 use serde::Serialize;
-use umedsam::{Arithmetic, Embedding, Model, SessionOptions, Storage};
+use umedsam::{Embedding, Model, Precision, SessionOptions, Storage};
 
 use super::QuantizeError;
 use super::probes::{self, Agreement, Masks, Probe};
@@ -189,7 +189,7 @@ impl Judge<'_> {
     fn look(&mut self, weights: &Weights) -> Result<(Agreement, usize), QuantizeError> {
         let (bytes, manifest) = bundle::build(weights, Storage::Int8, "candidate")?;
         let size = bytes.len();
-        let mut session = Model::from_bytes(bytes)?.session(&options(Arithmetic::Int8))?;
+        let mut session = Model::from_bytes(bytes)?.session(&options(Precision::Int8))?;
         let (_, embeddings) = match self.encoded.take() {
             Some(encoded) if encoded.0 == manifest.encoder_sha256 => self.encoded.insert(encoded),
             _ => self.encoded.insert((manifest.encoder_sha256, probes::encode(&mut session, self.probes)?)),
@@ -199,25 +199,25 @@ impl Judge<'_> {
     }
 }
 
-/// The masks of weights that are stored so, computed in this arithmetic.
+/// The masks of weights that are stored so, computed in this precision.
 ///
 /// # Errors
 /// [`QuantizeError`] if the graphs cannot be built or run.
 pub fn masks(
     weights: &Weights,
     storage: Storage,
-    arithmetic: Arithmetic,
+    precision: Precision,
     probes: &[Probe],
 ) -> Result<Masks, QuantizeError> {
     let (bytes, _) = bundle::build(weights, storage, "reference")?;
-    let mut session = Model::from_bytes(bytes)?.session(&options(arithmetic))?;
+    let mut session = Model::from_bytes(bytes)?.session(&options(precision))?;
     let embeddings = probes::encode(&mut session, probes)?;
     Ok(probes::decode(&mut session, probes, &embeddings)?)
 }
 
-fn options(arithmetic: Arithmetic) -> SessionOptions {
+fn options(precision: Precision) -> SessionOptions {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    SessionOptions::new().with_threads(threads).with_arithmetic(arithmetic)
+    SessionOptions::new().with_threads(threads).with_precision(precision)
 }
 
 #[cfg(test)]

@@ -16,10 +16,10 @@ pub enum ValidateError {
     #[error("{0}")]
     Option(String),
     /// A model beside itself.
-    #[error("both are the same graphs, computed in {arithmetic}: nothing would be compared")]
+    #[error("both are the same graphs, computed in {precision}: nothing would be compared")]
     SameModel {
         /// How both are computed.
-        arithmetic: umedsam::Arithmetic,
+        precision: umedsam::Precision,
     },
     /// Cases that the model was calibrated on.
     #[error(

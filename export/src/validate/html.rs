@@ -235,8 +235,8 @@ fn foot(html: &mut String, report: &Report) {
     let v = &report.validation;
     html.push_str("<section><h2>What was compared</h2><div class=\"scroll\"><table class=\"models\"><tbody>");
     for (what, m) in [("model", &v.model), ("reference", &v.reference)] {
-        let ValidatedModel { name, storage, arithmetic, size_bytes, encoder_sha256, decoder_sha256 } = m;
-        put!(html, "<tr><th>{what}</th><td>{}, weights in {storage}, computed in {arithmetic}, ", escape(name));
+        let ValidatedModel { name, storage, precision, size_bytes, encoder_sha256, decoder_sha256 } = m;
+        put!(html, "<tr><th>{what}</th><td>{}, weights in {storage}, computed in {precision}, ", escape(name));
         put!(html, "{size_bytes} bytes<br><code>encoder {encoder_sha256}<br>decoder {decoder_sha256}</code></td></tr>");
     }
     html.push_str("</tbody></table></div>");

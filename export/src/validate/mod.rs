@@ -41,7 +41,7 @@ use std::path::{Path, PathBuf};
 
 use umedsam::files::write_atomically;
 use umedsam::validation::{VALIDATION_VERSION, ValidatedModel};
-use umedsam::{Arithmetic, Manifest, Model, Validation, Verdict, npz, write_bundle};
+use umedsam::{Manifest, Model, Precision, Validation, Verdict, npz, write_bundle};
 
 pub use error::ValidateError;
 pub use html::page;
@@ -73,13 +73,13 @@ pub fn validate(
     let load = |path: &Path| Model::load(path).map_err(ValidateError::Bundle);
     let (reference, model) = (load(&options.reference)?, load(&options.model)?);
     let summaries =
-        [summary(&reference, options.reference_arithmetic)?, summary(&model, model.manifest().storage.arithmetic())?];
+        [summary(&reference, options.reference_precision)?, summary(&model, model.manifest().storage.precision())?];
     let [reference_summary, model_summary] = &summaries;
-    if model_summary.arithmetic == reference_summary.arithmetic
+    if model_summary.precision == reference_summary.precision
         && (&model_summary.encoder_sha256, &model_summary.decoder_sha256)
             == (&reference_summary.encoder_sha256, &reference_summary.decoder_sha256)
     {
-        return Err(ValidateError::SameModel { arithmetic: model_summary.arithmetic });
+        return Err(ValidateError::SameModel { precision: model_summary.precision });
     }
     let mut cases: Vec<(PathBuf, String)> = Vec::new();
     for path in npz::cases(&options.cases)? {
@@ -176,19 +176,19 @@ pub fn refuse_shared(calibration: &Path, cases: &Path) -> Result<(), ValidateErr
 }
 
 /// What a summary says of a bundle.
-fn summary(model: &Model, arithmetic: Arithmetic) -> Result<ValidatedModel, ValidateError> {
+fn summary(model: &Model, precision: Precision) -> Result<ValidatedModel, ValidateError> {
     let Manifest { name, storage, encoder_sha256, decoder_sha256, .. } = model.manifest().clone();
     let bare = Manifest { validation: None, ..model.manifest().clone() };
     let bytes = umedsam::encode_bundle(model.encoder_onnx(), model.decoder_onnx(), &bare);
     let size_bytes = bytes.map_err(ValidateError::Bundle)?.len() as u64;
-    Ok(ValidatedModel { name, storage, arithmetic, size_bytes, encoder_sha256, decoder_sha256 })
+    Ok(ValidatedModel { name, storage, precision, size_bytes, encoder_sha256, decoder_sha256 })
 }
 
 /// What the records of a run have in common. The program belongs to it: another build may compute otherwise.
 fn run_key(summaries: &[ValidatedModel; 2], threads: usize) -> Result<String, ValidateError> {
     let program = std::env::current_exe().map_err(|source| ValidateError::File { path: "program".into(), source })?;
     let program = file_sha256(&program)?;
-    let of = |s: &ValidatedModel| [s.encoder_sha256.clone(), s.decoder_sha256.clone(), s.arithmetic.to_string()];
+    let of = |s: &ValidatedModel| [s.encoder_sha256.clone(), s.decoder_sha256.clone(), s.precision.to_string()];
     let [reference, model] = summaries;
     Ok(serde_json::json!([REPORT_VERSION, program, of(reference), of(model), threads]).to_string())
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use umedsam::Arithmetic;
+use umedsam::Precision;
 
 use super::ValidateError;
 use super::verdict::Bounds;
@@ -23,8 +23,8 @@ pub struct ValidateOptions {
     pub skipped: Vec<String>,
     /// What the model may lose.
     pub bounds: Bounds,
-    /// How the reference is computed, whatever its weights are kept in; the model always in its own arithmetic.
-    pub reference_arithmetic: Arithmetic,
+    /// How the reference is computed, whatever its weights are kept in; the model always in its own precision.
+    pub reference_precision: Precision,
     /// Threads of each session.
     pub threads: usize,
     /// Folder for `report.json` and `report.html`; made if absent.
@@ -46,7 +46,7 @@ impl ValidateOptions {
             cases: cases.into(),
             skipped: Vec::new(),
             bounds: Bounds::default(),
-            reference_arithmetic: Arithmetic::F32,
+            reference_precision: Precision::F32,
             threads: 1,
             work: report.join("records"),
             report,
@@ -67,10 +67,10 @@ impl ValidateOptions {
         Self { bounds, ..self }
     }
 
-    /// With the reference computed in this arithmetic.
+    /// With the reference computed in this precision.
     #[must_use]
-    pub fn with_reference_arithmetic(self, reference_arithmetic: Arithmetic) -> Self {
-        Self { reference_arithmetic, ..self }
+    pub fn with_reference_precision(self, reference_precision: Precision) -> Self {
+        Self { reference_precision, ..self }
     }
 
     /// With this number of threads; 0 counts as 1.

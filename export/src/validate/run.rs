@@ -8,7 +8,7 @@ use umedsam::metrics::{Convention, LabelScore, label_dice, on_all_cores, score_c
 use umedsam::npz::{Boxes, Case, Limits, Truth};
 use umedsam::validation::ValidatedModel;
 use umedsam::volume::from_fn;
-use umedsam::{Arithmetic, Error, ImageView, Model, PixelBox, Session, SessionOptions, VolumeOptions};
+use umedsam::{Error, ImageView, Model, PixelBox, Precision, Session, SessionOptions, VolumeOptions};
 
 use super::ValidateError;
 use super::record::{CaseTime, Masks, Object, Record, Scores, Spent};
@@ -26,8 +26,8 @@ struct Contender {
 
 impl Contender {
     /// Loads the graphs and runs them once, so that no case pays for what happens only once.
-    fn new(model: &Model, arithmetic: Arithmetic, threads: usize) -> Result<Self, Error> {
-        let options = SessionOptions::new().with_threads(threads).with_arithmetic(arithmetic);
+    fn new(model: &Model, precision: Precision, threads: usize) -> Result<Self, Error> {
+        let options = SessionOptions::new().with_threads(threads).with_precision(precision);
         let mut session = model.session(&options)?;
         let blank = [0; 16 * 16];
         // A model that fails here fails in the cases, by name.
@@ -79,13 +79,13 @@ impl Pair {
         summaries: [&ValidatedModel; 2],
         threads: usize,
     ) -> Result<Self, ValidateError> {
-        let load = |model, path: &Path, arithmetic| {
-            Contender::new(model, arithmetic, threads)
+        let load = |model, path: &Path, precision| {
+            Contender::new(model, precision, threads)
                 .map_err(|source| ValidateError::Session { path: path.into(), source })
         };
         Ok(Self {
-            reference: load(reference, reference_path, summaries[0].arithmetic)?,
-            model: load(model, model_path, summaries[1].arithmetic)?,
+            reference: load(reference, reference_path, summaries[0].precision)?,
+            model: load(model, model_path, summaries[1].precision)?,
         })
     }
 

@@ -8,7 +8,7 @@ use tract_core::internal::*;
 use tract_core::runtime::RunOptions;
 use tract_linalg::multithread::Executor;
 use tract_onnx::prelude::{Framework, InferenceModelExt};
-use umedsam::{Arithmetic, Embedding, Frame, MODEL_SIDE, ModelBox, Session, SessionOptions};
+use umedsam::{Embedding, Frame, MODEL_SIDE, ModelBox, Precision, Session, SessionOptions};
 use umedsam_benches::load_model;
 
 /// The network in some runtime.
@@ -38,8 +38,8 @@ pub(crate) struct Ours {
 }
 
 impl Ours {
-    pub(crate) fn load(model: Option<&Path>, arithmetic: Arithmetic, threads: usize) -> anyhow::Result<Self> {
-        let options = SessionOptions::new().with_threads(threads).with_arithmetic(arithmetic);
+    pub(crate) fn load(model: Option<&Path>, precision: Precision, threads: usize) -> anyhow::Result<Self> {
+        let options = SessionOptions::new().with_threads(threads).with_precision(precision);
         Ok(Self { session: load_model(model)?.session(&options)?, frame: Frame::new(MODEL_SIDE, MODEL_SIDE)? })
     }
 }

@@ -27,8 +27,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let Arguments { runtime, precision, threads, folder, model } = arguments;
     match runtime.as_str() {
         "umedsam" => {
-            let arithmetic = precision.parse().map_err(anyhow::Error::msg)?;
-            Desk::open(Ours::load(model.as_deref(), arithmetic, *threads)?, folder)?.serve()
+            let precision = precision.parse().map_err(anyhow::Error::msg)?;
+            Desk::open(Ours::load(model.as_deref(), precision, *threads)?, folder)?.serve()
         }
         "tract" => Desk::open(Tract::load(folder, *threads)?, folder)?.serve(),
         other => bail!("unknown runtime {other}"),

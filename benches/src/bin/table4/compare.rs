@@ -60,7 +60,7 @@ pub(crate) struct Figures {
 pub(crate) fn run(arguments: &Compare, python: Option<&Path>) -> anyhow::Result<Figures> {
     let threads = arguments.threads.to_string();
     let mut command = pinned(std::env::current_exe()?, arguments.threads)?;
-    command.args(["serve", &threads, &arguments.arithmetic.to_string()]);
+    command.args(["serve", &threads, &arguments.precision.to_string()]);
     if let Some(model) = &arguments.common.model {
         command.arg("--model").arg(model);
     }

@@ -3,7 +3,7 @@
 //!
 //! ```sh
 //! cargo run --release -p umedsam-benches --bin table4 -- --setup --scale 0.05    # a short run; installs PyTorch first
-//! cargo run --release -p umedsam-benches --bin table4 -- --arithmetic int8       # everything: hours of PyTorch
+//! cargo run --release -p umedsam-benches --bin table4 -- --precision int8       # everything: hours of PyTorch
 //! ```
 //!
 //! The paper's images are not public. These are synthetic ones of the same sizes with as many objects, which is what the
@@ -27,7 +27,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, ensure};
 use clap::{Args, Parser, Subcommand};
-use umedsam::Arithmetic;
+use umedsam::Precision;
 use umedsam_benches::arguments::{Common, exit};
 use umedsam_benches::{python, results};
 
@@ -54,7 +54,7 @@ pub(crate) struct Compare {
     threads: usize,
     /// What our side computes in: f32, bf16 or int8.
     #[arg(long, default_value = "int8")]
-    arithmetic: Arithmetic,
+    precision: Precision,
     /// Only cases whose name contains this.
     #[arg(long, value_name = "TEXT", default_value = "")]
     only: String,

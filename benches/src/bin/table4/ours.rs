@@ -8,20 +8,20 @@ use anyhow::Context;
 use clap::Args;
 use umedsam::npz::{Boxes, Case, Limits, write_segs};
 use umedsam::volume::from_fn;
-use umedsam::{Arithmetic, Session, SessionOptions, VolumeOptions};
+use umedsam::{Precision, Session, SessionOptions, VolumeOptions};
 use umedsam_benches::{load_model, worker};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     threads: usize,
-    arithmetic: Arithmetic,
+    precision: Precision,
     #[arg(long)]
     model: Option<PathBuf>,
 }
 
 /// Answers `CASE.npz OUT.npz` by the seconds from the file to the written segmentation, and the slices encoded.
 pub(crate) fn serve(arguments: &Arguments) -> anyhow::Result<()> {
-    let options = SessionOptions::new().with_threads(arguments.threads).with_arithmetic(arguments.arithmetic);
+    let options = SessionOptions::new().with_threads(arguments.threads).with_precision(arguments.precision);
     let mut session = load_model(arguments.model.as_deref())?.session(&options)?;
     worker::serve(|request| {
         let (case, out) = request.split_once(' ').context("a request is two files")?;

@@ -28,7 +28,7 @@ impl Report<'_> {
              - seconds from the NPZ file to the written `segs`, one run each, models loaded before ({loads})\n\
              - encodes: slices encoded by umedsam / by upstream; agreement: DSC of the two segmentations, mean / worst \
              label; the paper's seconds are of another machine and include starting",
-            arguments.threads, arguments.arithmetic
+            arguments.threads, arguments.precision
         );
         if arguments.scale < 1.0 {
             let _ = writeln!(

@@ -28,7 +28,7 @@ use params::Params;
 
 use super::kernels::{Format, Kernels};
 use super::workers::Workers;
-use crate::Arithmetic;
+use crate::Precision;
 
 /// LayerNorm's epsilon in the transformer blocks (PyTorch's default).
 const LAYER_NORM_EPS: f32 = 1e-5;
@@ -63,12 +63,12 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    pub(super) fn new(kernels: Kernels, arithmetic: Arithmetic) -> Self {
-        let (linear, float) = match arithmetic {
-            Arithmetic::F32 => (Format::F32, Format::F32),
-            Arithmetic::Bf16 => (Format::Bf16, Format::Bf16),
-            Arithmetic::F16 => (Format::F16, Format::F16),
-            Arithmetic::Int8 => (Format::Int8, kernels.fast_float()),
+    pub(super) fn new(kernels: Kernels, precision: Precision) -> Self {
+        let (linear, float) = match precision {
+            Precision::F32 => (Format::F32, Format::F32),
+            Precision::Bf16 => (Format::Bf16, Format::Bf16),
+            Precision::F16 => (Format::F16, Format::F16),
+            Precision::Int8 => (Format::Int8, kernels.fast_float()),
         };
         Self { kernels, linear, float }
     }

@@ -7,7 +7,7 @@ use tch::{Device, Tensor, nn};
 use tract_onnx::pb::{ModelProto, ValueInfoProto};
 use umedsam::preprocess::{INPUT_LEN, Preprocessor};
 use umedsam::runtime::{Graph, GraphOptions, Kernels};
-use umedsam::{Arithmetic, ImageView, Storage};
+use umedsam::{ImageView, Precision, Storage};
 use umedsam_export::checkpoint::Weights;
 use umedsam_export::onnx;
 
@@ -38,7 +38,7 @@ fn values(encoder: &[u8], image: &[f32], kernels: Kernels) -> HashMap<String, Te
     let calls = graph.node.iter().filter(|node| node.domain == "umedsam");
     let names: Vec<String> = calls.map(|node| node.output[0].clone()).collect();
     graph.output = names.iter().map(|name| ValueInfoProto { name: name.clone(), ..Default::default() }).collect();
-    let options = GraphOptions::default().with_arithmetic(Arithmetic::Int8).with_kernels(kernels);
+    let options = GraphOptions::default().with_precision(Precision::Int8).with_kernels(kernels);
     let shape = [1, 3, 256, 256];
     let mut graph = Graph::load("encoder", &model.encode_to_vec(), &[(0, &shape)], &options).unwrap();
     assert!(graph.is_fused());

@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 ///
 /// A model may name blocks that are in f32 in each of them, those that lower precision would break.
 ///
-/// Every arithmetic runs on every CPU and gives the same results up to rounding; which is faster depends on the CPU.
+/// Every precision runs on every CPU and gives the same results up to rounding; which is faster depends on the CPU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
-pub enum Arithmetic {
+pub enum Precision {
     /// 32-bit floats.
     #[default]
     F32,
@@ -28,7 +28,7 @@ pub enum Arithmetic {
     Int8,
 }
 
-impl Arithmetic {
+impl Precision {
     /// All of them, the most precise first.
     pub const ALL: [Self; 4] = [Self::F32, Self::F16, Self::Bf16, Self::Int8];
 
@@ -42,17 +42,17 @@ impl Arithmetic {
     }
 }
 
-impl std::fmt::Display for Arithmetic {
+impl std::fmt::Display for Precision {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(self.name())
     }
 }
 
-impl std::str::FromStr for Arithmetic {
+impl std::str::FromStr for Precision {
     type Err = String;
 
     fn from_str(s: &str) -> Result<Self, String> {
         let found = Self::ALL.into_iter().find(|a| a.name() == s);
-        found.ok_or_else(|| format!("arithmetic '{s}' is none of f32, f16, bf16, int8"))
+        found.ok_or_else(|| format!("precision '{s}' is none of f32, f16, bf16, int8"))
     }
 }
