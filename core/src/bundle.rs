@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 
 use crate::preprocess::PREPROCESSING_VERSION;
 use crate::validation::OtherVersion;
-use crate::{Error, FileKind, Precision, Session, SessionOptions, Validation, ValidationStatus, Verdict};
+use crate::{Error, FileKind, Session, SessionOptions, Storage, Validation, ValidationStatus, Verdict};
 
 /// Version of the bundle's layout that this library writes, and the only one that it reads.
 pub const FORMAT_VERSION: u32 = 1;
@@ -34,52 +34,6 @@ const ENCODER: &str = "encoder.onnx";
 const DECODER: &str = "decoder.onnx";
 const MANIFEST: &str = "umedsam.manifest";
 const MANIFEST_DIGEST: &str = "umedsam.manifest.sha256";
-
-/// How a model's weights are stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[non_exhaustive]
-pub enum Storage {
-    /// 32-bit floats.
-    F32,
-    /// 16-bit floats.
-    F16,
-    /// 8-bit integers with a scale for each output channel; the few weights that this would break in 16-bit floats.
-    Int8,
-}
-
-impl Storage {
-    /// The precision in which a session computes such weights unless it is told otherwise.
-    pub const fn precision(self) -> Precision {
-        match self {
-            Self::Int8 => Precision::Int8,
-            Self::F32 | Self::F16 => Precision::F32,
-        }
-    }
-}
-
-impl std::fmt::Display for Storage {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(match self {
-            Self::F32 => "f32",
-            Self::F16 => "f16",
-            Self::Int8 => "int8",
-        })
-    }
-}
-
-impl std::str::FromStr for Storage {
-    type Err = String;
-
-    fn from_str(s: &str) -> Result<Self, String> {
-        match s {
-            "f32" => Ok(Self::F32),
-            "f16" => Ok(Self::F16),
-            "int8" => Ok(Self::Int8),
-            _ => Err(format!("storage '{s}' is none of f32, f16, int8")),
-        }
-    }
-}
 
 /// What a bundle says of itself. Fields that a later version of the library adds are passed over.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -37,6 +37,8 @@ pub mod metrics;
 #[cfg(feature = "npz")]
 pub mod npz;
 pub mod postprocess;
+#[cfg(feature = "kernels")]
+mod precision;
 pub mod preprocess;
 pub mod resize;
 #[cfg(feature = "kernels")]
@@ -51,16 +53,14 @@ mod bundle;
 #[cfg(feature = "runtime")]
 mod picture;
 #[cfg(feature = "runtime")]
-mod precision;
-#[cfg(feature = "runtime")]
 mod session;
+#[cfg(feature = "runtime")]
+mod storage;
 #[cfg(feature = "runtime")]
 pub mod validation;
 
 #[cfg(feature = "runtime")]
-pub use bundle::{
-    ARCHITECTURE, BundleError, FORMAT_VERSION, Manifest, Model, Storage, encode_bundle, hex_digest, write_bundle,
-};
+pub use bundle::{ARCHITECTURE, BundleError, FORMAT_VERSION, Manifest, Model, encode_bundle, hex_digest, write_bundle};
 pub use error::Error;
 pub use file_kind::FileKind;
 pub use geometry::{Frame, MODEL_SIDE, ModelBox, PixelBox, Region, VolumeSize, VoxelBox};
@@ -68,12 +68,14 @@ pub use image::ImageView;
 #[cfg(feature = "runtime")]
 pub use picture::ImageSegmentation;
 pub use postprocess::MaskLogits;
-#[cfg(feature = "runtime")]
+#[cfg(feature = "kernels")]
 pub use precision::Precision;
 #[cfg(feature = "runtime")]
 pub use runtime::Execution;
 #[cfg(feature = "runtime")]
 pub use session::{EMBEDDING_BYTES, Embedding, Segmentation, Session, SessionOptions, Stats, VolumeOptions};
+#[cfg(feature = "runtime")]
+pub use storage::Storage;
 #[cfg(feature = "runtime")]
 pub use validation::{Validation, ValidationStatus, Verdict};
 pub use volume::VolumeSegmentation;

@@ -1,30 +1,29 @@
-//! The number formats in which the network can be computed.
+//! What the network is computed in.
 
 use std::prelude::v1::*;
 
-use serde::{Deserialize, Serialize};
-
-/// How the network's matrix products are computed; everything between them is in f32 always.
+/// The precision that a session computes the network in: the number format of the operands of its matrix products. All
+/// else, biases, norms and activation functions, is in f32 in every precision.
 ///
-/// A model may name blocks that are in f32 in each of them, those that lower precision would break.
-///
-/// Every precision runs on every CPU and gives the same results up to rounding; which is faster depends on the CPU.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+/// Every precision runs on every CPU and gives the same masks up to rounding. Which is the fastest depends on the CPU. A
+/// model may mark blocks that lower precision would harm: they are in f32 in every precision.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "lowercase"))]
 #[non_exhaustive]
+#[repr(u8)]
 pub enum Precision {
-    /// 32-bit floats.
+    /// IEEE single precision.
     #[default]
     F32,
-    /// Products of 16-bit floats (8 bits of precision), summed in f32.
+    /// bfloat16 (8 significant bits), accumulated in f32.
     Bf16,
-    /// Products of half floats (11 bits of precision, at most 65504), summed in f32; on ARM cores with half floats
-    /// (FEAT_FP16: Cortex-A55 and A76 on, Apple's) 32 of them at a time in half floats first. What would be greater than
-    /// the greatest half is that.
+    /// IEEE half precision (11 significant bits), accumulated in f32; on ARM cores with half-precision arithmetic
+    /// (FEAT_FP16: Cortex-A55 and A76 on, Apple's) 32 products at a time are accumulated in f16 first. Values beyond
+    /// ±65504 saturate.
     F16,
-    /// Linear layers in integers of 8 bits: weights rounded by output channel, activations by token, summed in 32 bits.
-    /// What that would break, attention and the convolutions around depthwise ones, is in the floats that the CPU is
-    /// fastest in: bf16, f16 or f32.
+    /// Linear layers in 8-bit integers, accumulated in 32 bits: weights are quantized by output channel, activations by
+    /// token while the network runs. Attention and the convolutions around depthwise ones, which 8 bits would harm, are in
+    /// the floating-point precision that is the fastest on the CPU: bf16, f16 or f32.
     Int8,
 }
 
@@ -52,7 +51,7 @@ impl std::str::FromStr for Precision {
     type Err = String;
 
     fn from_str(s: &str) -> Result<Self, String> {
-        let found = Self::ALL.into_iter().find(|a| a.name() == s);
+        let found = Self::ALL.into_iter().find(|p| p.name() == s);
         found.ok_or_else(|| format!("precision '{s}' is none of f32, f16, bf16, int8"))
     }
 }

@@ -1,16 +1,16 @@
 //! Matrix products of a block of rows with packed weights.
 
-use super::Format;
 use super::math::{gelu, gelu_fast};
 use super::rows::{BF16, F16, F32, store_floats};
 use super::simd::Simd;
+use crate::Precision;
 
 /// What is done with a sum before it is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::runtime) enum Activation {
     /// Nothing.
     None,
-    /// The exact GELU, as exact as the product's format deserves.
+    /// The exact GELU, as exact as the product's precision deserves.
     Gelu,
     /// What is below zero becomes zero.
     Relu,
@@ -62,7 +62,7 @@ pub(super) struct Gemm {
     /// Words from an output row to the next.
     pub(super) ldo: usize,
     /// What is stored: floats, of 16 bits two to a word.
-    pub(super) out_format: Format,
+    pub(super) out_format: Precision,
 }
 
 /// How words are multiplied.
@@ -83,7 +83,7 @@ pub(super) trait Tile<S: Simd, D: Dot<S>> {
 /// Each word of a row is loaded into all lanes.
 pub(super) struct Broadcast;
 
-/// Products of floats of a format, summed in f32.
+/// Products of floats of a precision, summed in f32.
 pub(super) struct DotFloats<const FORMAT: u8>;
 pub(super) type DotF32 = DotFloats<F32>;
 pub(super) type DotBf16 = DotFloats<BF16>;
@@ -273,9 +273,9 @@ unsafe fn finish<S: Simd, D: Dot<S>, const R: usize>(g: &Gemm, sums: &[D::Sum; R
         for (r, &value) in values.iter().enumerate() {
             let out = g.out.add((row + r) * g.ldo);
             match g.out_format {
-                Format::Bf16 => store_floats::<S, BF16>(out, column, value),
-                Format::F16 => store_floats::<S, F16>(out, column, value),
-                Format::F32 | Format::Int8 => store_floats::<S, F32>(out, column, value),
+                Precision::Bf16 => store_floats::<S, BF16>(out, column, value),
+                Precision::F16 => store_floats::<S, F16>(out, column, value),
+                Precision::F32 | Precision::Int8 => store_floats::<S, F32>(out, column, value),
             }
         }
     }

@@ -4,23 +4,13 @@ use std::prelude::v1::*;
 
 use super::portable::{to_bf16, to_f16};
 use super::{Buffer, Kernels, Scratch};
+use crate::Precision;
 use crate::runtime::quantize_weights;
 
-/// How numbers are held in the 32-bit words of a product.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub(in crate::runtime) enum Format {
-    F32,
-    Bf16,
-    /// IEEE halves; what is beyond their range becomes the greatest of them.
-    F16,
-    Int8,
-}
-
-/// Rows of a product. The slices hold words of the format, whatever their type says.
+/// Rows of a product. The slices hold words of the precision, whatever their type says.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::runtime) struct Matrix<'a> {
-    pub(super) format: Format,
+    pub(super) precision: Precision,
     pub(super) values: &'a [f32],
     /// Words from a row to the next.
     pub(super) ld: usize,
@@ -35,7 +25,7 @@ pub(in crate::runtime) struct Matrix<'a> {
 impl<'a> Matrix<'a> {
     /// Rows of f32 as they are.
     pub(in crate::runtime) fn f32(values: &'a [f32], ld: usize, rows: usize, k: usize) -> Self {
-        Self { format: Format::F32, values, ld, rows, words: k, scale: &[], zero: &[] }
+        Self { precision: Precision::F32, values, ld, rows, words: k, scale: &[], zero: &[] }
     }
 
     /// Rows of words of int8 that share scales.
@@ -47,12 +37,18 @@ impl<'a> Matrix<'a> {
         scale: &'a [f32],
         zero: &'a [f32],
     ) -> Self {
-        Self { format: Format::Int8, values, ld, rows, words, scale, zero }
+        Self { precision: Precision::Int8, values, ld, rows, words, scale, zero }
     }
 
     /// Rows of words of floats.
-    pub(in crate::runtime) fn words(format: Format, values: &'a [f32], ld: usize, rows: usize, words: usize) -> Self {
-        Self { format, values, ld, rows, words, scale: &[], zero: &[] }
+    pub(in crate::runtime) fn words(
+        precision: Precision,
+        values: &'a [f32],
+        ld: usize,
+        rows: usize,
+        words: usize,
+    ) -> Self {
+        Self { precision, values, ld, rows, words, scale: &[], zero: &[] }
     }
 }
 
@@ -65,7 +61,7 @@ pub(in crate::runtime) struct Words<'a> {
 }
 
 impl<'a> Words<'a> {
-    /// f32 of scratch that `rows` rows of `n` values take in any format.
+    /// f32 of scratch that `rows` rows of `n` values take in any precision.
     pub(in crate::runtime) const fn len(rows: usize, n: usize) -> usize {
         rows * n + 2 * rows.next_multiple_of(16)
     }
@@ -75,9 +71,15 @@ impl<'a> Words<'a> {
     }
 
     /// The first `rows` rows of `n` values.
-    pub(in crate::runtime) fn matrix(&self, kernels: Kernels, format: Format, rows: usize, n: usize) -> Matrix<'_> {
-        let words = kernels.words(format, n);
-        Matrix { format, values: self.values, ld: words, rows, words, scale: self.scale, zero: self.zero }
+    pub(in crate::runtime) fn matrix(
+        &self,
+        kernels: Kernels,
+        precision: Precision,
+        rows: usize,
+        n: usize,
+    ) -> Matrix<'_> {
+        let words = kernels.words(precision, n);
+        Matrix { precision, values: self.values, ld: words, rows, words, scale: self.scale, zero: self.zero }
     }
 
     /// As f32, for what writes words by itself.
@@ -90,7 +92,7 @@ impl<'a> Words<'a> {
 /// it follow from this alone.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::runtime) struct Packing {
-    pub(super) format: Format,
+    pub(super) precision: Precision,
     pub(super) k: usize,
     pub(super) n: usize,
     pub(super) columns: usize,
@@ -98,8 +100,8 @@ pub(in crate::runtime) struct Packing {
 
 impl Packing {
     /// `n` columns of `k` values.
-    pub(in crate::runtime) const fn new(format: Format, k: usize, n: usize) -> Self {
-        Self { format, k, n, columns: n }
+    pub(in crate::runtime) const fn new(precision: Precision, k: usize, n: usize) -> Self {
+        Self { precision, k, n, columns: n }
     }
 
     /// With columns of zeros up to `columns`, which is at least `n`.
@@ -112,7 +114,7 @@ impl Packing {
 /// Columns of a product, packed.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::runtime) struct Panels<'a> {
-    pub(super) format: Format,
+    pub(super) precision: Precision,
     pub(super) values: &'a [f32],
     /// Words along the summed axis.
     pub(super) words: usize,
@@ -125,7 +127,7 @@ pub(in crate::runtime) struct Panels<'a> {
 /// Weights, packed once.
 #[derive(Clone, Debug)]
 pub(in crate::runtime) struct Weights {
-    format: Format,
+    precision: Precision,
     values: Buffer,
     words: usize,
     n: usize,
@@ -135,14 +137,14 @@ pub(in crate::runtime) struct Weights {
 
 impl Weights {
     /// Packs a matrix (k, n) of f32. For int8 each column is rounded to 255 steps between its extremes.
-    pub(in crate::runtime) fn pack(kernels: Kernels, format: Format, values: &[f32], n: usize) -> Self {
+    pub(in crate::runtime) fn pack(kernels: Kernels, precision: Precision, values: &[f32], n: usize) -> Self {
         let k = values.len() / n;
         assert_eq!(values.len(), k * n, "shape of weights");
-        if format == Format::Int8 {
+        if precision == Precision::Int8 {
             let (integers, scale) = quantize_weights(values, n, |i| i % n);
             return Self::int8(kernels, &integers, scale);
         }
-        let per_word = kernels.per_word(format);
+        let per_word = kernels.per_word(precision);
         let width = kernels.panel();
         let words = k.div_ceil(per_word);
         let mut packed = Vec::with_capacity(words * n.next_multiple_of(width));
@@ -150,16 +152,16 @@ impl Weights {
         for first in (0..n).step_by(width) {
             for word in 0..words {
                 packed.extend((first..first + width).map(|column| {
-                    if format == Format::F32 {
+                    if precision == Precision::F32 {
                         return value(word, column);
                     }
-                    let narrow = if format == Format::F16 { to_f16 } else { to_bf16 };
+                    let narrow = if precision == Precision::F16 { to_f16 } else { to_bf16 };
                     let halves = [0, 1].map(|i| u32::from(narrow(value(2 * word + i, column))));
                     f32::from_bits(halves[0] | halves[1] << 16)
                 }));
             }
         }
-        Self { format, values: Buffer::from_slice(&packed), words, n, scale: vec![], sum: vec![] }
+        Self { precision, values: Buffer::from_slice(&packed), words, n, scale: vec![], sum: vec![] }
     }
 
     /// Packs integers (k, n) from -127 to 127 with a scale for each column.
@@ -168,7 +170,7 @@ impl Weights {
         assert!(!integers.contains(&i8::MIN), "weights of 8 bits");
         let n = scale.len();
         let k = integers.len() / n;
-        let per_word = kernels.per_word(Format::Int8);
+        let per_word = kernels.per_word(Precision::Int8);
         let width = kernels.panel();
         let words = k.div_ceil(per_word);
         let value = |row: usize, column: usize| if row < k && column < n { integers[row * n + column] } else { 0 };
@@ -185,15 +187,15 @@ impl Weights {
             }
         }
         let sum = (0..n).map(|column| (0..k).map(|row| f32::from(value(row, column))).sum()).collect();
-        Self { format: Format::Int8, values: Buffer::from_slice(&packed), words, n, scale, sum }
+        Self { precision: Precision::Int8, values: Buffer::from_slice(&packed), words, n, scale, sum }
     }
 
-    pub(in crate::runtime) const fn format(&self) -> Format {
-        self.format
+    pub(in crate::runtime) const fn precision(&self) -> Precision {
+        self.precision
     }
 
     pub(in crate::runtime) fn panels(&self) -> Panels<'_> {
-        let Self { format, values, words, n, scale, sum } = self;
-        Panels { format: *format, values, words: *words, n: *n, scale, sum }
+        let Self { precision, values, words, n, scale, sum } = self;
+        Panels { precision: *precision, values, words: *words, n: *n, scale, sum }
     }
 }

@@ -37,9 +37,10 @@ use std::prelude::v1::*;
 pub(super) use buffer::{Buffer, Scratch};
 pub(super) use depthwise::Gelu;
 pub(super) use gemm::Activation;
-pub(super) use matrix::{Format, Matrix, Packing, Panels, Weights, Words};
+pub(super) use matrix::{Matrix, Packing, Panels, Weights, Words};
 pub(super) use tiles::Tiles;
 
+use crate::Precision;
 use depthwise::Depthwise;
 use gemm::Gemm;
 use pack::Pack;
@@ -60,7 +61,7 @@ pub(super) struct Output<'a> {
     /// Words from a row to the next.
     pub(super) ld: usize,
     /// What is stored: floats, of 16 bits two to a word.
-    pub(super) format: Format,
+    pub(super) precision: Precision,
     pub(super) bias: Option<&'a [f32]>,
     pub(super) row_factor: Option<&'a [f32]>,
     pub(super) residual: Residual<'a>,
@@ -79,7 +80,7 @@ impl<'a> Output<'a> {
     /// Rows of f32 without anything added.
     pub(super) fn new(values: &'a mut [f32], ld: usize) -> Self {
         let (bias, row_factor, residual) = (None, None, Residual::None);
-        Self { values, ld, format: Format::F32, bias, row_factor, residual, activation: Activation::None }
+        Self { values, ld, precision: Precision::F32, bias, row_factor, residual, activation: Activation::None }
     }
 
     pub(super) fn bias(self, bias: &'a [f32]) -> Self {
@@ -98,8 +99,8 @@ impl<'a> Output<'a> {
         Self { activation, ..self }
     }
 
-    pub(super) fn format(self, format: Format) -> Self {
-        Self { format, ..self }
+    pub(super) fn precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
     }
 }
 
@@ -146,8 +147,8 @@ impl Kernels {
         self.0.name
     }
 
-    /// The format of floats whose products are fastest.
-    pub(super) const fn fast_float(self) -> Format {
+    /// The precision of floats whose products are fastest.
+    pub(super) const fn fast_float(self) -> Precision {
         self.0.fast_float
     }
 
@@ -157,17 +158,17 @@ impl Kernels {
     }
 
     /// Values of a 32-bit word.
-    pub(super) const fn per_word(self, format: Format) -> usize {
-        match format {
-            Format::F32 => 1,
-            Format::Bf16 | Format::F16 => 2,
-            Format::Int8 => self.0.int8_per_word,
+    pub(super) const fn per_word(self, precision: Precision) -> usize {
+        match precision {
+            Precision::F32 => 1,
+            Precision::Bf16 | Precision::F16 => 2,
+            Precision::Int8 => self.0.int8_per_word,
         }
     }
 
     /// Words of a row of `k` values.
-    pub(super) const fn words(self, format: Format, k: usize) -> usize {
-        k.div_ceil(self.per_word(format))
+    pub(super) const fn words(self, precision: Precision, k: usize) -> usize {
+        k.div_ceil(self.per_word(precision))
     }
 
     /// What stands for a value of `zero` steps in the words of int8.
@@ -175,7 +176,7 @@ impl Kernels {
         self.0.int8_offset
     }
 
-    /// `a` times `b`, in the format of both.
+    /// `a` times `b`, in the precision of both.
     pub(super) fn product(self, a: &Matrix<'_>, b: &Panels<'_>, out: Output<'_>) {
         self.product_of_taps(a, &[0], b, out);
     }
@@ -188,19 +189,19 @@ impl Kernels {
         }
         let k = a.words;
         let farthest = taps.iter().copied().max().unwrap_or(0);
-        assert_eq!(a.format, b.format, "formats of a product");
+        assert_eq!(a.precision, b.precision, "precisions of a product");
         assert_eq!(k.saturating_mul(taps.len()), b.words, "summed axis of a product");
         assert!(b.n.is_multiple_of(self.0.lanes), "columns of a product");
         assert!(a.values.len() >= extent(a.rows, farthest.saturating_add(k), a.ld), "rows of a product");
         assert!(b.values.len() >= b.n.div_ceil(self.panel()) * self.panel() * b.words, "panels of a product");
-        assert!(out.format != Format::Int8, "products are stored as floats");
-        let n_words = b.n / self.per_word(out.format);
+        assert!(out.precision != Precision::Int8, "products are stored as floats");
+        let n_words = b.n / self.per_word(out.precision);
         assert!(n_words <= out.ld || a.rows == 1, "output rows of a product");
         assert!(out.values.len() >= extent(a.rows, n_words, out.ld), "output of a product");
         assert!(out.bias.is_none_or(|v| v.len() >= b.n), "bias of a product");
         assert!(out.row_factor.is_none_or(|v| v.len() >= a.rows), "row factors of a product");
         let null = core::ptr::null();
-        if a.format == Format::Int8 {
+        if a.precision == Precision::Int8 {
             assert!(a.scale.len() >= a.rows && a.zero.len() >= a.rows, "row scales of a product");
             assert!(b.scale.len() >= b.n && b.sum.len() >= b.n, "column scales of a product");
         }
@@ -231,17 +232,17 @@ impl Kernels {
             activation: out.activation,
             out: out.values.as_mut_ptr(),
             ldo: out.ld,
-            out_format: out.format,
+            out_format: out.precision,
         };
         // SAFETY: all extents were checked above; the table's instructions are there, or it would not have been chosen.
-        unsafe { self.0.gemm[a.format as usize](&gemm) }
+        unsafe { self.0.gemm[a.precision as usize](&gemm) }
     }
 
-    /// Rows of f32, `ld` apart, prepared and brought into `format`, as rows of a product from row `first` of `words` on.
-    #[expect(clippy::too_many_arguments, reason = "one thing in several formats")]
+    /// Rows of f32, `ld` apart, prepared and brought into `precision`, as rows of a product from row `first` of `words` on.
+    #[expect(clippy::too_many_arguments, reason = "one thing in several precisions")]
     pub(super) fn rows(
         self,
-        format: Format,
+        precision: Precision,
         src: &[f32],
         ld: usize,
         (rows, n): (usize, usize),
@@ -249,7 +250,7 @@ impl Kernels {
         words: &mut Words<'_>,
         first: usize,
     ) {
-        let ld_dst = self.words(format, n);
+        let ld_dst = self.words(precision, n);
         let dst = &mut words.values[first * ld_dst..];
         assert!(dst.len() >= rows.saturating_mul(ld_dst), "words of the rows");
         let mut job = self.rows_job(src, ld, (rows, n), dst.as_mut_ptr(), ld_dst);
@@ -259,22 +260,22 @@ impl Kernels {
                 job.add = add.as_ptr();
                 job.ld_add = n;
             }
-            return self.run_rows(format, job, words, first);
+            return self.run_rows(precision, job, words, first);
         };
         job.norm(norm);
         job.gelu = matches!(prepare, Prepare::NormGelu(_));
-        self.run_rows(format, job, words, first);
+        self.run_rows(precision, job, words, first);
     }
 
-    fn run_rows(self, format: Format, mut job: Rows, words: &mut Words<'_>, first: usize) {
-        if format == Format::Int8 {
+    fn run_rows(self, precision: Precision, mut job: Rows, words: &mut Words<'_>, first: usize) {
+        if precision == Precision::Int8 {
             let (scale, zero) = (&mut words.scale[first..], &mut words.zero[first..]);
             assert!(scale.len() >= job.rows && zero.len() >= job.rows, "scales of the rows");
             job.scale = scale.as_mut_ptr();
             job.zero = zero.as_mut_ptr();
         }
         // SAFETY: all extents were checked when the job was made.
-        unsafe { self.0.rows[format as usize](&job) }
+        unsafe { self.0.rows[precision as usize](&job) }
     }
 
     /// Rows to convert, nothing else done to them.
@@ -316,32 +317,32 @@ impl Kernels {
         rows::steps(least, greatest)
     }
 
-    /// Rows of `n` values in `format`; int8 with one scale and zero step for all.
+    /// Rows of `n` values in `precision`; int8 with one scale and zero step for all.
     pub(super) fn rows_with_scale(
         self,
-        format: Format,
+        precision: Precision,
         src: &[f32],
         n: usize,
         (scale, zero): (f32, f32),
         words: &mut [f32],
     ) {
         let rows = src.len() / n;
-        if format != Format::Int8 {
+        if precision != Precision::Int8 {
             let mut words = Words { values: words, scale: &mut [], zero: &mut [] };
-            return self.rows(format, src, n, (rows, n), Prepare::Nothing, &mut words, 0);
+            return self.rows(precision, src, n, (rows, n), Prepare::Nothing, &mut words, 0);
         }
-        let ld_dst = self.words(Format::Int8, n);
+        let ld_dst = self.words(Precision::Int8, n);
         assert!(words.len() >= rows * ld_dst, "words of the rows");
         let job = self.rows_job(src, n, (rows, n), words.as_mut_ptr(), ld_dst);
         // SAFETY: all extents were checked above.
         unsafe { (self.0.rows_with_scale)(&job, scale, zero) }
     }
 
-    /// Exponentials of rows of scores less each row's greatest, as rows of a product in `format`; `sums` takes the
+    /// Exponentials of rows of scores less each row's greatest, as rows of a product in `precision`; `sums` takes the
     /// inverse of each row's sum.
     pub(super) fn softmax<'a>(
         self,
-        format: Format,
+        precision: Precision,
         scores: &mut [f32],
         n: usize,
         words: &'a mut [f32],
@@ -349,8 +350,8 @@ impl Kernels {
         greatest: Option<&mut [f32]>,
     ) -> Matrix<'a> {
         let rows = scores.len() / n;
-        let ld_dst = self.words(format, n);
-        assert!(format != Format::Int8, "weights of a sum are floats");
+        let ld_dst = self.words(precision, n);
+        assert!(precision != Precision::Int8, "weights of a sum are floats");
         assert!(n.is_multiple_of(self.0.lanes) && words.len() >= rows * ld_dst && sums.len() >= rows, "softmax");
         assert!(greatest.as_ref().is_none_or(|g| g.len() >= rows), "softmax");
         let invert = greatest.is_none();
@@ -366,29 +367,29 @@ impl Kernels {
             invert,
         };
         // SAFETY: all extents were checked above.
-        unsafe { self.0.softmax[format as usize](&job) }
-        Matrix { format, values: words, ld: ld_dst, rows, words: ld_dst, scale: &[], zero: &[] }
+        unsafe { self.0.softmax[precision as usize](&job) }
+        Matrix { precision, values: words, ld: ld_dst, rows, words: ld_dst, scale: &[], zero: &[] }
     }
 
     /// Softmax over the tokens for each of 8 heads, in rows that hold 8 heads for each token.
     pub(super) fn softmax_of_heads<'a>(
         self,
-        format: Format,
+        precision: Precision,
         scores: &mut [f32],
         n: usize,
         words: &'a mut [f32],
     ) -> Matrix<'a> {
         let rows = scores.len() / n;
-        let ld_dst = self.words(format, n);
-        assert!(format != Format::Int8, "weights of a sum are floats");
+        let ld_dst = self.words(precision, n);
+        assert!(precision != Precision::Int8, "weights of a sum are floats");
         assert!(n.is_multiple_of(16) && n <= 512 && words.len() >= rows * ld_dst, "softmax");
         let none = core::ptr::null_mut();
         let scores = scores.as_mut_ptr();
         let dst = words.as_mut_ptr();
         let job = Softmax { scores, ld: n, rows, n, dst, ld_dst, greatest: none, sum: none, invert: false };
         // SAFETY: all extents were checked above.
-        unsafe { self.0.softmax_of_heads[format as usize](&job) }
-        Matrix { format, values: words, ld: ld_dst, rows, words: ld_dst, scale: &[], zero: &[] }
+        unsafe { self.0.softmax_of_heads[precision as usize](&job) }
+        Matrix { precision, values: words, ld: ld_dst, rows, words: ld_dst, scale: &[], zero: &[] }
     }
 
     /// Depthwise 3x3 convolution of one output row of `count` pixels, `ldo` apart. Each of `rows` begins one pixel to
@@ -427,30 +428,37 @@ impl Kernels {
 
     /// Words that a packed matrix takes.
     pub(super) const fn packed_words(self, p: Packing) -> usize {
-        self.words(p.format, p.k) * p.columns.next_multiple_of(self.panel())
+        self.words(p.precision, p.k) * p.columns.next_multiple_of(self.panel())
     }
 
     /// What was packed into memory before, in the same way.
     pub(super) fn packed(self, p: Packing, values: &[f32]) -> Panels<'_> {
         assert!(values.len() >= self.packed_words(p), "panels");
-        Panels { format: p.format, values, words: self.words(p.format, p.k), n: p.columns, scale: &[], sum: &[] }
+        Panels {
+            precision: p.precision,
+            values,
+            words: self.words(p.precision, p.k),
+            n: p.columns,
+            scale: &[],
+            sum: &[],
+        }
     }
 
     /// Packs a matrix of f32 whose rows run along the columns: (k, n), `ld` apart.
     pub(super) fn pack_rows<'a>(self, p: Packing, src: &[f32], ld: usize, to: &'a mut [f32]) -> Panels<'a> {
         assert!(src.len() >= extent(p.k, p.n, ld) && to.len() >= self.packed_words(p), "panels");
-        assert!(p.format != Format::Int8, "panels of floats");
+        assert!(p.precision != Precision::Int8, "panels of floats");
         // SAFETY: all extents were checked above.
-        unsafe { self.0.pack_rows[p.format as usize](&Pack::new(p, src, ld, to)) }
+        unsafe { self.0.pack_rows[p.precision as usize](&Pack::new(p, src, ld, to)) }
         self.packed(p, to)
     }
 
     /// Packs a matrix of f32 whose rows run along the summed axis: (n, k), `ld` apart.
     pub(super) fn pack_columns<'a>(self, p: Packing, src: &[f32], ld: usize, to: &'a mut [f32]) -> Panels<'a> {
         assert!(src.len() >= extent(p.n, p.k, ld) && to.len() >= self.packed_words(p), "panels");
-        assert!(p.format != Format::Int8 && p.k <= 256 && p.k.is_multiple_of(self.0.lanes), "panels of floats");
+        assert!(p.precision != Precision::Int8 && p.k <= 256 && p.k.is_multiple_of(self.0.lanes), "panels of floats");
         // SAFETY: all extents were checked above.
-        unsafe { self.0.pack_columns[p.format as usize](&Pack::new(p, src, ld, to)) }
+        unsafe { self.0.pack_columns[p.precision as usize](&Pack::new(p, src, ld, to)) }
         self.packed(p, to)
     }
 

@@ -1,8 +1,9 @@
 //! What happens to rows between the products: LayerNorm, conversion to a product's words, softmax.
 
+use super::MAX_ROW;
 use super::math::{exp, gelu, gelu_fast};
 use super::simd::Simd;
-use super::{Format, MAX_ROW};
+use crate::Precision;
 
 /// Rows of f32 on their way into words.
 ///
@@ -40,13 +41,13 @@ pub(super) struct Rows {
     pub(super) zero: *mut f32,
 }
 
-/// Format of the words that rows become.
-pub(super) const F32: u8 = Format::F32 as u8;
-pub(super) const BF16: u8 = Format::Bf16 as u8;
-pub(super) const F16: u8 = Format::F16 as u8;
-pub(super) const INT8: u8 = Format::Int8 as u8;
+/// Precision of the words that rows become.
+pub(super) const F32: u8 = Precision::F32 as u8;
+pub(super) const BF16: u8 = Precision::Bf16 as u8;
+pub(super) const F16: u8 = Precision::F16 as u8;
+pub(super) const INT8: u8 = Precision::Int8 as u8;
 
-/// Stores lanes as floats of this format, as close as they are long.
+/// Stores lanes as floats of this precision, as close as they are long.
 #[inline(always)]
 pub(super) unsafe fn store_floats<S: Simd, const FORMAT: u8>(p: *mut f32, at: usize, v: S::F) {
     // SAFETY: the caller's, as the job states it.

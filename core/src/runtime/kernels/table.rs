@@ -1,12 +1,12 @@
 //! One set of kernels for each set of instructions.
 
-use super::Format;
 use super::depthwise::{self, Depthwise};
 use super::gemm::{self, Broadcast, DotBf16, DotF16, DotF32, DotInt8, Gemm};
 use super::pack::{self, Pack};
 use super::portable::Portable;
 use super::rows::{self, BF16, F16, F32, INT8, Rows, Softmax};
 use super::simd::Simd;
+use crate::Precision;
 
 /// The kernels of one set of instructions, and what callers must know of its vectors.
 #[derive(Debug)]
@@ -17,8 +17,8 @@ pub(super) struct Table {
     pub(super) lanes: usize,
     pub(super) int8_per_word: usize,
     pub(super) int8_offset: i32,
-    /// The format of floats whose products are fastest.
-    pub(super) fast_float: Format,
+    /// The precision of floats whose products are fastest.
+    pub(super) fast_float: Precision,
     /// Each array: f32, bf16, f16, int8.
     pub(super) gemm: [unsafe fn(&Gemm); 4],
     pub(super) rows: [unsafe fn(&Rows); 4],
@@ -59,7 +59,7 @@ macro_rules! table {
             lanes: <$simd>::LANES,
             int8_per_word: <$simd>::INT8_PER_WORD,
             int8_offset: <$simd>::INT8_OFFSET,
-            fast_float: Format::$fast_float,
+            fast_float: Precision::$fast_float,
             gemm: [
                 kernel!($features (g: &Gemm) gemm::run::<$simd, DotF32, $tile_f32>(g)),
                 kernel!($features (g: &Gemm) gemm::run::<$simd, DotBf16, $tile_bf16>(g)),

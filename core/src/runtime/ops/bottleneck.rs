@@ -6,7 +6,8 @@ use std::prelude::v1::*;
 use tract_core::internal::*;
 
 use super::{Block, Linear, Params};
-use crate::runtime::kernels::{Activation, Format, Gelu, Kernels, Output, Residual, Scratch, Tiles, Words};
+use crate::Precision;
+use crate::runtime::kernels::{Activation, Gelu, Kernels, Output, Residual, Scratch, Tiles, Words};
 use crate::runtime::workers::Workers;
 
 /// Input pixels that a strip is wide.
@@ -84,7 +85,7 @@ impl Block for Bottleneck {
         let bands = if team.threads() == 1 { 1 } else { (4 * team.threads()).div_ceil(strips) };
         let band = height.div_ceil(bands);
         let image = self.height * self.width * c;
-        let gelu = if self.expand.format() == Format::F32 { Gelu::Exact } else { Gelu::Fast };
+        let gelu = if self.expand.precision() == Precision::F32 { Gelu::Exact } else { Gelu::Fast };
         for (x, out) in inputs[0].chunks_exact(image).zip(out.chunks_exact_mut(height * width * o)) {
             let tiles = Tiles::new(out, width * o, band, self.strip() * o);
             team.each(|mut scratch| {

@@ -10,7 +10,8 @@ use tract_core::internal::*;
 
 use super::Params;
 use super::params::Reader;
-use crate::runtime::kernels::{Format, Kernels, Matrix, Output, Packing, Weights};
+use crate::Precision;
+use crate::runtime::kernels::{Kernels, Matrix, Output, Packing, Weights};
 
 /// Heads of the decoder: what the kernel for softmax over heads is written for.
 pub(super) const HEADS: usize = 8;
@@ -47,8 +48,8 @@ impl Sizes {
     }
 
     /// How rows (token, head) of all channels are packed: a column for each, and columns of zeros.
-    pub(super) const fn heads(&self, format: Format) -> Packing {
-        Packing::new(format, self.channels, self.tokens * HEADS).padded_to(self.columns)
+    pub(super) const fn heads(&self, precision: Precision) -> Packing {
+        Packing::new(precision, self.channels, self.tokens * HEADS).padded_to(self.columns)
     }
 
     /// Channels of all heads.
@@ -69,7 +70,7 @@ impl HeadsOut {
             let value = |i: usize| values[i % s.channels * s.inner() + h * s.depth + i / s.channels];
             (0..s.depth * s.channels).map(value).collect()
         };
-        let pack = |h| Weights::pack(p.settings.kernels, Format::F32, &head(h), s.channels);
+        let pack = |h| Weights::pack(p.settings.kernels, Precision::F32, &head(h), s.channels);
         Ok(Self((0..HEADS).map(pack).collect()))
     }
 
@@ -77,7 +78,7 @@ impl HeadsOut {
     pub(super) fn straight(p: &Params<'_>, weights: &mut Reader<'_>, s: Sizes) -> TractResult<Self> {
         let values = weights.values(&[s.inner(), s.channels])?;
         let heads = values.chunks_exact(s.depth * s.channels);
-        Ok(Self(heads.map(|h| Weights::pack(p.settings.kernels, Format::F32, h, s.channels)).collect()))
+        Ok(Self(heads.map(|h| Weights::pack(p.settings.kernels, Precision::F32, h, s.channels)).collect()))
     }
 
     /// Rows (token, head) of all channels, from rows of tokens with their heads side by side.
@@ -105,7 +106,7 @@ impl HeadsIn {
             let rows = values.chunks_exact(s.inner());
             rows.flat_map(|row| row[h * s.depth..][..s.depth].iter().copied()).collect()
         };
-        let pack = |h| Weights::pack(p.settings.kernels, Format::F32, &head(h), s.depth);
+        let pack = |h| Weights::pack(p.settings.kernels, Precision::F32, &head(h), s.depth);
         Ok(Self { heads: (0..HEADS).map(pack).collect(), bias: weights.values(&[s.inner()])? })
     }
 

@@ -6,7 +6,8 @@ use tract_core::internal::*;
 
 use super::params::Reader;
 use super::{Block, LAYER_NORM_2D_EPS, Linear, Params};
-use crate::runtime::kernels::{Activation, Format, Kernels, Matrix, Norm, Output, Prepare, Scratch, Tiles, Words};
+use crate::Precision;
+use crate::runtime::kernels::{Activation, Kernels, Matrix, Norm, Output, Prepare, Scratch, Tiles, Words};
 use crate::runtime::workers::Workers;
 
 /// The token of the predicted IoU, and that of the single mask.
@@ -24,7 +25,7 @@ impl Hidden {
     fn new(p: &Params<'_>, weights: &mut Reader<'_>) -> TractResult<Self> {
         let [tokens, channels] = p.sizes(0)?;
         ensure!(tokens > MASK_TOKEN, "{tokens} tokens");
-        let layers = [weights.linear(Format::F32)?, weights.linear(Format::F32)?];
+        let layers = [weights.linear(Precision::F32)?, weights.linear(Precision::F32)?];
         ensure!(layers[0].k == channels && layers[1].k == layers[0].n, "channels of a head");
         Ok(Self { layers, tokens })
     }
@@ -68,7 +69,7 @@ impl MaskHead {
         ensure!(first.n.is_multiple_of(4), "channels of the upscaling");
         let norm = weights.norm(first.n / 4)?;
         let second = weights.linear(p.settings.linear)?;
-        let (hidden, last) = (Hidden::new(p, &mut weights)?, weights.linear(Format::F32)?);
+        let (hidden, last) = (Hidden::new(p, &mut weights)?, weights.linear(Precision::F32)?);
         ensure!(first.k == p.channels(channels)? && first.n == 4 * p.channels(second.k)?, "channels of the upscaling");
         ensure!(second.n == 4 * last.n && last.k == hidden.layers[1].n, "channels of the mask head");
         Ok(Self { kernels: p.settings.kernels, side: cells.isqrt(), first, norm, second, hidden, last })
@@ -98,7 +99,7 @@ impl Block for MaskHead {
         let rows = Matrix::f32(hidden, self.last.k, boxes, self.last.k);
         self.last.run(kernels, &rows, Output::new(hyper, n));
         let norm = Norm { gamma: &self.norm[0], beta: &self.norm[1], epsilon: LAYER_NORM_2D_EPS };
-        let format = self.second.format();
+        let precision = self.second.precision();
         // One row of cells becomes four rows of logits.
         let tiles = Tiles::new(out, 4 * w, 4, 4 * w);
         team.each(|mut scratch| {
@@ -112,8 +113,8 @@ impl Block for MaskHead {
                 let x = &image[(nth * w + y) * w * self.first.k..][..w * self.first.k];
                 self.first.run_f32(kernels, x, self.first.k, w, &mut words, Output::new(first, self.first.n));
                 let size = (4 * w, self.second.k);
-                kernels.rows(format, first, self.second.k, size, Prepare::NormGelu(norm), &mut quarters, 0);
-                let rows = quarters.matrix(kernels, format, 4 * w, self.second.k);
+                kernels.rows(precision, first, self.second.k, size, Prepare::NormGelu(norm), &mut quarters, 0);
+                let rows = quarters.matrix(kernels, precision, 4 * w, self.second.k);
                 let to = Output::new(second, self.second.n).activation(Activation::Gelu);
                 self.second.run(kernels, &rows, to);
                 kernels.dot_rows(second, &hyper[nth * n..][..n], logits);

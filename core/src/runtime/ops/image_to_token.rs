@@ -7,7 +7,8 @@ use tract_core::internal::*;
 use super::cross_attention::{HEADS, HeadsOut, Sizes, sum};
 use super::params::Constant;
 use super::{Block, LAYER_NORM_EPS, Linear, Params};
-use crate::runtime::kernels::{Format, Kernels, Norm, Output, Packing, Prepare, Residual, Scratch, Tiles, Words};
+use crate::Precision;
+use crate::runtime::kernels::{Kernels, Norm, Output, Packing, Prepare, Residual, Scratch, Tiles, Words};
 use crate::runtime::workers::Workers;
 
 /// Cells of a tile.
@@ -18,7 +19,7 @@ const NEVER: f32 = -1e30;
 #[derive(Debug)]
 pub(super) struct ImageToToken {
     kernels: Kernels,
-    format: Format,
+    precision: Precision,
     s: Sizes,
     positions: Constant,
     query: HeadsOut,
@@ -44,18 +45,18 @@ impl ImageToToken {
         let out = HeadsOut::straight(p, &mut weights, s)?;
         let out_bias = weights.values(&[s.channels])?;
         let norm = weights.norm(s.channels)?;
-        let (kernels, format) = (p.settings.kernels, p.settings.float);
-        Ok(Self { kernels, format, s, positions, query, query_bias, key, value, out, out_bias, norm })
+        let (kernels, precision) = (p.settings.kernels, p.settings.float);
+        Ok(Self { kernels, precision, s, positions, query, query_bias, key, value, out, out_bias, norm })
     }
 
     /// How a box's values are packed: a row for each token and head, and padding.
     const fn values(&self) -> Packing {
-        Packing::new(self.format, self.s.columns, self.s.channels)
+        Packing::new(self.precision, self.s.columns, self.s.channels)
     }
 
     /// What a box's tokens are to the image: packed keys, packed values, a bias for each score.
     fn sizes(&self) -> [usize; 3] {
-        let words = [self.s.heads(self.format), self.values()].map(|p| self.kernels.packed_words(p));
+        let words = [self.s.heads(self.precision), self.values()].map(|p| self.kernels.packed_words(p));
         [words[0], words[1], self.s.columns]
     }
 
@@ -78,7 +79,7 @@ impl Block for ImageToToken {
     }
 
     fn run(&self, inputs: &[&[f32]], out: &mut [f32], workers: &mut Workers) {
-        let (kernels, format, s) = (self.kernels, self.format, self.s);
+        let (kernels, precision, s) = (self.kernels, self.precision, self.s);
         let (c, rows, token_values) = (s.channels, s.tokens * HEADS, s.tokens * s.channels);
         let [tokens, positions, image] = [inputs[0], inputs[1], inputs[2]];
         let boxes = out.len() / (s.cells * c);
@@ -97,7 +98,7 @@ impl Block for ImageToToken {
                 sum(&tokens[own.clone()], &positions[own.clone()], placed);
                 self.key.run_f32(kernels, placed, c, s.tokens, &mut words, Output::new(projected, s.inner()));
                 self.query.run(kernels, s, projected, turned);
-                kernels.pack_columns(s.heads(format), turned, c, keys);
+                kernels.pack_columns(s.heads(precision), turned, c, keys);
                 bias.fill(NEVER);
                 let heads = projected.chunks_exact(s.depth).zip(self.query_bias.chunks_exact(s.depth).cycle());
                 for (bias, (key, query)) in bias.iter_mut().zip(heads) {
@@ -123,11 +124,11 @@ impl Block for ImageToToken {
                 let record = &records[nth * self.record()..][..self.record()];
                 let [keys, values, bias] = Scratch::pieces(record, self.sizes());
                 let positions = Prepare::Add(&self.positions.values()[cell * c..]);
-                kernels.rows(format, x, c, (CELLS, c), positions, &mut words, 0);
-                let placed = words.matrix(kernels, format, CELLS, c);
+                kernels.rows(precision, x, c, (CELLS, c), positions, &mut words, 0);
+                let placed = words.matrix(kernels, precision, CELLS, c);
                 let to = Output::new(scores, s.columns).bias(bias);
-                kernels.product(&placed, &kernels.packed(s.heads(format), keys), to);
-                let weights = kernels.softmax_of_heads(format, scores, s.columns, weights);
+                kernels.product(&placed, &kernels.packed(s.heads(precision), keys), to);
+                let weights = kernels.softmax_of_heads(precision, scores, s.columns, weights);
                 let to = Output::new(tile.whole(), c).bias(&self.out_bias).residual(Residual::Rows(x, c));
                 kernels.product(&weights, &kernels.packed(self.values(), values), to);
                 kernels.norm_in_place(tile.whole(), c, norm);

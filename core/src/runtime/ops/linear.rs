@@ -2,7 +2,8 @@
 
 use std::prelude::v1::*;
 
-use crate::runtime::kernels::{Activation, Format, Kernels, Matrix, Output, Prepare, Weights, Words};
+use crate::Precision;
+use crate::runtime::kernels::{Activation, Kernels, Matrix, Output, Prepare, Weights, Words};
 
 /// `x W + b`, packed.
 #[derive(Debug)]
@@ -14,8 +15,8 @@ pub(super) struct Linear {
 }
 
 impl Linear {
-    pub(super) const fn format(&self) -> Format {
-        self.weights.format()
+    pub(super) const fn precision(&self) -> Precision {
+        self.weights.precision()
     }
 
     /// The layer's output for these rows.
@@ -33,14 +34,14 @@ impl Linear {
         words: &mut Words<'_>,
         out: Output<'_>,
     ) {
-        if self.format() == Format::F32 {
+        if self.precision() == Precision::F32 {
             return self.run(kernels, &Matrix::f32(rows, ld, count, self.k), out);
         }
-        kernels.rows(self.format(), rows, ld, (count, self.k), Prepare::Nothing, words, 0);
-        self.run(kernels, &words.matrix(kernels, self.format(), count, self.k), out);
+        kernels.rows(self.precision(), rows, ld, (count, self.k), Prepare::Nothing, words, 0);
+        self.run(kernels, &words.matrix(kernels, self.precision(), count, self.k), out);
     }
 
-    /// The layer's activated output as rows for a next layer of format `next`: at once where that is possible, through
+    /// The layer's activated output as rows for a next layer of precision `next`: at once where that is possible, through
     /// `f32s` where int8 must see a whole row first.
     #[expect(clippy::too_many_arguments, reason = "two outputs, one of them for int8 only")]
     pub(super) fn run_into(
@@ -49,16 +50,16 @@ impl Linear {
         rows: &Matrix<'_>,
         count: usize,
         activation: Activation,
-        next: Format,
+        next: Precision,
         f32s: &mut [f32],
         words: &mut Words<'_>,
     ) {
         let ld = kernels.words(next, self.n);
-        if next == Format::Int8 {
+        if next == Precision::Int8 {
             self.run(kernels, rows, Output::new(f32s, self.n).activation(activation));
             kernels.rows(next, f32s, self.n, (count, self.n), Prepare::Nothing, words, 0);
         } else {
-            let out = Output::new(words.values(), ld).activation(activation).format(next);
+            let out = Output::new(words.values(), ld).activation(activation).precision(next);
             self.run(kernels, rows, out);
         }
     }

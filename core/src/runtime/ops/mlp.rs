@@ -47,9 +47,9 @@ impl Block for Mlp {
             while let Some(mut tile) = tiles.next() {
                 let rows = tile.rows;
                 let x = &inputs[0][tile.top * c..][..rows * c];
-                kernels.rows(self.first.format(), x, c, (rows, c), Prepare::Norm(norm), &mut input, 0);
-                let normed = input.matrix(kernels, self.first.format(), rows, c);
-                let next = self.second.format();
+                kernels.rows(self.first.precision(), x, c, (rows, c), Prepare::Norm(norm), &mut input, 0);
+                let normed = input.matrix(kernels, self.first.precision(), rows, c);
+                let next = self.second.precision();
                 self.first.run_into(kernels, &normed, rows, Activation::Gelu, next, f32s, &mut hidden);
                 let out = Output::new(tile.whole(), c).residual(Residual::Rows(x, c));
                 self.second.run(kernels, &hidden.matrix(kernels, next, rows, n), out);

@@ -26,7 +26,7 @@ pub(super) use call::{Call, FUNCTIONS, register};
 use linear::Linear;
 use params::Params;
 
-use super::kernels::{Format, Kernels};
+use super::kernels::Kernels;
 use super::workers::Workers;
 use crate::Precision;
 
@@ -56,26 +56,26 @@ pub(super) trait Block: std::fmt::Debug + Send + Sync {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Settings {
     pub(super) kernels: Kernels,
-    /// Format of the products that bear 8 bits.
-    linear: Format,
-    /// Format of all others: in attention, around depthwise convolutions, of a box's few tokens.
-    float: Format,
+    /// Precision of the products that bear 8 bits.
+    linear: Precision,
+    /// Precision of all others: in attention, around depthwise convolutions, of a box's few tokens.
+    float: Precision,
 }
 
 impl Settings {
     pub(super) fn new(kernels: Kernels, precision: Precision) -> Self {
         let (linear, float) = match precision {
-            Precision::F32 => (Format::F32, Format::F32),
-            Precision::Bf16 => (Format::Bf16, Format::Bf16),
-            Precision::F16 => (Format::F16, Format::F16),
-            Precision::Int8 => (Format::Int8, kernels.fast_float()),
+            Precision::F32 => (Precision::F32, Precision::F32),
+            Precision::Bf16 => (Precision::Bf16, Precision::Bf16),
+            Precision::F16 => (Precision::F16, Precision::F16),
+            Precision::Int8 => (Precision::Int8, kernels.fast_float()),
         };
         Self { kernels, linear, float }
     }
 
     /// As these, with every product in f32.
     const fn exact(self) -> Self {
-        Self { linear: Format::F32, float: Format::F32, ..self }
+        Self { linear: Precision::F32, float: Precision::F32, ..self }
     }
 }
 

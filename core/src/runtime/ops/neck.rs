@@ -5,7 +5,8 @@ use std::prelude::v1::*;
 use tract_core::internal::*;
 
 use super::{Block, LAYER_NORM_2D_EPS, Linear, Params};
-use crate::runtime::kernels::{Format, Kernels, Matrix, Norm, Output, Scratch, Tiles, Weights, Words};
+use crate::Precision;
+use crate::runtime::kernels::{Kernels, Matrix, Norm, Output, Scratch, Tiles, Weights, Words};
 use crate::runtime::workers::Workers;
 
 #[derive(Debug)]
@@ -51,7 +52,7 @@ impl Block for Neck {
 
     fn run(&self, inputs: &[&[f32]], out: &mut [f32], workers: &mut Workers) {
         let (kernels, w, c, n) = (self.kernels, self.width, self.first.k, self.channels);
-        let format = self.conv.format();
+        let precision = self.conv.precision();
         let norm = |i: usize| Norm { gamma: &self.norms[i][0], beta: &self.norms[i][1], epsilon: LAYER_NORM_2D_EPS };
         let (mut shared, mut team) = workers.parts();
         let normed = shared.take(self.bordered());
@@ -79,7 +80,7 @@ impl Block for Neck {
             });
             // One scale for the whole image: a sum runs over nine pixels.
             let mut steps = (1.0, 0.0);
-            if format == Format::Int8 {
+            if precision == Precision::Int8 {
                 let extremes = normed.iter().fold((0.0f32, 0.0f32), |(l, g), &v| (l.min(v), g.max(v)));
                 // 0 unless a value is no number: rounded, it would pass for one.
                 let fault: f32 = normed.iter().map(|v| v * 0.0).sum();
@@ -87,28 +88,28 @@ impl Block for Neck {
                 scales.fill(steps.0 + fault);
                 zeros.fill(steps.1 - kernels.int8_offset() as f32);
             }
-            let per_row = kernels.words(format, row);
-            if format != Format::F32 {
+            let per_row = kernels.words(precision, row);
+            if precision != Precision::F32 {
                 let tiles = Tiles::new(&mut words[..per_row * (self.height + 2)], per_row, 1, per_row);
                 team.each(|_| {
                     while let Some(mut tile) = tiles.next() {
                         let source = &normed[tile.top * row..][..row];
-                        kernels.rows_with_scale(format, source, n, steps, tile.whole());
+                        kernels.rows_with_scale(precision, source, n, steps, tile.whole());
                     }
                 });
             }
-            let image: &[f32] = if format == Format::F32 { normed } else { words };
-            let ld = kernels.words(format, n);
+            let image: &[f32] = if precision == Precision::F32 { normed } else { words };
+            let ld = kernels.words(precision, n);
             let taps: [usize; 9] = core::array::from_fn(|i| i / 3 * per_row + i % 3 * ld);
             let tiles = Tiles::new(out, self.height * w, n, w);
             team.each(|mut scratch| {
                 let [convolved, turned] = [(); 2].map(|()| scratch.take(w * n));
                 while let Some(mut tile) = tiles.next() {
                     let rows = &image[tile.index * per_row..];
-                    let rows = if format == Format::Int8 {
+                    let rows = if precision == Precision::Int8 {
                         Matrix::int8(rows, ld, w, ld, scales, zeros)
                     } else {
-                        Matrix::words(format, rows, ld, w, ld)
+                        Matrix::words(precision, rows, ld, w, ld)
                     };
                     kernels.product_of_taps(&rows, &taps, &self.conv.panels(), Output::new(convolved, n));
                     kernels.norm_in_place(convolved, n, norm(1));

@@ -5,7 +5,8 @@ use std::prelude::v1::*;
 use tract_core::internal::*;
 
 use super::{Call, Linear, Settings};
-use crate::runtime::kernels::{Format, Weights};
+use crate::Precision;
+use crate::runtime::kernels::Weights;
 
 /// Values of f32 that blocks share.
 #[derive(Clone, Debug)]
@@ -143,34 +144,34 @@ impl Reader<'_> {
         Ok([self.values(&[n])?, self.values(&[n])?])
     }
 
-    /// A matrix (k, n), packed for a product in `format`.
-    pub(super) fn matrix(&mut self, format: Format) -> TractResult<(Weights, usize, usize)> {
+    /// A matrix (k, n), packed for a product in `precision`.
+    pub(super) fn matrix(&mut self, precision: Precision) -> TractResult<(Weights, usize, usize)> {
         let index = self.take();
         let [k, n] = self.p.shape(index)?;
         self.p.channels(n)?;
-        let weights = self.pack(index, &[k, n], n, format, |i| i)?;
+        let weights = self.pack(index, &[k, n], n, precision, |i| i)?;
         Ok((weights, k, n))
     }
 
     /// A linear layer: matrix (k, n) and bias.
-    pub(super) fn linear(&mut self, format: Format) -> TractResult<Linear> {
-        let (weights, k, n) = self.matrix(format)?;
+    pub(super) fn linear(&mut self, precision: Precision) -> TractResult<Linear> {
+        let (weights, k, n) = self.matrix(precision)?;
         Ok(Linear { weights, bias: self.values(&[n])?, k, n })
     }
 
     /// A 1x1 convolution: weight (n, k, 1, 1) and bias.
-    pub(super) fn pointwise(&mut self, format: Format) -> TractResult<Linear> {
+    pub(super) fn pointwise(&mut self, precision: Precision) -> TractResult<Linear> {
         let index = self.take();
         let [n, k, ..] = self.p.shape::<4>(index)?;
         self.p.channels(n)?;
-        let weights = self.pack(index, &[n, k, 1, 1], n, format, |i| i % n * k + i / n)?;
+        let weights = self.pack(index, &[n, k, 1, 1], n, precision, |i| i % n * k + i / n)?;
         Ok(Linear { weights, bias: self.values(&[n])?, k, n })
     }
 
     /// A 3x3 convolution (n, n, 3, 3) as a matrix (tap, input, output).
-    pub(super) fn conv3x3(&mut self, n: usize, format: Format) -> TractResult<Weights> {
+    pub(super) fn conv3x3(&mut self, n: usize, precision: Precision) -> TractResult<Weights> {
         let index = self.take();
-        self.pack(index, &[n, n, 3, 3], n, format, |i| (i % n * n + i / n % n) * 9 + i / (n * n))
+        self.pack(index, &[n, n, 3, 3], n, precision, |i| (i % n * n + i / n % n) * 9 + i / (n * n))
     }
 
     /// A depthwise 3x3 convolution (n, 1, 3, 3), its nine taps one after another, and its bias.
@@ -186,7 +187,7 @@ impl Reader<'_> {
         index: usize,
         shape: &[usize],
         n: usize,
-        format: Format,
+        precision: Precision,
         order: impl Fn(usize) -> usize,
     ) -> TractResult<Weights> {
         let kernels = self.p.settings.kernels;
@@ -194,7 +195,7 @@ impl Reader<'_> {
             let values = self.p.constant(index, shape)?;
             let values = values.values();
             let matrix: Vec<f32> = (0..values.len()).map(|i| values[order(i)]).collect();
-            return Ok(Weights::pack(kernels, format, &matrix, n));
+            return Ok(Weights::pack(kernels, precision, &matrix, n));
         }
         let tensor = self.p.tensor(index, shape)?;
         let values = tensor.try_as_plain_ram()?.as_slice::<i8>()?;
@@ -202,10 +203,10 @@ impl Reader<'_> {
         let function = &self.p.call.function;
         ensure!(!values.contains(&i8::MIN), "{function}: input {index} holds -128; weights are -127 to 127");
         let integers: Vec<i8> = (0..values.len()).map(|i| values[order(i)]).collect();
-        if format == Format::Int8 {
+        if precision == Precision::Int8 {
             return Ok(Weights::int8(kernels, &integers, scale));
         }
         let matrix: Vec<f32> = integers.iter().enumerate().map(|(i, &v)| f32::from(v) * scale[i % n]).collect();
-        Ok(Weights::pack(kernels, format, &matrix, n))
+        Ok(Weights::pack(kernels, precision, &matrix, n))
     }
 }

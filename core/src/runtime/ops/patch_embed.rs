@@ -5,7 +5,8 @@ use std::prelude::v1::*;
 use tract_core::internal::*;
 
 use super::{Block, Linear, Params};
-use crate::runtime::kernels::{Activation, Format, Kernels, Matrix, Output, Scratch, Tiles, Words};
+use crate::Precision;
+use crate::runtime::kernels::{Activation, Kernels, Matrix, Output, Scratch, Tiles, Words};
 use crate::runtime::workers::Workers;
 
 #[derive(Debug)]
@@ -21,7 +22,7 @@ impl PatchEmbed {
     pub(super) fn new(p: &Params<'_>) -> TractResult<Self> {
         let [channels, height, width] = p.sizes(0)?;
         let mut weights = p.weights(1);
-        let first = weights.pointwise(Format::F32)?;
+        let first = weights.pointwise(Precision::F32)?;
         // Of two hundredths of the work: 8 bits would cost more than they save.
         let second = weights.pointwise(p.settings.float)?;
         ensure!(first.k == channels && second.k == first.n, "channels of the patch embedding");
@@ -52,7 +53,7 @@ impl Block for PatchEmbed {
                     }
                 }
                 let rows = Matrix::f32(pixels, c, w, c);
-                let next = self.second.format();
+                let next = self.second.precision();
                 self.first.run_into(self.kernels, &rows, w, Activation::Gelu, next, f32s, &mut words);
                 let hidden = words.matrix(self.kernels, next, w, self.first.n);
                 self.second.run(self.kernels, &hidden, Output::new(tile.whole(), self.second.n));

@@ -7,7 +7,8 @@ use tract_core::internal::*;
 use super::cross_attention::{HEADS, HeadsIn, HeadsOut, Sizes, sum};
 use super::params::Constant;
 use super::{Block, LAYER_NORM_EPS, Linear, Params};
-use crate::runtime::kernels::{Format, Kernels, Norm, Output, Packing, Prepare, Residual, Scratch, Tiles, Words};
+use crate::Precision;
+use crate::runtime::kernels::{Kernels, Norm, Output, Packing, Prepare, Residual, Scratch, Tiles, Words};
 use crate::runtime::workers::Workers;
 
 /// Cells of an image that are attended to together; what chunks find is put together at the end.
@@ -16,7 +17,7 @@ const CHUNK: usize = 256;
 #[derive(Debug)]
 pub(super) struct TokenToImage {
     kernels: Kernels,
-    format: Format,
+    precision: Precision,
     s: Sizes,
     positions: Constant,
     query: Linear,
@@ -41,8 +42,8 @@ impl TokenToImage {
         ensure!(query.k == s.channels && query.n == s.inner(), "channels of the query");
         ensure!(out.k == s.inner() && out.n == s.channels, "channels of the output");
         let norm = weights.norm(s.channels)?;
-        let (kernels, format) = (p.settings.kernels, p.settings.float);
-        Ok(Self { kernels, format, s, positions, query, key, value, out, norm })
+        let (kernels, precision) = (p.settings.kernels, p.settings.float);
+        Ok(Self { kernels, precision, s, positions, query, key, value, out, norm })
     }
 
     /// Rows (token, head) of a box.
@@ -52,12 +53,12 @@ impl TokenToImage {
 
     /// Words of what a box asks of the image, packed.
     const fn asked(&self) -> usize {
-        self.kernels.packed_words(self.s.heads(self.format))
+        self.kernels.packed_words(self.s.heads(self.precision))
     }
 
     /// How a chunk's cells are packed.
     const fn cells(&self) -> Packing {
-        Packing::new(self.format, CHUNK, self.s.channels)
+        Packing::new(self.precision, CHUNK, self.s.channels)
     }
 
     /// What one chunk finds for one box: sums of cells, greatest scores, sums of weights.
@@ -82,7 +83,7 @@ impl Block for TokenToImage {
     }
 
     fn run(&self, inputs: &[&[f32]], out: &mut [f32], workers: &mut Workers) {
-        let (kernels, format, s) = (self.kernels, self.format, self.s);
+        let (kernels, precision, s) = (self.kernels, self.precision, self.s);
         let (c, rows) = (s.channels, self.rows());
         let token_values = s.tokens * c;
         let [tokens, positions, image] = [inputs[0], inputs[1], inputs[2]];
@@ -103,7 +104,7 @@ impl Block for TokenToImage {
                 sum(&tokens[own.clone()], &positions[own], placed);
                 self.query.run_f32(kernels, placed, c, s.tokens, &mut words, Output::new(query, s.inner()));
                 self.key.run(kernels, s, query, asked);
-                kernels.pack_columns(s.heads(format), asked, c, tile.whole());
+                kernels.pack_columns(s.heads(precision), asked, c, tile.whole());
             }
         });
 
@@ -119,18 +120,18 @@ impl Block for TokenToImage {
                 let (picture, chunk) = (tile.index / chunks, tile.index % chunks);
                 let x = &image[(picture * s.cells + chunk * CHUNK) * c..][..CHUNK * c];
                 let positions = Prepare::Add(&self.positions.values()[chunk * CHUNK * c..]);
-                kernels.rows(format, x, c, (CHUNK, c), positions, &mut words, 0);
+                kernels.rows(precision, x, c, (CHUNK, c), positions, &mut words, 0);
                 let cells = kernels.pack_rows(self.cells(), x, c, cell_panels);
                 for (nth, record) in tile.whole().chunks_exact_mut(record).enumerate() {
                     let own = &panels[(picture * per_image + nth) * self.asked()..][..self.asked()];
-                    let asked = kernels.packed(s.heads(format), own);
-                    let placed = words.matrix(kernels, format, CHUNK, c);
+                    let asked = kernels.packed(s.heads(precision), own);
+                    let placed = words.matrix(kernels, precision, CHUNK, c);
                     kernels.product(&placed, &asked, Output::new(scores, s.columns));
                     kernels.transpose(scores, s.columns, (CHUNK, rows), turned, CHUNK);
                     let (sums, extremes) = record.split_at_mut(rows * c);
                     let (greatest, total) = extremes.split_at_mut(rows);
                     let turned = &mut turned[..rows * CHUNK];
-                    let weights = kernels.softmax(format, turned, CHUNK, weights, total, Some(greatest));
+                    let weights = kernels.softmax(precision, turned, CHUNK, weights, total, Some(greatest));
                     kernels.product(&weights, &cells, Output::new(sums, c));
                 }
             }

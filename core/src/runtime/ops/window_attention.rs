@@ -9,8 +9,9 @@ use std::prelude::v1::*;
 use tract_core::internal::*;
 
 use super::{Block, LAYER_NORM_EPS, Linear, Params};
+use crate::Precision;
 use crate::runtime::kernels::{
-    Buffer, Format, Kernels, Matrix, Norm, Output, Packing, Prepare, Residual, Scratch, Tiles, Words,
+    Buffer, Kernels, Matrix, Norm, Output, Packing, Prepare, Residual, Scratch, Tiles, Words,
 };
 use crate::runtime::workers::Workers;
 
@@ -24,7 +25,7 @@ const NEVER: f32 = -1e30;
 #[derive(Debug)]
 pub(super) struct WindowAttention {
     kernels: Kernels,
-    attention: Format,
+    attention: Precision,
     height: usize,
     width: usize,
     channels: usize,
@@ -110,7 +111,7 @@ impl WindowAttention {
     /// Attention of one head to all tokens of a window, whose rows of queries, keys and values are `qkv`, for the tokens
     /// that `runs` asks; their results follow each other in `out`.
     fn attend(&self, qkv: &[f32], runs: &Runs, head: usize, s: &mut HeadScratch<'_>, out: &mut [f32]) {
-        let (kernels, format, c) = (self.kernels, self.attention, self.channels);
+        let (kernels, precision, c) = (self.kernels, self.attention, self.channels);
         let (tokens, depth) = self.head();
         let column = head * depth;
         let keys = kernels.pack_columns(self.keys(), &qkv[c + column..], 3 * c, s.keys);
@@ -125,15 +126,15 @@ impl WindowAttention {
                 let scores = &mut s.scores[..count * self.columns];
                 let bias = Residual::Rows(&bias[query * self.columns..], self.columns);
                 let to = Output::new(scores, self.columns).residual(bias);
-                if format == Format::F32 {
+                if precision == Precision::F32 {
                     kernels.product(&Matrix::f32(q, 3 * c, count, depth), &keys, to);
                 } else {
-                    kernels.rows(format, q, 3 * c, (count, depth), Prepare::Nothing, &mut s.queries, 0);
-                    kernels.product(&s.queries.matrix(kernels, format, count, depth), &keys, to);
+                    kernels.rows(precision, q, 3 * c, (count, depth), Prepare::Nothing, &mut s.queries, 0);
+                    kernels.product(&s.queries.matrix(kernels, precision, count, depth), &keys, to);
                 }
-                kernels.softmax(format, scores, self.columns, s.weights, s.sums, None);
-                let ld = kernels.words(format, self.columns);
-                let weights = Matrix::words(format, s.weights, ld, count, kernels.words(format, tokens));
+                kernels.softmax(precision, scores, self.columns, s.weights, s.sums, None);
+                let ld = kernels.words(precision, self.columns);
+                let weights = Matrix::words(precision, s.weights, ld, count, kernels.words(precision, tokens));
                 let to = Output::new(&mut out[token * c + column..], c).row_factor(s.sums);
                 kernels.product(&weights, &values, to);
                 done += count;
@@ -190,7 +191,7 @@ impl Block for WindowAttention {
         let (kernels, c, w) = (self.kernels, self.channels, self.width);
         let (window, group) = (self.window, self.group());
         let norm = Norm { gamma: &self.norm[0], beta: &self.norm[1], epsilon: LAYER_NORM_EPS };
-        let format = self.qkv.format();
+        let precision = self.qkv.precision();
         let image = self.height * w * c;
         let mut team = workers.team();
         for (x, out) in inputs[0].chunks_exact(image).zip(out.chunks_exact_mut(image)) {
@@ -213,11 +214,11 @@ impl Block for WindowAttention {
                         let length = window.min(across - left);
                         for row in 0..rows {
                             let source = &x[pixel(row, left)..];
-                            kernels.rows(format, source, c, (length, c), Prepare::Norm(norm), &mut words, count);
+                            kernels.rows(precision, source, c, (length, c), Prepare::Norm(norm), &mut words, count);
                             count += length;
                         }
                     }
-                    let normed = words.matrix(kernels, format, count, c);
+                    let normed = words.matrix(kernels, precision, count, c);
                     self.qkv.run(kernels, &normed, Output::new(qkv, 3 * c));
 
                     let mut first = 0;

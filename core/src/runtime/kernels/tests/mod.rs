@@ -57,37 +57,39 @@ fn assert_near(actual: &[f32], expected: &[f64], tolerance: impl Fn(f64) -> f64,
 }
 
 /// Values that a run of words holds, in the order of the summed axis.
-fn unpack(kernels: Kernels, format: Format, words: &[f32]) -> Vec<f32> {
+fn unpack(kernels: Kernels, precision: Precision, words: &[f32]) -> Vec<f32> {
     let bits = words.iter().map(|w| w.to_bits());
-    match (format, kernels.per_word(format)) {
-        (Format::F32, _) => words.to_vec(),
-        (Format::Bf16, _) => bits.flat_map(|w| [w << 16, w & 0xffff_0000].map(f32::from_bits)).collect(),
-        (Format::F16, _) => bits.flat_map(|w| [w, w >> 16].map(|w| f16::from_bits(w as u16).to_f32())).collect(),
-        (Format::Int8, 4) if kernels.int8_offset() == 0 => bits.flat_map(|w| w.to_le_bytes().map(f32::from)).collect(),
-        (Format::Int8, 4) => bits.flat_map(|w| w.to_le_bytes().map(|b| f32::from(b.cast_signed()))).collect(),
-        (Format::Int8, _) => bits.flat_map(|w| [w << 16, w].map(|w| (w.cast_signed() >> 16) as f32)).collect(),
+    match (precision, kernels.per_word(precision)) {
+        (Precision::F32, _) => words.to_vec(),
+        (Precision::Bf16, _) => bits.flat_map(|w| [w << 16, w & 0xffff_0000].map(f32::from_bits)).collect(),
+        (Precision::F16, _) => bits.flat_map(|w| [w, w >> 16].map(|w| f16::from_bits(w as u16).to_f32())).collect(),
+        (Precision::Int8, 4) if kernels.int8_offset() == 0 => {
+            bits.flat_map(|w| w.to_le_bytes().map(f32::from)).collect()
+        }
+        (Precision::Int8, 4) => bits.flat_map(|w| w.to_le_bytes().map(|b| f32::from(b.cast_signed()))).collect(),
+        (Precision::Int8, _) => bits.flat_map(|w| [w << 16, w].map(|w| (w.cast_signed() >> 16) as f32)).collect(),
     }
 }
 
-/// The words of these values, which the format must be able to hold: the inverse of [`unpack`].
-fn pack(kernels: Kernels, format: Format, values: &[f32]) -> Vec<f32> {
-    let per_word = kernels.per_word(format);
-    let word = |values: &[f32]| match format {
-        Format::F32 => values[0],
-        Format::Bf16 | Format::F16 => {
+/// The words of these values, which the precision must be able to hold: the inverse of [`unpack`].
+fn pack(kernels: Kernels, precision: Precision, values: &[f32]) -> Vec<f32> {
+    let per_word = kernels.per_word(precision);
+    let word = |values: &[f32]| match precision {
+        Precision::F32 => values[0],
+        Precision::Bf16 | Precision::F16 => {
             let bits = |v: f32| {
-                if format == Format::F16 { f16::from_f32(v).to_bits() } else { bf16::from_f32(v).to_bits() }
+                if precision == Precision::F16 { f16::from_f32(v).to_bits() } else { bf16::from_f32(v).to_bits() }
             };
             f32::from_bits(u32::from(bits(values[0])) | u32::from(bits(values[1])) << 16)
         }
-        Format::Int8 => {
+        Precision::Int8 => {
             let width = 32 / per_word;
             let bits = |i: usize| ((values[i] as i32).cast_unsigned() & (u32::MAX >> (32 - width))) << (i * width);
             f32::from_bits((0..per_word).map(bits).sum())
         }
     };
     let words: Vec<f32> = values.chunks(per_word).map(word).collect();
-    assert_eq!(unpack(kernels, format, &words), values);
+    assert_eq!(unpack(kernels, precision, &words), values);
     words
 }
 
@@ -105,23 +107,23 @@ fn gelu(x: f64) -> f64 {
     0.5 * x * (1.0 + libm::erf(x / 2.0f64.sqrt()))
 }
 
-const FORMATS: [Format; 4] = [Format::F32, Format::Bf16, Format::F16, Format::Int8];
-const FLOATS: [Format; 3] = [Format::F32, Format::Bf16, Format::F16];
+const PRECISIONS: [Precision; 4] = [Precision::F32, Precision::Bf16, Precision::F16, Precision::Int8];
+const FLOATS: [Precision; 3] = [Precision::F32, Precision::Bf16, Precision::F16];
 
-/// What a format of floats makes of a value.
-fn round(format: Format, v: f32) -> f32 {
-    match format {
-        Format::Bf16 => bf16::from_f32(v).to_f32(),
-        Format::F16 => f16::from_f32(v.clamp(-65504.0, 65504.0)).to_f32(),
+/// What a precision of floats makes of a value.
+fn round(precision: Precision, v: f32) -> f32 {
+    match precision {
+        Precision::Bf16 => bf16::from_f32(v).to_f32(),
+        Precision::F16 => f16::from_f32(v.clamp(-65504.0, 65504.0)).to_f32(),
         _ => v,
     }
 }
 
-/// The most that a format loses of a value, in parts of it.
-fn precision(format: Format) -> f64 {
-    match format {
-        Format::Bf16 => 1.0 / 256.0,
-        Format::F16 => 1.0 / 2048.0,
+/// The most that a precision loses of a value, in parts of it.
+fn epsilon(precision: Precision) -> f64 {
+    match precision {
+        Precision::Bf16 => 1.0 / 256.0,
+        Precision::F16 => 1.0 / 2048.0,
         _ => 0.0,
     }
 }

@@ -36,7 +36,7 @@ fn depthwise_convolutions_are_exact() {
 fn matrices_become_panels() {
     let bits = |v: &[f32]| v.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
     every(|kernels| {
-        for format in FLOATS {
+        for precision in FLOATS {
             for (k, n, columns) in [
                 (1, 8, 8),
                 (7, 16, 16),
@@ -47,12 +47,12 @@ fn matrices_become_panels() {
                 (32, 49, 64),
                 (16, 3, 80),
             ] {
-                let what = std::format!("{} {format:?} {k}x{n} in {columns}", kernels.name());
+                let what = std::format!("{} {precision:?} {k}x{n} in {columns}", kernels.name());
                 let mut values = Random(9).floats(k * columns, -3.0, 3.0);
                 values.chunks_mut(columns).for_each(|row| row[n..].fill(0.0));
-                let weights = Weights::pack(kernels, format, &values, columns);
+                let weights = Weights::pack(kernels, precision, &values, columns);
                 let expected = weights.panels();
-                let packing = Packing::new(format, k, n).padded_to(columns);
+                let packing = Packing::new(precision, k, n).padded_to(columns);
                 let ld = n + 3;
                 let mut src = blank(k * ld);
                 for (row, values) in src.chunks_mut(ld).zip(values.chunks(columns)) {
@@ -79,32 +79,32 @@ fn matrices_become_panels() {
 fn weights_lie_in_panels_of_words() {
     let (k, n) = (9, 40);
     every(|kernels| {
-        for format in FORMATS {
+        for precision in PRECISIONS {
             let values: Vec<f32> = Random(10).integers(k * n, -127, 127);
             // The greatest of each column is 127, so that the steps of int8 are whole numbers.
             let values: Vec<f32> = values.iter().enumerate().map(|(i, &v)| if i < n { 127.0 } else { v }).collect();
-            let weights = Weights::pack(kernels, format, &values, n);
+            let weights = Weights::pack(kernels, precision, &values, n);
             let panels = weights.panels();
-            let (width, per_word) = (kernels.panel(), kernels.per_word(format));
+            let (width, per_word) = (kernels.panel(), kernels.per_word(precision));
             let words = k.div_ceil(per_word);
             assert_eq!(panels.values.len(), words * n.next_multiple_of(width));
             for (i, &word) in panels.values.iter().enumerate() {
                 let (panel, row, lane) = (i / (words * width), i / width % words * per_word, i % width);
                 let column = panel * width + lane;
                 // Weights are signed, whatever is taken from the values that they are multiplied with.
-                let held = match format {
-                    Format::Int8 if per_word == 4 => {
+                let held = match precision {
+                    Precision::Int8 if per_word == 4 => {
                         word.to_bits().to_le_bytes().map(|b| f32::from(b.cast_signed())).to_vec()
                     }
-                    _ => unpack(kernels, format, &[word]),
+                    _ => unpack(kernels, precision, &[word]),
                 };
                 for (j, value) in held.into_iter().enumerate() {
                     let inside = row + j < k && column < n;
                     let expected = if inside { values[(row + j) * n + column] } else { 0.0 };
-                    assert_eq!(value, expected, "{} {format:?} {} {column}", kernels.name(), row + j);
+                    assert_eq!(value, expected, "{} {precision:?} {} {column}", kernels.name(), row + j);
                 }
             }
-            for column in 0..if format == Format::Int8 { n } else { 0 } {
+            for column in 0..if precision == Precision::Int8 { n } else { 0 } {
                 let sum: f32 = (0..k).map(|row| values[row * n + column]).sum();
                 assert_eq!((panels.sum[column], panels.scale[column]), (sum, 1.0));
             }

@@ -15,7 +15,7 @@ struct Case {
     row_factor: bool,
     residual: bool,
     relu: bool,
-    stored: Format,
+    stored: Precision,
 }
 
 const CASE: Case = Case {
@@ -27,32 +27,32 @@ const CASE: Case = Case {
     row_factor: false,
     residual: false,
     relu: false,
-    stored: Format::F32,
+    stored: Precision::F32,
 };
 
 /// Computes a product of integers both ways.
-fn check_product(kernels: Kernels, format: Format, case: Case, random: &mut Random) {
-    let what = std::format!("{} {format:?} {case:?}", kernels.name());
+fn check_product(kernels: Kernels, precision: Precision, case: Case, random: &mut Random) {
+    let what = std::format!("{} {precision:?} {case:?}", kernels.name());
     let Case { rows, taps, k, .. } = case;
     let n = case.vectors * kernels.0.lanes;
-    let per_word = kernels.per_word(format);
-    let int8 = format == Format::Int8;
+    let per_word = kernels.per_word(precision);
+    let int8 = precision == Precision::Int8;
 
     // A row is longer than what is multiplied, and begins where a word does.
     let ld = (taps.iter().max().unwrap() + k + 5).next_multiple_of(4);
-    let ((low, high), greatest) = match format {
-        Format::Int8 => ((0, 255), 127),
+    let ((low, high), greatest) = match precision {
+        Precision::Int8 => ((0, 255), 127),
         // 32 products may be summed in f16, which is exact up to 2048.
-        Format::F16 => ((-8, 8), 8),
+        Precision::F16 => ((-8, 8), 8),
         _ => ((-100, 100), 100),
     };
     let a = random.integers(rows * ld, low, high);
     let b = random.integers(taps.len() * k * n, -greatest, greatest);
     let offset = kernels.int8_offset() as f32;
     let words = if int8 {
-        pack(kernels, format, &a.iter().map(|v| v - offset).collect::<Vec<_>>())
+        pack(kernels, precision, &a.iter().map(|v| v - offset).collect::<Vec<_>>())
     } else {
-        pack(kernels, format, &a)
+        pack(kernels, precision, &a)
     };
     let powers = [0.25, 0.5, 1.0, 2.0];
     let zero = random.integers(rows, 0, 255);
@@ -63,9 +63,9 @@ fn check_product(kernels: Kernels, format: Format, case: Case, random: &mut Rand
         let integers: Vec<i8> = b.iter().map(|&v| v as i8).collect();
         Weights::int8(kernels, &integers, column_scale.clone())
     } else {
-        Weights::pack(kernels, format, &b, n)
+        Weights::pack(kernels, precision, &b, n)
     };
-    assert_eq!(weights.format(), format);
+    assert_eq!(weights.precision(), precision);
 
     let bias = random.integers(n, -1000, 1000);
     let row_factor: Vec<f32> = (0..rows).map(|i| powers[(i + 1) % 4]).collect();
@@ -75,7 +75,7 @@ fn check_product(kernels: Kernels, format: Format, case: Case, random: &mut Rand
     let n_words = kernels.words(case.stored, n);
     let ldo = n_words + 2;
     let mut out = blank(rows * ldo);
-    let mut output = Output::new(&mut out, ldo).format(case.stored);
+    let mut output = Output::new(&mut out, ldo).precision(case.stored);
     if case.bias {
         output = output.bias(&bias);
     }
@@ -92,7 +92,7 @@ fn check_product(kernels: Kernels, format: Format, case: Case, random: &mut Rand
     let matrix = if int8 {
         Matrix::int8(&words, ld / per_word, rows, k_words, &row_scale, &stored_zero)
     } else {
-        Matrix::words(format, &words, ld / per_word, rows, k_words)
+        Matrix::words(precision, &words, ld / per_word, rows, k_words)
     };
     let tap_words: Vec<usize> = taps.iter().map(|t| t / per_word).collect();
     kernels.product_of_taps(&matrix, &tap_words, &weights.panels(), output);
@@ -135,30 +135,30 @@ fn check_product(kernels: Kernels, format: Format, case: Case, random: &mut Rand
 #[test]
 fn products_of_integers_are_exact() {
     every(|kernels| {
-        for format in FORMATS {
+        for precision in PRECISIONS {
             let random = &mut Random(1);
-            let per_word = kernels.per_word(format);
+            let per_word = kernels.per_word(precision);
             for rows in (1..=13).chain([49, 66]) {
-                check_product(kernels, format, Case { rows, ..CASE }, random);
+                check_product(kernels, precision, Case { rows, ..CASE }, random);
             }
             for vectors in 1..=5 {
-                check_product(kernels, format, Case { vectors, ..CASE }, random);
+                check_product(kernels, precision, Case { vectors, ..CASE }, random);
             }
             for k in [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 98] {
-                check_product(kernels, format, Case { k, rows: 3, vectors: 2, ..CASE }, random);
-                check_product(kernels, format, Case { k, rows: 12, vectors: 2, ..CASE }, random);
+                check_product(kernels, precision, Case { k, rows: 3, vectors: 2, ..CASE }, random);
+                check_product(kernels, precision, Case { k, rows: 12, vectors: 2, ..CASE }, random);
             }
             // Runs that overlap, follow each other and go backwards; of one word, and longer.
             for k in [per_word, 4, 8, 20, 28] {
                 for taps in [&[0, 4, 8][..], &[8], &[24, 0, 12], &[0, 16, 32, 48, 64, 80, 96, 112, 128]] {
-                    check_product(kernels, format, Case { k, taps, rows: 9, ..CASE }, random);
+                    check_product(kernels, precision, Case { k, taps, rows: 9, ..CASE }, random);
                 }
             }
             // Everything that may happen to a sum.
             for (bits, stored) in (0..16).flat_map(|bits| FLOATS.map(|stored| (bits, stored))) {
                 let [bias, row_factor, residual, relu] = std::array::from_fn(|i| bits >> i & 1 == 1);
                 let case = Case { bias, row_factor, residual, relu, stored, rows: 5, ..CASE };
-                check_product(kernels, format, case, random);
+                check_product(kernels, precision, case, random);
             }
         }
     });
@@ -173,7 +173,7 @@ fn sums_of_the_greatest_integers_do_not_overflow() {
         for value in [0, 1, 254, 255] {
             for weight in [-127, -1, 127i8] {
                 let stored = value as f32 - kernels.int8_offset() as f32;
-                let words = pack(kernels, Format::Int8, &vec![stored; k]);
+                let words = pack(kernels, Precision::Int8, &vec![stored; k]);
                 let zero = [-kernels.int8_offset() as f32];
                 let weights = Weights::int8(kernels, &vec![weight; k * n], vec![1.0; n]);
                 let mut out = blank(n);
@@ -186,30 +186,30 @@ fn sums_of_the_greatest_integers_do_not_overflow() {
     });
 }
 
-/// Products of numbers that no format holds exactly.
+/// Products of numbers that no precision holds exactly.
 #[test]
 fn products_of_floats_are_as_exact_as_their_format() {
     let (rows, k, n) = (11, 192, 96);
     let random = &mut Random(2);
     let (src, b) = (random.floats(rows * k, -1.0, 2.0), random.floats(k * n, -0.2, 0.2));
     every(|kernels| {
-        for format in FORMATS {
+        for precision in PRECISIONS {
             for activation in [Activation::None, Activation::Gelu] {
-                let what = std::format!("{} {format:?} {activation:?}", kernels.name());
+                let what = std::format!("{} {precision:?} {activation:?}", kernels.name());
                 let (mut values, mut scale, mut zero) = (blank(rows * k), vec![0.0; rows], vec![0.0; rows]);
                 let mut words = Words { values: &mut values, scale: &mut scale, zero: &mut zero };
-                kernels.rows(format, &src, k, (rows, k), Prepare::Nothing, &mut words, 0);
-                let weights = Weights::pack(kernels, format, &b, n);
+                kernels.rows(precision, &src, k, (rows, k), Prepare::Nothing, &mut words, 0);
+                let weights = Weights::pack(kernels, precision, &b, n);
                 let mut out = blank(rows * n);
                 let output = Output::new(&mut out, n).activation(activation);
-                kernels.product(&words.matrix(kernels, format, rows, k), &weights.panels(), output);
+                kernels.product(&words.matrix(kernels, precision, rows, k), &weights.panels(), output);
 
                 for row in 0..rows {
                     for column in 0..n {
                         let (mut sum, mut size) = (0.0, 0.0);
-                        let step = |v: f64, greatest: f64| match format {
-                            Format::Int8 => greatest / 2.0,
-                            _ => v.abs() * precision(format),
+                        let step = |v: f64, greatest: f64| match precision {
+                            Precision::Int8 => greatest / 2.0,
+                            _ => v.abs() * epsilon(precision),
                         };
                         let (mut variance, mut run) = (0.0, 0.0);
                         for i in 0..k {
@@ -218,15 +218,15 @@ fn products_of_floats_are_as_exact_as_their_format() {
                             size += (a * b).abs();
                             let (of_a, of_b) = (step(a, 3.0 / 255.0), step(b, 0.2 / 127.0));
                             variance += ((a * of_b).powi(2) + (b * of_a).powi(2)) / 3.0;
-                            if format == Format::F16 {
-                                // Sums of 32 products may be of this format too.
+                            if precision == Precision::F16 {
+                                // Sums of 32 products may be of this precision too.
                                 run = if i % 32 == 0 { 0.0 } else { run } + a * b;
-                                variance += (run * precision(format)).powi(2) / 3.0;
+                                variance += (run * epsilon(precision)).powi(2) / 3.0;
                             }
                         }
                         let expected = if activation == Activation::Gelu { gelu(sum) } else { sum };
-                        let of_gelu = if format == Format::F32 { 2e-6 } else { 1e-4 };
-                        // What the values lose to their format, as chance has it; what the sum loses; the activation.
+                        let of_gelu = if precision == Precision::F32 { 2e-6 } else { 1e-4 };
+                        // What the values lose to their precision, as chance has it; what the sum loses; the activation.
                         let tolerance = 6.0 * variance.sqrt() + 1e-6 * size + of_gelu;
                         let difference = (f64::from(out[row * n + column]) - expected).abs();
                         assert!(difference < tolerance, "{what}: {row}, {column}: {difference:e} of {tolerance:e}");
@@ -253,12 +253,12 @@ fn halves_are_multiplied_as_they_are() {
                 b[at * n..(at + 1) * n].fill(if number.abs() < 1e-3 { 4096.0 } else { 0.25 });
                 let mut values = blank(rows * k);
                 let mut words = Words { values: &mut values, scale: &mut [], zero: &mut [] };
-                kernels.rows(Format::F16, &a, k, (rows, k), Prepare::Nothing, &mut words, 0);
-                let weights = Weights::pack(kernels, Format::F16, &b, n);
+                kernels.rows(Precision::F16, &a, k, (rows, k), Prepare::Nothing, &mut words, 0);
+                let weights = Weights::pack(kernels, Precision::F16, &b, n);
                 let mut out = blank(rows * n);
-                let words = words.matrix(kernels, Format::F16, rows, k);
+                let words = words.matrix(kernels, Precision::F16, rows, k);
                 kernels.product(&words, &weights.panels(), Output::new(&mut out, n));
-                let expected = round(Format::F16, number) * b[at * n];
+                let expected = round(Precision::F16, number) * b[at * n];
                 assert_eq!(out[..], vec![expected; rows * n], "{} {i} at {at}", kernels.name());
             }
         }

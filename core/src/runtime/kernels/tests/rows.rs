@@ -38,13 +38,13 @@ fn rows_become_words() {
         let norm = Norm { gamma: &gamma, beta: &beta, epsilon: 1e-5 };
         for prepare in [Prepare::Nothing, Prepare::Add(&add), Prepare::Norm(norm), Prepare::NormGelu(norm)] {
             every(|kernels| {
-                for format in FORMATS {
-                    let what = std::format!("{} {format:?} {n} {prepare:?}", kernels.name());
-                    let ld_words = kernels.words(format, n);
+                for precision in PRECISIONS {
+                    let what = std::format!("{} {precision:?} {n} {prepare:?}", kernels.name());
+                    let ld_words = kernels.words(precision, n);
                     let mut values = blank((first + rows + 1) * ld_words);
                     let (mut scale, mut zero) = (vec![BLANK; first + rows + 1], vec![BLANK; first + rows + 1]);
                     let mut words = Words { values: &mut values, scale: &mut scale, zero: &mut zero };
-                    kernels.rows(format, &src, ld, (rows, n), prepare, &mut words, first);
+                    kernels.rows(precision, &src, ld, (rows, n), prepare, &mut words, first);
 
                     let around = |i: usize| !(first..first + rows).contains(&i);
                     for (i, row) in values.chunks(ld_words).enumerate() {
@@ -56,20 +56,20 @@ fn rows_become_words() {
                         let from = (i - first) * ld;
                         let add = &add[(i - first) * n..][..n];
                         let expected = prepared(&src[from..from + n], prepare, add);
-                        let held = unpack(kernels, format, row);
-                        // What the calculation in f32 may lose, besides what the format loses.
-                        let lost = match (prepare, format) {
+                        let held = unpack(kernels, precision, row);
+                        // What the calculation in f32 may lose, besides what the precision loses.
+                        let lost = match (prepare, precision) {
                             (Prepare::Nothing, _) => 0.0,
-                            (Prepare::NormGelu(_), Format::Bf16 | Format::F16 | Format::Int8) => 1e-4,
+                            (Prepare::NormGelu(_), Precision::Bf16 | Precision::F16 | Precision::Int8) => 1e-4,
                             _ => 3e-6,
                         };
-                        match format {
-                            Format::F32 => assert_near(&held, &expected, |_| lost, &what),
-                            Format::Bf16 | Format::F16 => {
-                                let loses = 1.01 * precision(format);
+                        match precision {
+                            Precision::F32 => assert_near(&held, &expected, |_| lost, &what),
+                            Precision::Bf16 | Precision::F16 => {
+                                let loses = 1.01 * epsilon(precision);
                                 assert_near(&held, &expected, |e| lost + e.abs() * loses + 3e-8, &what);
                             }
-                            Format::Int8 => {
+                            Precision::Int8 => {
                                 let (least, greatest) =
                                     expected.iter().fold((0.0f64, 0.0f64), |(l, g), &v| (l.min(v), g.max(v)));
                                 let size = (greatest - least) / 255.0;
@@ -122,21 +122,21 @@ fn floats_of_16_bits_are_rounded_to_even() {
     let steps: Vec<f32> = (0..32).map(|i| i as f32 * 8.0 + 0.5).collect();
     every(|kernels| {
         let mut words = blank(8);
-        kernels.rows_with_scale(Format::Bf16, &src, 16, (1.0, 0.0), &mut words);
-        let held: Vec<u32> = unpack(kernels, Format::Bf16, &words).iter().map(|v| v.to_bits()).collect();
+        kernels.rows_with_scale(Precision::Bf16, &src, 16, (1.0, 0.0), &mut words);
+        let held: Vec<u32> = unpack(kernels, Precision::Bf16, &words).iter().map(|v| v.to_bits()).collect();
         let expected: Vec<u32> = src.iter().map(|&v| bf16::from_f32(v).to_f32().to_bits()).collect();
         assert_eq!(held, expected, "{}", kernels.name());
 
         let mut words = blank(16);
-        kernels.rows_with_scale(Format::F16, halves.as_flattened(), 32, (1.0, 0.0), &mut words);
-        let held: Vec<u32> = unpack(kernels, Format::F16, &words).iter().map(|v| v.to_bits()).collect();
-        let expected: Vec<u32> = halves.as_flattened().iter().map(|&v| round(Format::F16, v).to_bits()).collect();
+        kernels.rows_with_scale(Precision::F16, halves.as_flattened(), 32, (1.0, 0.0), &mut words);
+        let held: Vec<u32> = unpack(kernels, Precision::F16, &words).iter().map(|v| v.to_bits()).collect();
+        let expected: Vec<u32> = halves.as_flattened().iter().map(|&v| round(Precision::F16, v).to_bits()).collect();
         assert_eq!(held, expected, "{}", kernels.name());
 
-        let mut words = blank(kernels.words(Format::Int8, 32));
-        kernels.rows_with_scale(Format::Int8, &steps, 32, (1.0, 0.0), &mut words);
+        let mut words = blank(kernels.words(Precision::Int8, 32));
+        kernels.rows_with_scale(Precision::Int8, &steps, 32, (1.0, 0.0), &mut words);
         let expected: Vec<f32> = steps.iter().map(|v| v.round_ties_even() - kernels.int8_offset() as f32).collect();
-        assert_eq!(unpack(kernels, Format::Int8, &words), expected, "{}", kernels.name());
+        assert_eq!(unpack(kernels, Precision::Int8, &words), expected, "{}", kernels.name());
     });
 }
 
@@ -144,20 +144,20 @@ fn floats_of_16_bits_are_rounded_to_even() {
 fn what_is_no_number_stays_none() {
     let n = 64;
     every(|kernels| {
-        for format in [Format::Bf16, Format::F16] {
+        for precision in [Precision::Bf16, Precision::F16] {
             for at in [0, 1, 17, 63] {
                 let mut src = vec![1.0; n];
                 src[at] = f32::NAN;
                 let mut words = blank(n / 2);
-                kernels.rows_with_scale(format, &src, n, (1.0, 0.0), &mut words);
-                let held = unpack(kernels, format, &words);
+                kernels.rows_with_scale(precision, &src, n, (1.0, 0.0), &mut words);
+                let held = unpack(kernels, precision, &words);
                 assert!(held.iter().enumerate().all(|(i, v)| v.is_nan() == (i == at)), "{} {at}", kernels.name());
                 let columns = 2 * kernels.0.lanes;
-                let weights = Weights::pack(kernels, format, &vec![0.5; n * columns], columns);
+                let weights = Weights::pack(kernels, precision, &vec![0.5; n * columns], columns);
                 let mut out = blank(columns);
-                let matrix = Matrix::words(format, &words, n / 2, 1, n / 2);
+                let matrix = Matrix::words(precision, &words, n / 2, 1, n / 2);
                 kernels.product(&matrix, &weights.panels(), Output::new(&mut out, columns));
-                assert!(out.iter().all(|v| v.is_nan()), "{} {format:?} {at}", kernels.name());
+                assert!(out.iter().all(|v| v.is_nan()), "{} {precision:?} {at}", kernels.name());
             }
         }
     });
@@ -171,21 +171,21 @@ fn rows_of_one_scale_are_clamped() {
     every(|kernels| {
         let (scale, zero) = kernels.steps(-1.0, 2.0);
         assert!((scale - 3.0 / 255.0).abs() < 1e-9 && zero == 85.0);
-        let mut words = blank(3 * kernels.words(Format::Int8, n) + 1);
-        kernels.rows_with_scale(Format::Int8, &src, n, (scale, zero), &mut words);
+        let mut words = blank(3 * kernels.words(Precision::Int8, n) + 1);
+        kernels.rows_with_scale(Precision::Int8, &src, n, (scale, zero), &mut words);
         let (last, words) = words.split_last().unwrap();
         assert_eq!(last.to_bits(), BLANK.to_bits());
-        let held = unpack(kernels, Format::Int8, words);
+        let held = unpack(kernels, Precision::Int8, words);
         let steps: Vec<f32> = held.iter().map(|v| v + kernels.int8_offset() as f32).collect();
         let expected: Vec<f64> =
             src.iter().map(|&v| (f64::from(v) / f64::from(scale) + f64::from(zero)).clamp(0.0, 255.0)).collect();
         assert_near(&steps, &expected, |_| 0.501, kernels.name());
 
-        for format in FLOATS {
-            let mut words = blank(3 * kernels.words(format, n));
-            kernels.rows_with_scale(format, &src, n, (scale, zero), &mut words);
-            let expected: Vec<f32> = src.iter().map(|&v| round(format, v)).collect();
-            assert_eq!(unpack(kernels, format, &words), expected);
+        for precision in FLOATS {
+            let mut words = blank(3 * kernels.words(precision, n));
+            kernels.rows_with_scale(precision, &src, n, (scale, zero), &mut words);
+            let expected: Vec<f32> = src.iter().map(|&v| round(precision, v)).collect();
+            assert_eq!(unpack(kernels, precision, &words), expected);
         }
     });
 }
@@ -204,20 +204,20 @@ fn exponentials_are_exact() {
     });
     let rows: Vec<(f32, f64, Vec<f64>)> = rows.collect();
     every(|kernels| {
-        for format in FLOATS {
+        for precision in FLOATS {
             for keep in [false, true] {
-                let what = std::format!("{} {format:?}", kernels.name());
-                let mut values = blank(4 * kernels.words(format, n));
+                let what = std::format!("{} {precision:?}", kernels.name());
+                let mut values = blank(4 * kernels.words(precision, n));
                 let (mut sums, mut greatest, mut scores) = ([0.0; 4], [0.0; 4], scores.clone());
                 let kept = keep.then_some(&mut greatest[..]);
-                let matrix = kernels.softmax(format, &mut scores, n, &mut values, &mut sums, kept);
-                assert_eq!((matrix.rows, matrix.ld, matrix.words), (4, kernels.words(format, n), matrix.ld));
-                for (i, (row, words)) in rows.iter().zip(values.chunks(kernels.words(format, n))).enumerate() {
+                let matrix = kernels.softmax(precision, &mut scores, n, &mut values, &mut sums, kept);
+                assert_eq!((matrix.rows, matrix.ld, matrix.words), (4, kernels.words(precision, n), matrix.ld));
+                for (i, (row, words)) in rows.iter().zip(values.chunks(kernels.words(precision, n))).enumerate() {
                     // The scores lose 2e-6 of themselves at most when the greatest is taken from them.
-                    let precision = 4e-6 + precision(format);
-                    let least = if format == Format::F16 { 3e-8 } else { 2e-38 };
-                    let e = unpack(kernels, format, words);
-                    assert_near(&e, &row.2, |e| e * precision + least, &what);
+                    let tolerance = 4e-6 + epsilon(precision);
+                    let least = if precision == Precision::F16 { 3e-8 } else { 2e-38 };
+                    let e = unpack(kernels, precision, words);
+                    assert_near(&e, &row.2, |e| e * tolerance + least, &what);
                     let sum = if keep { f64::from(sums[i]) } else { 1.0 / f64::from(sums[i]) };
                     assert!((sum / row.1 - 1.0).abs() < 4e-6, "{what}: {sum} is not {}", row.1);
                     assert_eq!(greatest[i], if keep { row.0 } else { 0.0 }, "{what}");
@@ -242,12 +242,12 @@ fn softmax_of_heads_sums_to_one() {
             }
         }
         every(|kernels| {
-            for format in FLOATS {
-                let mut values = blank(3 * kernels.words(format, n));
-                kernels.softmax_of_heads(format, &mut scores.clone(), n, &mut values);
-                let precision = 4e-6 + precision(format);
-                let what = std::format!("{} {format:?} {tokens}", kernels.name());
-                assert_near(&unpack(kernels, format, &values), &expected, |e| e * precision + 3e-8, &what);
+            for precision in FLOATS {
+                let mut values = blank(3 * kernels.words(precision, n));
+                kernels.softmax_of_heads(precision, &mut scores.clone(), n, &mut values);
+                let tolerance = 4e-6 + epsilon(precision);
+                let what = std::format!("{} {precision:?} {tokens}", kernels.name());
+                assert_near(&unpack(kernels, precision, &values), &expected, |e| e * tolerance + 3e-8, &what);
             }
         });
     }
