@@ -14,4 +14,4 @@ mod plan;
 pub mod quantize;
 pub mod validate;
 
-pub use plan::{Floats, Plan};
+pub use plan::{FloatPrecision, Plan};

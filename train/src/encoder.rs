@@ -3,8 +3,8 @@
 //! On a CPU in f32 core's fused graph computes them, three times as fast as libtorch; elsewhere libtorch does. Both are
 //! within f32's rounding of each other, and each has a cache of its own.
 //!
-//! So have embeddings in 8 bits. Core makes them with the floats that this CPU is fastest in, whatever
-//! `quantization.floats` says, which is for libtorch; it cannot keep layers of the encoder out, so that where there
+//! So have embeddings in 8 bits. Core makes them in the floating-point precision that is the fastest on this CPU, whatever
+//! `quantization.precision` says, which is for libtorch; it cannot keep layers of the encoder out, so that where there
 //! are such, libtorch encodes.
 
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ use umedsam_export::bundle::{self, MakeError};
 use umedsam_export::checkpoint::{self, Provenance, TensorData, Weights};
 
 use crate::autocast;
-use crate::config::{Arithmetic, CacheConfig, EncoderSize, EngineConfig, Floats, QuantizationConfig};
+use crate::config::{CacheConfig, EncoderSize, EngineConfig, Precision, QuantizationConfig};
 use crate::data::{Batch, Picture, Staged, images};
 use crate::embeddings::{EmbeddingCache, Stored};
 use crate::hex;
@@ -69,9 +69,9 @@ impl FrozenEncoder {
     ///
     /// # Errors
     /// If the cache cannot be opened, or core cannot load the encoder.
-    pub fn new(variables: &nn::VarStore, arithmetic: Arithmetic, cache: &CacheConfig) -> Result<Self, EncoderError> {
+    pub fn new(variables: &nn::VarStore, precision: Precision, cache: &CacheConfig) -> Result<Self, EncoderError> {
         let plain = QuantizationConfig::default();
-        Self::quantized(variables, arithmetic, &EngineConfig::default(), &plain, cache)
+        Self::quantized(variables, precision, &EngineConfig::default(), &plain, cache)
     }
 
     /// As [`new`](Self::new), in 8 bits if the configuration wants it: then the network that [`embed`](Self::embed) is
@@ -81,7 +81,7 @@ impl FrozenEncoder {
     /// As [`new`](Self::new).
     pub fn quantized(
         variables: &nn::VarStore,
-        arithmetic: Arithmetic,
+        precision: Precision,
         engine: &EngineConfig,
         quantization: &QuantizationConfig,
         cache: &CacheConfig,
@@ -90,16 +90,16 @@ impl FrozenEncoder {
         let reaches = |name: &String| name.starts_with(PREFIX) || PREFIX.starts_with(name.as_str());
         let whole = !quantization.enabled || !quantization.keep.iter().any(reaches);
         let known = model::size_of(variables) == EncoderSize::Lite;
-        let (engine, name) = if device == Device::Cpu && arithmetic == Arithmetic::F32 && whole && known {
+        let (engine, name) = if device == Device::Cpu && precision == Precision::F32 && whole && known {
             let (storage, name) = match quantization.enabled {
                 true => (Storage::Int8, format!("core-int8-{}", Kernels::detect().name())),
                 false => (Storage::F32, "core".into()),
             };
             (Engine::Core(Box::new(session(variables, storage)?)), name)
         } else {
-            let name = if quantization.enabled { int8_name(quantization) } else { torch_name(arithmetic).into() };
+            let name = if quantization.enabled { int8_name(quantization) } else { torch_name(precision).into() };
             let channels_last = engine.on(device).channels_last;
-            (Engine::Torch { bf16: arithmetic == Arithmetic::Bf16, channels_last }, name)
+            (Engine::Torch { bf16: precision == Precision::Bf16, channels_last }, name)
         };
         let cache = EmbeddingCache::open(cache, variables, &name)?.map(Arc::new);
         Ok(Self { engine, device, cache, encoded: 0 })
@@ -211,21 +211,21 @@ fn encode(model: &LiteMedSam, images: &Tensor, bf16: bool, channels_last: bool) 
 }
 
 /// What tells embeddings of libtorch from others: a cache holds one arithmetic's only.
-const fn torch_name(arithmetic: Arithmetic) -> &'static str {
-    match arithmetic {
-        Arithmetic::F32 => "torch-f32",
-        Arithmetic::Tf32 => "torch-tf32",
-        Arithmetic::Bf16 => "torch-bf16",
+const fn torch_name(precision: Precision) -> &'static str {
+    match precision {
+        Precision::F32 => "torch-f32",
+        Precision::Tf32 => "torch-tf32",
+        Precision::Bf16 => "torch-bf16",
     }
 }
 
 /// What tells embeddings in 8 bits that libtorch makes from others.
 fn int8_name(quantization: &QuantizationConfig) -> String {
-    let floats = if quantization.floats == Floats::Bf16 { "bf16" } else { "f32" };
+    let precision = if quantization.precision == Precision::Bf16 { "bf16" } else { "f32" };
     let mut kept = quantization.keep.clone();
     kept.sort();
     let digest = Sha256::digest(kept.join("\n"));
-    format!("torch-int8-{floats}-{}", hex(&digest[..4]))
+    format!("torch-int8-{precision}-{}", hex(&digest[..4]))
 }
 
 /// A session of core on the network's weights, on as many threads as libtorch may use.

@@ -5,7 +5,7 @@
 //!
 //! ```no_run
 //! use tch::{Device, nn};
-//! use umedsam_train::config::{Arithmetic, CacheConfig, CacheKind};
+//! use umedsam_train::config::{Precision, CacheConfig, CacheKind};
 //! use umedsam_train::encoder::FrozenEncoder;
 //! use umedsam_train::evaluate::{EvaluateOptions, evaluate};
 //! use umedsam_train::model::{LiteMedSam, load};
@@ -15,7 +15,7 @@
 //! let model = LiteMedSam::new(&vs.root());
 //! load(&vs, "lite-medsam.safetensors".as_ref())?;
 //! let cache = CacheConfig { kind: CacheKind::Off, ..CacheConfig::default() };
-//! let mut encoder = FrozenEncoder::new(&vs, Arithmetic::F32, &cache)?;
+//! let mut encoder = FrozenEncoder::new(&vs, Precision::F32, &cache)?;
 //! let cases = umedsam::npz::cases("val".as_ref())?;
 //! let progress = |done, total| eprintln!("{done} of {total}");
 //! let evaluation = evaluate(&model, &mut encoder, &cases, &EvaluateOptions::new(), progress)?;

@@ -16,7 +16,7 @@ use console::Console;
 use tch::{Device, nn};
 use umedsam::files::write_atomically;
 use umedsam::{errln, outln, terminal};
-use umedsam_train::config::{self, Arithmetic, CacheConfig, CacheKind, PRESETS, QuantizationConfig};
+use umedsam_train::config::{self, CacheConfig, CacheKind, PRESETS, Precision, QuantizationConfig};
 use umedsam_train::cuda;
 use umedsam_train::encoder::FrozenEncoder;
 use umedsam_train::evaluate::{EvaluateOptions, Evaluation};
@@ -281,7 +281,7 @@ fn measure(
     let options = EvaluateOptions::new().with_skip_failing(arguments.skip).with_loose(arguments.loose);
     let kind = if arguments.cached { CacheKind::F16 } else { CacheKind::Off };
     let cache = CacheConfig { kind, ..CacheConfig::default() };
-    let mut encoder = FrozenEncoder::new(&variables, Arithmetic::F32, &cache)?;
+    let mut encoder = FrozenEncoder::new(&variables, Precision::F32, &cache)?;
     let mut console = Console::new(device, 1);
     let found = umedsam_train::evaluate::evaluate(&model, &mut encoder, &cases, &options, |done, total| {
         console.bar("evaluation", done, total, String::new());

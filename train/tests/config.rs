@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use umedsam_train::config::{Arithmetic, BatchNorm, Config, ConfigError, PRESETS, Sharpness, resolve};
+use umedsam_train::config::{BatchNorm, Config, ConfigError, PRESETS, Precision, Sharpness, resolve};
 use umedsam_train::loss::{Term, Weighting};
 
 fn with(preset: &str, settings: &[&str]) -> Result<Config, ConfigError> {
@@ -41,10 +41,10 @@ fn settings_lie_over_the_file_over_the_preset() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("run.toml");
     fs::write(&file, "[optimizer]\nlearning-rate = 1e-3\nbeta1 = 0.8\n[data.caps]\nCT = 7\n").unwrap();
-    let settings = ["optimizer.learning-rate=0.002", "model.arithmetic=bf16", "loss.terms=['dice', 'focal']"];
+    let settings = ["optimizer.learning-rate=0.002", "model.precision=bf16", "loss.terms=['dice', 'focal']"];
     let config = resolve("u-medsam", Some(&file), &settings.map(String::from)).unwrap();
     assert_eq!((config.optimizer.learning_rate, config.optimizer.beta1, config.optimizer.beta2), (0.002, 0.8, 0.999));
-    assert_eq!((config.data.caps["CT"], config.model.arithmetic), (7, Arithmetic::Bf16));
+    assert_eq!((config.data.caps["CT"], config.model.precision), (7, Precision::Bf16));
     assert_eq!(config.loss.terms, [Term::Dice, Term::Focal]);
     // A cap replaces that of its modality, however it is spelled; the others stay.
     let caps = |settings: &[&str]| with("edge", settings).unwrap().data.caps;
@@ -71,7 +71,10 @@ fn what_does_not_fit_is_named() {
         ("loss.terms=['dise']", "dise"),
         ("loss.weights={ dice = 2.0 }", "loss.weights is {Dice: 2.0}; none"),
         ("loss.weights={ focal = 2.0 }", "of losses in loss.terms"),
-        ("quantization.floats=f16", "f16"),
+        ("quantization.precision=f16", "f16"),
+        ("quantization.precision=tf32", "quantization.precision is Tf32; f32 or bf16"),
+        // The key's first name.
+        ("model.arithmetic=bf16", "`precision`"),
         ("quantization.keep=['']", "quantization.keep"),
         ("sharp-min.kind=maybe", "maybe"),
         ("nonsense", "section.key=value"),
@@ -80,7 +83,7 @@ fn what_does_not_fit_is_named() {
         let error = with("u-medsam", &[setting]).unwrap_err().to_string();
         assert!(error.contains(named), "{setting}: {error}");
     }
-    for setting in ["model.batch-norm=batch", "model.arithmetic=bf16"] {
+    for setting in ["model.batch-norm=batch", "model.precision=bf16"] {
         let error = with("qat", &[setting]).unwrap_err().to_string();
         assert!(error.contains(setting.split_once('=').unwrap().0), "{setting}: {error}");
     }

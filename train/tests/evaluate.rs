@@ -6,7 +6,7 @@ use std::path::Path;
 
 use common::network;
 use tch::{Tensor, nn};
-use umedsam_train::config::{Arithmetic, CacheConfig, CacheKind};
+use umedsam_train::config::{CacheConfig, CacheKind, Precision};
 use umedsam_train::encoder::FrozenEncoder;
 use umedsam_train::evaluate::{EvaluateError, EvaluateOptions, evaluate};
 
@@ -53,7 +53,7 @@ fn write(path: &Path, depth: Option<i64>, (h, w): (i64, i64), rods: &[Rod]) {
 /// The frozen encoder without a cache.
 fn encoder(vs: &nn::VarStore) -> FrozenEncoder {
     let cache = CacheConfig { kind: CacheKind::Off, ..CacheConfig::default() };
-    FrozenEncoder::new(vs, Arithmetic::F32, &cache).unwrap()
+    FrozenEncoder::new(vs, Precision::F32, &cache).unwrap()
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 
 use common::bench::Bench;
 use tch::{Device, Kind, Tensor, nn};
-use umedsam_train::config::{Floats, QuantizationConfig};
+use umedsam_train::config::{Precision, QuantizationConfig};
 use umedsam_train::model::LiteMedSam;
 use umedsam_train::ranks::Ranks;
 use umedsam_train::trainer::{Event, Observer, TrainError, Trainer};
@@ -19,8 +19,8 @@ fn quantized(config: &QuantizationConfig) -> (nn::VarStore, LiteMedSam) {
     (vs, model)
 }
 
-fn in_8_bits(floats: Floats) -> QuantizationConfig {
-    QuantizationConfig { enabled: true, floats, ..QuantizationConfig::default() }
+fn in_8_bits(precision: Precision) -> QuantizationConfig {
+    QuantizationConfig { enabled: true, precision, ..QuantizationConfig::default() }
 }
 
 /// Stops after a step.
@@ -34,11 +34,11 @@ impl Observer for Once {
 
 #[test]
 fn what_is_kept_out_stays_in_floats() {
-    let all = quantized(&in_8_bits(Floats::F32)).1.integers();
+    let all = quantized(&in_8_bits(Precision::F32)).1.integers();
     // Four linear layers in each of ten blocks, the neck's two, two upscalings.
     assert_eq!(all.len(), 44);
     let keep = vec!["image_encoder.layers.3.blocks.1.mlp".into(), "image_encoder.neck.2".into()];
-    let kept = quantized(&QuantizationConfig { keep, ..in_8_bits(Floats::F32) }).1.integers();
+    let kept = quantized(&QuantizationConfig { keep, ..in_8_bits(Precision::F32) }).1.integers();
     assert_eq!(kept.len(), 41);
     assert!(quantized(&QuantizationConfig::default()).1.integers().is_empty());
 
@@ -111,7 +111,7 @@ mod weights {
     use tract_onnx::pb::ModelProto;
     use umedsam::preprocess::{INPUT_LEN, Preprocessor};
     use umedsam::runtime::{Graph, GraphOptions, Kernels};
-    use umedsam::{ImageView, Precision, Storage};
+    use umedsam::{ImageView, Storage};
     use umedsam_export::checkpoint::Weights;
     use umedsam_export::onnx;
     use umedsam_train::model::{load, save};
@@ -143,7 +143,7 @@ mod weights {
 
     fn run(name: &'static str, onnx: &[u8], inputs: &[(&[usize], &[f32])], kernels: Kernels) -> Vec<Vec<f32>> {
         let shapes: Vec<(usize, &[usize])> = inputs.iter().enumerate().map(|(i, (shape, _))| (i, *shape)).collect();
-        let options = GraphOptions::default().with_precision(Precision::Int8).with_kernels(kernels);
+        let options = GraphOptions::default().with_precision(umedsam::Precision::Int8).with_kernels(kernels);
         let mut graph = Graph::load(name, onnx, &shapes, &options).unwrap();
         graph.run(inputs).unwrap();
         (0..).map_while(|i| graph.output(i).ok().map(<[f32]>::to_vec)).collect()
@@ -164,9 +164,9 @@ mod weights {
         let image = retina();
         let images = Tensor::from_slice(&image).view([1, 3, 256, 256]);
         let exact = tch::no_grad(|| loaded(&QuantizationConfig::default()).1.encode(&images, false));
-        for (kernels, floats) in [("avx2", Floats::F32), ("avx512-bf16", Floats::Bf16)] {
+        for (kernels, precision) in [("avx2", Precision::F32), ("avx512-bf16", Precision::Bf16)] {
             let Some(kernels) = Kernels::available().find(|k| k.name() == kernels) else { continue };
-            let (_, model) = loaded(&in_8_bits(floats));
+            let (_, model) = loaded(&in_8_bits(precision));
             let values = &run("encoder", &graphs.encoder, &[(&[1, 3, 256, 256], &image)], kernels)[0];
             let inputs: [(&[usize], &[f32]); 2] = [(&[1, 256, 64, 64], values), (&[2, 4], &BOXES)];
             let [logits, iou] = run("decoder", &graphs.decoder, &inputs, kernels).try_into().unwrap();
@@ -197,7 +197,7 @@ mod weights {
             let defined = vs.variables().into_iter().filter(|(_, v)| v.requires_grad() && v.grad().defined());
             defined.map(|(name, v)| (name, v.grad())).collect()
         };
-        let (plain, rounded) = (gradients(&QuantizationConfig::default()), gradients(&in_8_bits(Floats::F32)));
+        let (plain, rounded) = (gradients(&QuantizationConfig::default()), gradients(&in_8_bits(Precision::F32)));
         let mut compared = 0;
         for (name, expected) in plain {
             // The keys' bias has no part in a softmax; core leaves it out where tokens attend to the image.
@@ -223,7 +223,7 @@ mod weights {
 
     #[test]
     fn export_writes_the_integers_of_training() {
-        let (vs, model) = loaded(&in_8_bits(Floats::F32));
+        let (vs, model) = loaded(&in_8_bits(Precision::F32));
         // As after some training.
         tch::manual_seed(5);
         tch::no_grad(|| {

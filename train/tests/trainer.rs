@@ -366,7 +366,7 @@ fn a_damaged_state_is_an_error() {
 fn tf32_is_no_arithmetic_of_a_cpu() {
     let folder = tempfile::tempdir().unwrap();
     let (bench, ranks) = (Bench::new(folder.path()), Ranks::alone());
-    let error = bench.start(&ranks, &bench.config(&["model.arithmetic=tf32"]), "none", &mut ()).err().unwrap();
+    let error = bench.start(&ranks, &bench.config(&["model.precision=tf32"]), "none", &mut ()).err().unwrap();
     assert!(matches!(error, TrainError::Cuda(_)) && !bench.path("none").exists(), "{error}");
 }
 
@@ -403,9 +403,9 @@ fn the_forms_of_a_cuda_device_give_the_same_gradients() {
 fn autocast_changes_little() {
     let folder = tempfile::tempdir().unwrap();
     let (bench, ranks) = (Bench::new(folder.path()), Ranks::alone());
-    let losses = |arithmetic: &str, run| {
-        let arithmetic = format!("model.arithmetic={arithmetic}");
-        let settings = ["training.epochs=1", "data.samples-per-epoch=2", "sharp-min.kind=off", &arithmetic];
+    let losses = |precision: &str, run| {
+        let precision = format!("model.precision={precision}");
+        let settings = ["training.epochs=1", "data.samples-per-epoch=2", "sharp-min.kind=off", &precision];
         let epoch = &bench.train(&ranks, &bench.config(&settings), run).epochs[1];
         epoch.losses.clone()
     };

@@ -154,7 +154,7 @@ fn blocks(choice: &Choice) {
         outln!(
             "{:<60} {:<5} {:>+9.5} +- {:.5} {:>+6.1} % {:>8} {kept}",
             s.block,
-            format!("{:?}", s.floats).to_lowercase(),
+            format!("{:?}", s.precision).to_lowercase(),
             s.gain,
             s.error,
             100.0 * s.time,

@@ -11,7 +11,7 @@ use umedsam::runtime::quantize_weights;
 
 use super::body::{DOMAIN, DOMAIN_VERSION, EXACT, Form, OPSET, opset};
 use super::{Block, OnnxError, proto};
-use crate::plan::{Floats, Plan};
+use crate::plan::{FloatPrecision, Plan};
 
 /// Weights of fewer values stay in f32: biases, norms and position frequencies cost nothing and decide much.
 const SMALLEST_F16: usize = 1024;
@@ -165,7 +165,7 @@ impl<'a> GraphBuilder<'a> {
     }
 
     fn block(&mut self, block: Block, inputs: &[&str], mut attr: Vec<AttributeProto>) -> String {
-        if self.plan.block(&block.name) == Some(Floats::F32) {
+        if self.plan.block(&block.name) == Some(FloatPrecision::F32) {
             attr.push(proto::int(EXACT, 1));
         }
         let output = self.node(&block.function, DOMAIN, &block.name, inputs, attr);

@@ -21,7 +21,7 @@ use umedsam::runtime::inline_functions;
 
 use crate::checkpoint::{Error as CheckpointError, Weights};
 use crate::layers;
-use crate::plan::Floats;
+use crate::plan::FloatPrecision;
 
 /// Why the graphs could not be built.
 #[derive(Debug, thiserror::Error)]
@@ -57,12 +57,14 @@ pub enum OnnxError {
     #[error("not an ONNX model: {0}")]
     Decode(#[from] prost::DecodeError),
     /// The plan of the weights names a block that the graphs don't have, or that has no 8 bits to be kept out of.
-    #[error("the weights' plan keeps block '{block}' in {floats:?} floats, which is no block that this holds for")]
+    #[error(
+        "the weights' plan keeps block '{block}' in {precision:?} precision, which is no block that this holds for"
+    )]
     Plan {
         /// The block.
         block: String,
         /// What is planned for it.
-        floats: Floats,
+        precision: FloatPrecision,
     },
 }
 
@@ -97,10 +99,10 @@ pub fn build(weights: &Weights, storage: Storage) -> Result<Graphs, OnnxError> {
     let encoder = encoder::encoder(weights, storage)?;
     let decoder = decoder::decoder(weights, storage)?;
     let blocks = [encoder.blocks, decoder.blocks].concat();
-    for (block, floats) in weights.plan().blocks() {
-        let known = blocks.iter().any(|b| b.name == block && (b.has_int8 || floats == Floats::F32));
+    for (block, precision) in weights.plan().blocks() {
+        let known = blocks.iter().any(|b| b.name == block && (b.has_int8 || precision == FloatPrecision::F32));
         if !known {
-            return Err(OnnxError::Plan { block: block.into(), floats });
+            return Err(OnnxError::Plan { block: block.into(), precision });
         }
     }
     Ok(Graphs { encoder: encoder.onnx, decoder: decoder.onnx, blocks })

@@ -8,7 +8,7 @@ use super::probes::{self, Agreement, Masks, Probe};
 use crate::bundle;
 use crate::checkpoint::Weights;
 use crate::onnx::{self, Block};
-use crate::plan::{Floats, Plan};
+use crate::plan::{FloatPrecision, Plan};
 
 /// What a model in 8 bits may cost at most with the blocks that it keeps in floats.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -53,7 +53,7 @@ pub struct Sensitivity {
     /// The block, by its name in the graphs.
     pub block: String,
     /// What it is kept in.
-    pub floats: Floats,
+    pub precision: FloatPrecision,
     /// How much the agreement with the f32 network's masks rises: mean DSC, 0 to 1.
     pub gain: f64,
     /// Standard error of the gain over the images; a gain of less than three of them is taken for chance.
@@ -104,22 +104,22 @@ pub fn choose(
     let base = weights.plan().clone().without_blocks();
     let weights = weights.clone().with_plan(base.clone());
     let blocks = onnx::build(&weights, Storage::Int8)?.blocks;
-    let candidates: Vec<(&Block, Floats)> =
+    let candidates: Vec<(&Block, FloatPrecision)> =
         blocks.iter().flat_map(|b| kept_in(b).iter().map(move |&f| (b, f))).collect();
     let total: f64 = blocks.iter().map(|b| time(b, None)).sum();
     let mut judge = Judge { reference, probes, encoded: None };
     let before = judge.look(&weights)?;
     let mut measured = Vec::with_capacity(candidates.len());
-    for (done, (block, floats)) in candidates.iter().enumerate() {
+    for (done, (block, precision)) in candidates.iter().enumerate() {
         progress("blocks", done, candidates.len());
-        let plan = base.clone().with_block(&block.name, *floats);
+        let plan = base.clone().with_block(&block.name, *precision);
         let (agreement, bytes) = judge.look(&weights.clone().with_plan(plan))?;
         measured.push(Sensitivity {
             block: block.name.clone(),
-            floats: *floats,
+            precision: *precision,
             gain: agreement.mean - before.0.mean,
             error: standard_error(&before.0.images, &agreement.images),
-            time: (time(block, Some(*floats)) - time(block, None)) / total,
+            time: (time(block, Some(*precision)) - time(block, None)) / total,
             bytes: bytes.saturating_sub(before.1),
             chosen: false,
         });
@@ -140,7 +140,7 @@ fn pick(measured: &mut [Sensitivity], mut plan: Plan, bytes: usize, budget: Budg
         let s = &mut measured[i];
         let fits = time + s.time <= budget.time && bytes + s.bytes <= budget.bytes;
         if s.gain > CHANCE * s.error && fits && plan.block(&s.block).is_none() {
-            plan = plan.with_block(&s.block, s.floats);
+            plan = plan.with_block(&s.block, s.precision);
             s.chosen = true;
             time += s.time;
             bytes += s.bytes;
@@ -150,11 +150,11 @@ fn pick(measured: &mut [Sensitivity], mut plan: Plan, bytes: usize, budget: Budg
 }
 
 /// What a block could be kept in that it is not computed in anyway; blocks without products to speak of are none.
-fn kept_in(block: &Block) -> &'static [Floats] {
+fn kept_in(block: &Block) -> &'static [FloatPrecision] {
     match (block.has_int8, block.products) {
         (_, 0..1_000_000) => &[],
-        (true, _) => &[Floats::Fast, Floats::F32],
-        (false, _) => &[Floats::F32],
+        (true, _) => &[FloatPrecision::Fast, FloatPrecision::F32],
+        (false, _) => &[FloatPrecision::F32],
     }
 }
 
@@ -167,11 +167,11 @@ fn standard_error(before: &[f64], after: &[f64]) -> f64 {
     if n > 1.0 { (squares / (n - 1.0) / n).sqrt() } else { f64::INFINITY }
 }
 
-fn time(block: &Block, floats: Option<Floats>) -> f64 {
-    let rate = match (floats, block.has_int8) {
-        (Some(Floats::F32), _) => F32,
+fn time(block: &Block, precision: Option<FloatPrecision>) -> f64 {
+    let rate = match (precision, block.has_int8) {
+        (Some(FloatPrecision::F32), _) => F32,
         (None, true) => 1.0,
-        (Some(Floats::Fast), _) | (None, false) => FAST,
+        (Some(FloatPrecision::Fast), _) | (None, false) => FAST,
     };
     block.products as f64 * rate
 }
@@ -225,7 +225,15 @@ mod tests {
     use super::*;
 
     fn block(name: &str, gain: f64, time: f64, bytes: usize) -> Sensitivity {
-        Sensitivity { block: name.into(), floats: Floats::Fast, gain, error: 1e-4, time, bytes, chosen: false }
+        Sensitivity {
+            block: name.into(),
+            precision: FloatPrecision::Fast,
+            gain,
+            error: 1e-4,
+            time,
+            bytes,
+            chosen: false,
+        }
     }
 
     #[test]

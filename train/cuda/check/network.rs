@@ -1,7 +1,7 @@
 //! The network's values and gradients, in every form and arithmetic.
 
 use tch::{Device, Kind, Tensor, no_grad};
-use umedsam_train::config::{Floats, QuantizationConfig};
+use umedsam_train::config::{Precision, QuantizationConfig};
 use umedsam_train::{autocast, torch};
 
 use super::scene::{Net, Scene};
@@ -69,7 +69,7 @@ pub(super) fn check(scene: &Scene, table: &mut Table) {
 /// with inputs that are changed by a ten-millionth the CPU is 3e-2 from itself. What is asked is less than what rounding
 /// does to the embeddings, which a network that rounds otherwise would not meet.
 fn in_8_bits(scene: &Scene, floats: &Tensor, table: &mut Table) {
-    let config = QuantizationConfig { enabled: true, floats: Floats::F32, ..QuantizationConfig::default() };
+    let config = QuantizationConfig { enabled: true, precision: Precision::F32, ..QuantizationConfig::default() };
     let [cpu, device] = &scene.batches;
     let [reference, net] = [Device::Cpu, scene.device].map(|device| scene.net(device, &config));
     let expected = no_grad(|| reference.forward(cpu, false));

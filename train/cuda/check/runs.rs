@@ -166,7 +166,7 @@ pub(crate) fn prove(kit: &Kit, config: &Config) -> anyhow::Result<()> {
         return Ok(());
     }
     let mut config = config.clone();
-    config.model.arithmetic = umedsam_train::config::Arithmetic::F32;
+    config.model.precision = umedsam_train::config::Precision::F32;
     (config.training.batch, config.training.accumulation, config.training.epochs) = (2, 1, 1);
     config.data.samples_per_epoch = Some(4);
     config.optimizer.epsilon = 1e-3;

@@ -29,7 +29,7 @@ enum Part {
 struct Setting {
     part: Part,
     sharp: bool,
-    arithmetic: &'static str,
+    precision: &'static str,
     batch: usize,
     /// What is otherwise than a device of this kind has it.
     form: &'static str,
@@ -38,8 +38,8 @@ struct Setting {
 }
 
 impl Setting {
-    const fn new(part: Part, sharp: bool, arithmetic: &'static str, batch: usize) -> Self {
-        Self { part, sharp, arithmetic, batch, form: "", beside: true }
+    const fn new(part: Part, sharp: bool, precision: &'static str, batch: usize) -> Self {
+        Self { part, sharp, precision, batch, form: "", beside: true }
     }
 
     const fn alone(self) -> Self {
@@ -61,13 +61,13 @@ impl Setting {
         };
         let sharp = format!("sharp-min.kind={}", if self.sharp { "sam" } else { "off" });
         let batch = format!("training.batch={}", self.batch);
-        let arithmetic = format!("model.arithmetic={}", self.arithmetic);
+        let precision = format!("model.precision={}", self.precision);
         let mut settings = vec![
             part,
             norm,
             &sharp,
             &batch,
-            &arithmetic,
+            &precision,
             "data.samples-per-epoch=20000",
             "data.default-cap=20000",
             "data.caps={}",
@@ -124,7 +124,7 @@ pub(crate) fn time(kit: &Kit, until: Instant) -> anyhow::Result<()> {
     let peer = Peer::new(kit);
     outln!("PyTorch: {}", peer.as_ref().map_or_else(|why| format!("not run: {why:#}"), ToString::to_string));
     outln!(
-        "| trained | SharpMin | arithmetic | batch | form | images/s | waited for data | peak GB | PyTorch images/s | first loss, PyTorch's |\n|---|---|---|---|---|---|---|---|---|---|"
+        "| trained | SharpMin | precision | batch | form | images/s | waited for data | peak GB | PyTorch images/s | first loss, PyTorch's |\n|---|---|---|---|---|---|---|---|---|---|"
     );
     let mut settings = first_settings(cuda);
     let (mut done, mut best) = (0, (0.0, 2));
@@ -157,17 +157,17 @@ pub(crate) fn time(kit: &Kit, until: Instant) -> anyhow::Result<()> {
 const FIRST: usize = 4;
 
 fn first_settings(cuda: bool) -> Vec<Setting> {
-    let whole = |arithmetic, batch| Setting::new(Part::Whole, true, arithmetic, batch);
+    let whole = |precision, batch| Setting::new(Part::Whole, true, precision, batch);
     if cuda {
         return vec![whole("bf16", 32), whole("bf16", 64).alone(), whole("bf16", 16).alone(), whole("bf16", 2)];
     }
-    let decoder = |arithmetic| Setting::new(Part::Decoder, true, arithmetic, 2);
+    let decoder = |precision| Setting::new(Part::Decoder, true, precision, 2);
     vec![decoder("f32"), decoder("f32").with_form("engine.fused-adamw=true"), whole("f32", 2)]
 }
 
 /// What is told with the best batch: each arithmetic, each form by itself, the decoder alone.
 fn further_settings(batch: usize) -> Vec<Setting> {
-    let whole = |sharp, arithmetic, batch| Setting::new(Part::Whole, sharp, arithmetic, batch);
+    let whole = |sharp, precision, batch| Setting::new(Part::Whole, sharp, precision, batch);
     let mut all = vec![whole(true, "tf32", batch.min(16)).alone(), whole(true, "f32", batch.min(16)).alone()];
     let forms = [
         "engine.fused-attention=false",
@@ -203,7 +203,7 @@ fn row(kit: &Kit, setting: &Setting, share: Duration, peer: Option<&Peer>) -> an
     let rate = found.rate(setting.batch, read_every);
     let part = if setting.part == Part::Whole { "whole" } else { "decoder" };
     let batch = found.at_once.map_or(setting.batch.to_string(), |n| format!("{} as {n} at once", setting.batch));
-    let mut line = format!("| {part} | {} | {} | {batch} | {} |", setting.sharp, setting.arithmetic, setting.form);
+    let mut line = format!("| {part} | {} | {} | {batch} | {} |", setting.sharp, setting.precision, setting.form);
     let shown = rate
         .map_or_else(|| format!("{} steps in {:.0} s", found.steps.len(), share.as_secs_f64()), |r| format!("{r:.1}"));
     let _ = write!(line, " {shown} | {:.1} % |", 100.0 * found.waited);

@@ -94,7 +94,7 @@ impl Peer {
         let sharpness = if setting.sharp { "sam" } else { "off" };
         let mut command = Command::new("python3");
         command.arg(self.folder.join("training.py")).arg(&batches);
-        command.args([part, sharpness, &device, &threads, setting.arithmetic]);
+        command.args([part, sharpness, &device, &threads, setting.precision]);
         command.env("PYTHONPATH", &self.folder).env("UMEDSAM_WEIGHTS", kit.weights()?);
         let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("python3")?;
         let mut child = Bounded::new(child, share + START);

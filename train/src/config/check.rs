@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Arithmetic, BatchNorm, Config, LossConfig, PRESETS, Watch};
+use super::{BatchNorm, Config, LossConfig, PRESETS, Precision, Watch};
 use crate::data::Modality;
 use crate::loss::Weighting;
 
@@ -72,8 +72,10 @@ impl Config {
         field("model.trained", &model.trained, "at least one name", !model.trained.is_empty())?;
         let folds = !quantization.enabled || model.batch_norm == BatchNorm::Frozen;
         field("model.batch-norm", model.batch_norm, "frozen, as a model in 8 bits has it in its weights", folds)?;
-        let own = !quantization.enabled || model.arithmetic == Arithmetic::F32;
-        field("model.arithmetic", model.arithmetic, "f32, as quantization has floats of its own", own)?;
+        let own = !quantization.enabled || model.precision == Precision::F32;
+        field("model.precision", model.precision, "f32, as quantization has a precision of its own", own)?;
+        let simulated = quantization.precision != Precision::Tf32;
+        field("quantization.precision", quantization.precision, "f32 or bf16", simulated)?;
         field("engine.read-every", engine.read_every, "at least 1", engine.read_every != Some(0))?;
         let keep = &quantization.keep;
         field("quantization.keep", keep, "names", keep.iter().all(|name| !name.is_empty()))?;

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 pub use check::ConfigError;
 pub use engine::{Engine, EngineConfig};
 pub use layers::{PRESETS, resolve};
-pub use quantization::{Floats, QuantizationConfig};
+pub use quantization::QuantizationConfig;
 use serde::{Deserialize, Serialize};
 
 use crate::loss::{Term, Weighting};
@@ -54,8 +54,8 @@ pub struct ModelConfig {
     pub trained: Vec<String>,
     /// What BatchNorm, which is in the encoder only, normalises with.
     pub batch_norm: BatchNorm,
-    /// Arithmetic of the forward pass. Losses, gradients and parameters are in f32 always.
-    pub arithmetic: Arithmetic,
+    /// The precision of the forward pass. Losses, gradients and parameters are in f32 always.
+    pub precision: Precision,
 }
 
 impl Default for ModelConfig {
@@ -64,7 +64,7 @@ impl Default for ModelConfig {
             encoder: EncoderSize::Lite,
             trained: vec!["mask_decoder.".into()],
             batch_norm: BatchNorm::Frozen,
-            arithmetic: Arithmetic::F32,
+            precision: Precision::F32,
         }
     }
 }
@@ -97,15 +97,15 @@ pub enum BatchNorm {
     Batch,
 }
 
-/// Arithmetic of the forward pass.
+/// The precision that libtorch computes the forward pass in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Arithmetic {
-    /// Single precision, all of it.
+pub enum Precision {
+    /// IEEE single precision throughout.
     F32,
-    /// As f32, but that a CUDA device may round the operands of its products to 10 bits.
+    /// As f32, but a CUDA device may round the operands of its matrix products to TF32 (10 bits of mantissa).
     Tf32,
-    /// libtorch's autocast to bfloat16: for CUDA devices; on a CPU it is tested, and slow.
+    /// bfloat16 by libtorch's autocast (mixed precision). It is meant for CUDA devices; on a CPU it is tested, but slow.
     Bf16,
 }
 

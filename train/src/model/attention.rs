@@ -3,7 +3,7 @@
 use tch::{Kind, Tensor, nn};
 
 use super::quantize::{Linear, Scheme, attended, operand};
-use crate::config::Floats;
+use crate::config::Precision;
 
 const DIM: i64 = 256;
 const HEADS: i64 = 8;
@@ -26,7 +26,7 @@ pub(super) struct Attention {
     out: Linear,
     head: i64,
     /// The floats of a device's products; nothing where the network is computed as it is.
-    floats: Option<Floats>,
+    precision: Option<Precision>,
 }
 
 impl Attention {
@@ -49,13 +49,13 @@ impl Attention {
             v: linear("v_proj", DIM, inner, to),
             out: linear("out_proj", inner, DIM, from),
             head,
-            floats: scheme.floats(),
+            precision: scheme.precision(),
         }
     }
 
     /// Of queries, keys and values (1 or N, T, 256).
     pub(super) fn forward(&self, q: &Tensor, k: &Tensor, v: &Tensor) -> Tensor {
-        match (self.floats, self.between) {
+        match (self.precision, self.between) {
             (None, _) => {
                 let (q, k, v) = (self.split(&self.q, q), self.split(&self.k, k), self.split(&self.v, v));
                 let scores = q.matmul(&k.transpose(-2, -1)) / (self.head as f64).sqrt();
@@ -63,10 +63,10 @@ impl Attention {
             }
             (Some(_), Between::Tokens) => {
                 let (q, k, v) = (self.split(&self.q, q), self.split(&self.k, k), self.split(&self.v, v));
-                self.joined(&attended(&q.matmul(&k.transpose(-2, -1)), &v, Floats::F32))
+                self.joined(&attended(&q.matmul(&k.transpose(-2, -1)), &v, Precision::F32))
             }
-            (Some(floats), Between::TokensToImage) => self.tokens_to_image(q, k, v, floats),
-            (Some(floats), Between::ImageToTokens) => self.image_to_tokens(q, k, v, floats),
+            (Some(precision), Between::TokensToImage) => self.tokens_to_image(q, k, v, precision),
+            (Some(precision), Between::ImageToTokens) => self.image_to_tokens(q, k, v, precision),
         }
     }
 
@@ -87,26 +87,26 @@ impl Attention {
     }
 
     /// As core does it: `(x Wk) q = x (Wk q)` and `sum p (x Wv) = (sum p x) Wv`. The keys' bias falls out of the softmax.
-    fn tokens_to_image(&self, q: &Tensor, keys: &Tensor, image: &Tensor, floats: Floats) -> Tensor {
+    fn tokens_to_image(&self, q: &Tensor, keys: &Tensor, image: &Tensor, precision: Precision) -> Tensor {
         let (count, tokens) = (q.size()[0], q.size()[1]);
         let asked = self.split(&self.q, q).matmul(&self.heads(&self.k)).view([count, HEADS * tokens, DIM]);
-        let scores = operand(&asked, floats).matmul(&operand(keys, floats).transpose(-2, -1));
-        let found = attended(&scores, image, floats).view([count, HEADS, tokens, DIM]);
+        let scores = operand(&asked, precision).matmul(&operand(keys, precision).transpose(-2, -1));
+        let found = attended(&scores, image, precision).view([count, HEADS, tokens, DIM]);
         let bias = self.v.bias().view([HEADS, 1, self.head]);
         self.joined(&(found.matmul(&self.heads(&self.v).transpose(-2, -1)) + bias))
     }
 
     /// The same in the other direction.
-    fn image_to_tokens(&self, image: &Tensor, k: &Tensor, v: &Tensor, floats: Floats) -> Tensor {
+    fn image_to_tokens(&self, image: &Tensor, k: &Tensor, v: &Tensor, precision: Precision) -> Tensor {
         let (count, tokens) = (k.size()[0], k.size()[1]);
         let columns = [count, HEADS * tokens, DIM];
         let keys = self.split(&self.k, k);
         let asked = keys.matmul(&self.heads(&self.q)).view(columns);
         let bias = keys.matmul(&self.q.bias().view([HEADS, self.head, 1])).view([count, 1, HEADS * tokens]);
-        let scores = operand(image, floats).matmul(&operand(&asked, floats).transpose(-2, -1)) + bias;
+        let scores = operand(image, precision).matmul(&operand(&asked, precision).transpose(-2, -1)) + bias;
         let weights = scores.view([count, -1, HEADS, tokens]).softmax(-1, None::<Kind>).flatten(2, 3);
         let outputs = self.out.layer().weight().tr().view([HEADS, self.head, DIM]);
         let values = self.split(&self.v, v).matmul(&outputs).view(columns);
-        operand(&weights, floats).matmul(&operand(&values, floats)) + self.out.bias()
+        operand(&weights, precision).matmul(&operand(&values, precision)) + self.out.bias()
     }
 }

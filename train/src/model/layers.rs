@@ -3,7 +3,7 @@
 use tch::{Kind, Tensor, nn};
 
 use super::quantize::{Form, Linear, Scheme, operand, stored, stored_int8};
-use crate::config::Floats;
+use crate::config::Precision;
 
 /// Convolution without bias, then BatchNorm: `c` and `bn`.
 #[derive(Debug)]
@@ -39,23 +39,23 @@ impl ConvBn {
     pub(super) fn forward(&self, x: &Tensor, train: bool) -> Tensor {
         match self.form {
             Form::Plain => x.apply(&self.conv).apply_t(&self.norm, train),
-            Form::Stored(floats) => self.forward_folded(x, floats, stored_int8),
-            Form::Kept(floats) => self.forward_folded(x, floats, stored),
+            Form::Stored(precision) => self.forward_folded(x, precision, stored_int8),
+            Form::Kept(precision) => self.forward_folded(x, precision, stored),
             Form::Int8 => unreachable!("no convolution with a BatchNorm is in integers"),
         }
     }
 
     /// With BatchNorm in the weights, as export folds it: in f64, by the running statistics.
-    fn forward_folded(&self, x: &Tensor, floats: Floats, stored: fn(&Tensor) -> Tensor) -> Tensor {
+    fn forward_folded(&self, x: &Tensor, precision: Precision, stored: fn(&Tensor) -> Tensor) -> Tensor {
         let double = |t: &Tensor| t.to_kind(Kind::Double);
         let norm = &self.norm;
         let (gamma, beta) = (norm.ws.as_ref().expect("a weight"), norm.bs.as_ref().expect("a bias"));
         let scale = double(gamma) / (double(&norm.running_var) + BATCH_NORM_EPS).sqrt();
         let weight = (double(&self.conv.ws) * scale.view([-1, 1, 1, 1])).to_kind(Kind::Float);
         let bias = (double(beta) - double(&norm.running_mean) * scale).to_kind(Kind::Float);
-        let weight = operand(&stored(&weight), floats);
+        let weight = operand(&stored(&weight), precision);
         let [stride, padding, groups] = self.geometry;
-        operand(x, floats).conv2d(&weight, Some(bias), [stride; 2], [padding; 2], [1, 1], groups)
+        operand(x, precision).conv2d(&weight, Some(bias), [stride; 2], [padding; 2], [1, 1], groups)
     }
 }
 

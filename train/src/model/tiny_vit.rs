@@ -5,7 +5,7 @@ use tch::{Kind, Tensor, nn};
 use super::layers::{ConvBn, gelu, layer_norm};
 use super::neck::Neck;
 use super::quantize::{Form, Linear, Scheme, attended, operand};
-use crate::config::{EncoderSize, Floats};
+use crate::config::{EncoderSize, Precision};
 
 /// The sizes of an encoder.
 #[derive(Debug)]
@@ -182,7 +182,7 @@ struct Attention {
     heads: i64,
     window: i64,
     /// The floats of the products in between; nothing where the network is computed as it is.
-    floats: Option<Floats>,
+    precision: Option<Precision>,
     /// In one operation, where the network is computed as it is.
     fused: bool,
 }
@@ -207,7 +207,7 @@ impl Attention {
             index: Tensor::from_slice(&index).to_device(p.device()),
             heads,
             window,
-            floats: scheme.floats(),
+            precision: scheme.precision(),
             fused: false,
         }
     }
@@ -233,7 +233,7 @@ impl Attention {
         let qkv = self.qkv.forward(x).view([count, tokens, self.heads, 3 * head]).chunk(3, 3);
         let [q, k, v] = [0, 1, 2].map(|i| qkv[i].transpose(1, 2));
         let bias = self.biases.index_select(1, &self.index).view([self.heads, tokens, tokens]);
-        let attended = match self.floats {
+        let attended = match self.precision {
             None if self.fused => {
                 let bias = bias.unsqueeze(0);
                 Tensor::scaled_dot_product_attention(&q, &k, &v, Some(&bias), 0.0, false, scale(head), false)
@@ -242,9 +242,9 @@ impl Attention {
                 let scores = q.matmul(&k.transpose(-2, -1)) * scale(head) + bias;
                 scores.softmax(-1, None::<Kind>).matmul(&v)
             }
-            Some(floats) => {
-                let scores = operand(&q, floats).matmul(&operand(&k, floats).transpose(-2, -1)) + bias;
-                attended(&scores, &v, floats)
+            Some(precision) => {
+                let scores = operand(&q, precision).matmul(&operand(&k, precision).transpose(-2, -1)) + bias;
+                attended(&scores, &v, precision)
             }
         };
         attended.transpose(1, 2).reshape([count, tokens, channels])

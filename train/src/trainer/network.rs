@@ -7,7 +7,7 @@ use tch::{Device, Kind, Tensor, nn};
 use super::TrainError;
 use super::teacher::{Taught, Teacher};
 use crate::autocast;
-use crate::config::{Arithmetic, BatchNorm, Config, Engine, ModelConfig};
+use crate::config::{BatchNorm, Config, Engine, ModelConfig, Precision};
 use crate::data::{Batch, Staged};
 use crate::embeddings::EmbeddingCache;
 use crate::encoder::FrozenEncoder;
@@ -125,7 +125,7 @@ impl Network {
         }
         let frozen = match encoder {
             Encoder::Frozen => {
-                Some(FrozenEncoder::quantized(&variables, config.arithmetic, engine, quantization, cache)?)
+                Some(FrozenEncoder::quantized(&variables, config.precision, engine, quantization, cache)?)
             }
             Encoder::Drifting | Encoder::Trained => None,
         };
@@ -287,7 +287,7 @@ impl Network {
     }
 
     fn autocast(&self) -> Option<autocast::Guard> {
-        (self.config.arithmetic == Arithmetic::Bf16).then(|| autocast::bf16(self.device()))
+        (self.config.precision == Precision::Bf16).then(|| autocast::bf16(self.device()))
     }
 }
 

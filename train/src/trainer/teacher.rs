@@ -39,7 +39,7 @@ impl Teacher {
             false => {
                 let plain = QuantizationConfig::default();
                 let Config { model, engine, cache, .. } = config;
-                Some(FrozenEncoder::quantized(&variables, model.arithmetic, engine, &plain, cache)?)
+                Some(FrozenEncoder::quantized(&variables, model.precision, engine, &plain, cache)?)
             }
         };
         Ok(Self { variables, model, encoder })

@@ -67,7 +67,9 @@ impl Layer {
     ) -> Tensor {
         match self.form {
             Form::Plain => product(x, &self.weight()),
-            Form::Stored(floats) | Form::Kept(floats) => product(&operand(x, floats), &operand(&self.weight(), floats)),
+            Form::Stored(precision) | Form::Kept(precision) => {
+                product(&operand(x, precision), &operand(&self.weight(), precision))
+            }
             Form::Int8 => {
                 let (steps, size) = of_activations(x, rows);
                 let (integers, scale) = self.integers();

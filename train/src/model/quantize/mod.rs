@@ -12,7 +12,7 @@ pub(super) use layer::{Layer, Linear};
 pub(super) use round::{operand, stored, stored_int8};
 use tch::{Kind, Tensor, nn};
 
-use crate::config::{Floats, QuantizationConfig};
+use crate::config::{Precision, QuantizationConfig};
 
 /// How a network is computed.
 #[derive(Clone, Debug, Default)]
@@ -25,10 +25,10 @@ pub(super) enum Form {
     Plain,
     /// Integers with integers.
     Int8,
-    /// Floats with weights that are stored in 8 bits.
-    Stored(Floats),
-    /// Floats with weights that are stored in 16 bits, or in f32 where they are few.
-    Kept(Floats),
+    /// In floating point, of weights that are stored in 8 bits.
+    Stored(Precision),
+    /// In floating point, of weights that are stored in 16 bits, or in f32 where they are few.
+    Kept(Precision),
 }
 
 impl Scheme {
@@ -48,30 +48,30 @@ impl Scheme {
 
     /// As [`stored`](Self::stored) where operands are never rounded.
     pub(super) fn stored_f32(&self, p: &nn::Path<'_>) -> Form {
-        self.form(p, |_| Form::Stored(Floats::F32))
+        self.form(p, |_| Form::Stored(Precision::F32))
     }
 
-    fn form(&self, p: &nn::Path<'_>, wanted: impl Fn(Floats) -> Form) -> Form {
+    fn form(&self, p: &nn::Path<'_>, wanted: impl Fn(Precision) -> Form) -> Form {
         match &self.0 {
             None => Form::Plain,
-            Some(config) if config.keeps(&name(p)) => Form::Kept(config.floats),
-            Some(config) => wanted(config.floats),
+            Some(config) if config.keeps(&name(p)) => Form::Kept(config.precision),
+            Some(config) => wanted(config.precision),
         }
     }
 
-    /// The floats of what is never in 8 bits; nothing where the network is computed as it is.
-    pub(super) fn floats(&self) -> Option<Floats> {
-        self.0.as_ref().map(|config| config.floats)
+    /// The precision of what is never in 8 bits; none where the network is not quantized.
+    pub(super) fn precision(&self) -> Option<Precision> {
+        self.0.as_ref().map(|config| config.precision)
     }
 
     /// The form of a layer that is never in 8 bits.
     pub(super) fn kept(&self) -> Form {
-        self.floats().map_or(Form::Plain, Form::Kept)
+        self.precision().map_or(Form::Plain, Form::Kept)
     }
 
     /// As [`kept`](Self::kept) where operands are never rounded.
     pub(super) fn kept_f32(&self) -> Form {
-        self.floats().map_or(Form::Plain, |_| Form::Kept(Floats::F32))
+        self.precision().map_or(Form::Plain, |_| Form::Kept(Precision::F32))
     }
 }
 
@@ -81,12 +81,12 @@ fn name(p: &nn::Path<'_>) -> String {
 }
 
 /// Sums of values weighed by the softmax of scores, as a device computes them.
-pub(super) fn attended(scores: &Tensor, values: &Tensor, floats: Floats) -> Tensor {
-    if floats == Floats::F32 {
+pub(super) fn attended(scores: &Tensor, values: &Tensor, precision: Precision) -> Tensor {
+    if precision == Precision::F32 {
         return scores.softmax(-1, None::<Kind>).matmul(values);
     }
     let greatest = tch::no_grad(|| scores.amax([-1i64].as_slice(), true));
     let weights = (scores - greatest).exp();
     let total = weights.sum_dim_intlist([-1i64].as_slice(), true, None::<Kind>);
-    operand(&weights, floats).matmul(&operand(values, floats)) / total
+    operand(&weights, precision).matmul(&operand(values, precision)) / total
 }

@@ -3,7 +3,7 @@
 use tch::{Kind, Tensor};
 
 use super::integers::of_weights;
-use crate::config::Floats;
+use crate::config::Precision;
 
 /// Weights and biases of fewer values are stored in f32, others that are not in 8 bits as halves: as export writes them.
 const SMALLEST_F16: usize = 1024;
@@ -14,11 +14,11 @@ pub(super) fn straight_through(rounded: Tensor, x: &Tensor) -> Tensor {
     if x.requires_grad() { rounded + (x - x.detach()) } else { rounded }
 }
 
-/// Operands of a product in these floats.
-pub(in crate::model) fn operand(x: &Tensor, floats: Floats) -> Tensor {
-    match floats {
-        Floats::F32 => x.shallow_clone(),
-        Floats::Bf16 => through(x, Kind::BFloat16),
+/// Operands of a product in this precision.
+pub(in crate::model) fn operand(x: &Tensor, precision: Precision) -> Tensor {
+    match precision {
+        Precision::F32 | Precision::Tf32 => x.shallow_clone(),
+        Precision::Bf16 => through(x, Kind::BFloat16),
     }
 }
 

@@ -7,7 +7,7 @@ use tch::{Device, Tensor, nn};
 use tract_onnx::pb::{ModelProto, ValueInfoProto};
 use umedsam::preprocess::{INPUT_LEN, Preprocessor};
 use umedsam::runtime::{Graph, GraphOptions, Kernels};
-use umedsam::{ImageView, Precision, Storage};
+use umedsam::{ImageView, Storage};
 use umedsam_export::checkpoint::Weights;
 use umedsam_export::onnx;
 
@@ -38,7 +38,7 @@ fn values(encoder: &[u8], image: &[f32], kernels: Kernels) -> HashMap<String, Te
     let calls = graph.node.iter().filter(|node| node.domain == "umedsam");
     let names: Vec<String> = calls.map(|node| node.output[0].clone()).collect();
     graph.output = names.iter().map(|name| ValueInfoProto { name: name.clone(), ..Default::default() }).collect();
-    let options = GraphOptions::default().with_precision(Precision::Int8).with_kernels(kernels);
+    let options = GraphOptions::default().with_precision(umedsam::Precision::Int8).with_kernels(kernels);
     let shape = [1, 3, 256, 256];
     let mut graph = Graph::load("encoder", &model.encode_to_vec(), &[(0, &shape)], &options).unwrap();
     assert!(graph.is_fused());
@@ -83,13 +83,13 @@ fn blocks_are_cores() {
     let graphs = onnx::build(&Weights::load(&path).unwrap(), Storage::Int8).unwrap();
     let image = retina();
     for kernels in Kernels::available() {
-        let floats = match kernels.name() {
-            "avx512-bf16" => Floats::Bf16,
-            "avx2" => Floats::F32,
+        let precision = match kernels.name() {
+            "avx512-bf16" => Precision::Bf16,
+            "avx2" => Precision::F32,
             _ => continue,
         };
         let variables = nn::VarStore::new(Device::Cpu);
-        let quantization = QuantizationConfig { enabled: true, floats, ..QuantizationConfig::default() };
+        let quantization = QuantizationConfig { enabled: true, precision, ..QuantizationConfig::default() };
         let model = LiteMedSam::quantized(&variables.root(), &quantization);
         load(&variables, path.as_ref()).unwrap();
         let values = values(&graphs.encoder, &image, kernels);
@@ -101,7 +101,7 @@ fn blocks_are_cores() {
             assert!(error < tolerance, "{} {name}: {error:e}", kernels.name());
         };
         // Where core's GELU is off by 7e-5.
-        let float = if floats == Floats::F32 { 5e-5 } else { 5e-3 };
+        let float = if precision == Precision::F32 { 5e-5 } else { 5e-3 };
         let encoder = &model.encoder;
         let image = Tensor::from_slice(&image).view([1, 3, 256, 256]);
         let x = encoder.patch[1].forward(&gelu(&encoder.patch[0].forward(&image, false)), false);
