@@ -12,15 +12,13 @@ use tract_onnx::Onnx;
 use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::{Framework, InferenceModelExt};
 
+use super::functions::{DOMAIN, DOMAIN_VERSION, Function};
 use super::inline::inline_model;
 use super::kernels::Kernels;
 use super::ops::{self, Settings};
 use super::program::Program;
 use super::workers::Workers;
 use crate::{Error, Precision};
-
-/// Domain of the functions that run fused, and their version.
-const DOMAIN: (&str, i64) = ("umedsam", 1);
 
 /// Most threads of a graph: a greater number is an error of the caller, and a system cannot start them.
 const MAX_THREADS: usize = 1024;
@@ -231,9 +229,10 @@ impl Graph {
 }
 
 fn fused(mut proto: ModelProto, shapes: &[(usize, &[usize])], options: &GraphOptions) -> TractResult<Program> {
-    let ours = proto.opset_import.iter().any(|o| (o.domain.as_str(), o.version) == DOMAIN);
-    ensure!(ours, "no functions of {} {}", DOMAIN.0, DOMAIN.1);
-    inline_model(&mut proto, |domain, name| domain == DOMAIN.0 && ops::FUNCTIONS.contains(&name))?;
+    let ours = proto.opset_import.iter().any(|o| (o.domain.as_str(), o.version) == (DOMAIN, DOMAIN_VERSION));
+    ensure!(ours, "no functions of {DOMAIN} {DOMAIN_VERSION}");
+    let fused = |name: &str| Function::find(name).is_some_and(|(function, _)| function.is_fused());
+    inline_model(&mut proto, |domain, name| domain == DOMAIN && fused(name))?;
     let mut onnx = tract_onnx::onnx();
     ops::register(&mut onnx);
     let model = read(&onnx, proto, shapes)?.into_typed()?.into_decluttered()?;

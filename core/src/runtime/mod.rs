@@ -3,6 +3,8 @@
 #[cfg(feature = "runtime")]
 mod engine;
 #[cfg(feature = "runtime")]
+pub mod functions;
+#[cfg(feature = "runtime")]
 mod inline;
 mod kernels;
 #[cfg(feature = "runtime")]

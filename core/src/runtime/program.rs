@@ -133,15 +133,7 @@ impl Program {
                 }
             }
             values.insert(OutletId::new(id, 0), Value::Buffer(buffer, len));
-            steps.push(Step {
-                function: call.function.clone(),
-                spent: Duration::ZERO,
-                stable,
-                block,
-                inputs,
-                buffer,
-                len,
-            });
+            steps.push(Step { function: call.name.clone(), spent: Duration::ZERO, stable, block, inputs, buffer, len });
         }
         let outputs = model.output_outlets()?.iter().map(|outlet| match values.get(outlet) {
             Some(&Value::Buffer(buffer, len)) => Ok((buffer, len)),

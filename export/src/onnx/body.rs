@@ -2,55 +2,12 @@
 
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{AttributeProto, FunctionProto, NodeProto, OperatorSetIdProto};
+use umedsam::runtime::functions::{DOMAIN, EXACT, Function};
 
 use super::proto;
 
-/// Domain of our functions.
-pub const DOMAIN: &str = "umedsam";
-/// Version of our functions: a runtime that fuses them must know it.
-pub const DOMAIN_VERSION: i64 = 1;
-/// Attribute of every function: 1 asks a runtime that knows the function to compute it in f32, whatever else it
-/// computes in.
-pub(super) const EXACT: &str = "exact";
 /// Operator set of the bodies: the first with LayerNormalization.
 pub const OPSET: i64 = 17;
-
-/// LayerNorm's epsilon in the transformer blocks (PyTorch's default).
-pub(super) const LAYER_NORM_EPS: f32 = 1e-5;
-/// LayerNorm2d's epsilon in the neck and the mask head.
-pub(super) const LAYER_NORM_2D_EPS: f32 = 1e-6;
-
-/// How a function multiplies with weights.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form {
-    /// In floats.
-    Float,
-    /// In integers of 8 bits. Weights are two inputs, integers and a scale for each output channel. Activations are
-    /// rounded, token by token, to 256 steps between their least and greatest value, of which 0 is one.
-    Int8,
-}
-
-impl Form {
-    /// The name of a function in this form.
-    pub(super) fn name(self, function: &str) -> String {
-        match self {
-            Self::Float => function.into(),
-            Self::Int8 => format!("{function}Int8"),
-        }
-    }
-
-    /// Inputs of a function of which those named `weights` are two in 8 bits.
-    pub(super) fn inputs(self, inputs: &[&str], weights: &[&str]) -> Vec<String> {
-        let mut all = Vec::new();
-        for &input in inputs {
-            all.push(input.into());
-            if self == Self::Int8 && weights.contains(&input) {
-                all.push(format!("{input}_scale"));
-            }
-        }
-        all
-    }
-}
 
 pub(super) fn opset(domain: &str, version: i64) -> OperatorSetIdProto {
     OperatorSetIdProto { domain: domain.into(), version }
@@ -110,9 +67,10 @@ impl Body {
         self.add(&product, bias)
     }
 
-    /// A linear layer without bias in either form.
-    pub(super) fn product(&mut self, form: Form, x: &str, weight: &str) -> String {
-        if form == Form::Float {
+    /// A linear layer without bias. In 8 bits its activations are quantized, token by token, to 256 steps between their
+    /// least and greatest value, of which 0 is one.
+    pub(super) fn product(&mut self, int8: bool, x: &str, weight: &str) -> String {
+        if !int8 {
             return self.matmul(x, weight);
         }
         let (rounded, step, zero) = self.rounded(x, true);
@@ -127,9 +85,9 @@ impl Body {
         self.mul(&sum, &scale)
     }
 
-    /// A linear layer in either form.
-    pub(super) fn linear_in(&mut self, form: Form, x: &str, weight: &str, bias: &str) -> String {
-        let product = self.product(form, x, weight);
+    /// As [`product`](Self::product), with a bias.
+    pub(super) fn linear_in(&mut self, int8: bool, x: &str, weight: &str, bias: &str) -> String {
+        let product = self.product(int8, x, weight);
         self.add(&product, bias)
     }
 
@@ -228,15 +186,8 @@ impl Body {
         self.op("Conv", &[x, weight, bias], vec![])
     }
 
-    /// Closes the body: `value` becomes the function's output `y`.
-    pub(super) fn into_function(
-        mut self,
-        name: &str,
-        doc: &str,
-        inputs: &[impl AsRef<str>],
-        attributes: &[&str],
-        value: &str,
-    ) -> FunctionProto {
+    /// Closes the body of a function in its floating-point or 8-bit form: `value` becomes the output `y`.
+    pub(super) fn into_function(mut self, function: &Function, int8: bool, value: &str) -> FunctionProto {
         if let Some(node) = self.nodes.iter_mut().find(|n| n.output[0] == value) {
             node.output[0] = "y".into();
         }
@@ -246,12 +197,12 @@ impl Body {
             }
         }
         FunctionProto {
-            name: Some(name.into()),
+            name: Some(function.name_in(int8)),
             domain: Some(DOMAIN.into()),
-            doc_string: Some(doc.into()),
-            input: inputs.iter().map(|s| s.as_ref().into()).collect(),
+            doc_string: Some(function.doc.into()),
+            input: function.inputs_in(int8).map(|(name, _)| name).collect(),
             output: vec!["y".into()],
-            attribute: attributes.iter().chain(&[EXACT]).map(|&s| s.into()).collect(),
+            attribute: function.attributes.iter().chain(&[EXACT]).map(|&s| s.into()).collect(),
             node: self.nodes,
             opset_import: vec![opset("", OPSET)],
         }

@@ -1,9 +1,12 @@
 //! Prompt encoder and mask decoder for boxes, single-mask output.
 
 use umedsam::Storage;
+use umedsam::runtime::functions::{
+    BOX_TOKENS, FIRST_SELF_ATTENTION, Function, IMAGE_TO_TOKEN, IMAGE_TOKENS, IOU_HEAD, MASK_HEAD, POSITION_ENCODING,
+    SELF_ATTENTION, TOKEN_MLP, TOKEN_TO_IMAGE,
+};
 
 use super::OnnxError;
-use super::body::Form;
 use super::decoder_functions as functions;
 use super::graph::{Built, GraphBuilder};
 use super::layout::{scaled, transposed};
@@ -17,7 +20,7 @@ const CELLS: usize = GRID * GRID;
 /// Output tokens and corners of a box.
 const TOKENS: usize = 7;
 /// Name of the block whose output is the masks.
-const MASK_HEAD: &str = "logits";
+const LOGITS: &str = "logits";
 const TRANSFORMER: &str = "mask_decoder.transformer";
 
 /// `embedding` (1,256,64,64) and `boxes` (N,4) in pixels of the 256x256 input to `logits` (N,256,256) and `iou` (N).
@@ -32,38 +35,25 @@ pub(super) fn decoder(weights: &Weights, storage: Storage) -> Result<Built, Onnx
 
     let gaussian = d.raw("prompt_encoder.pe_layer.positional_encoding_gaussian_matrix", &[2, DIM / 2])?;
     let points = d.graph.constant("grid", &[1, GRID * GRID, 2], &grid_points());
-    let positions = d.graph.call("PositionEncoding", "image_positions", &[&points, &gaussian], vec![], CELLS * DIM);
+    let positions = d.graph.call(&POSITION_ENCODING, "image_positions", &[&points, &gaussian], vec![], CELLS * DIM);
     let no_mask = d.raw("prompt_encoder.no_mask_embed.weight", &[1, DIM])?;
-    let image = d.graph.call("ImageTokens", "image_tokens", &["embedding", &no_mask], vec![], 0);
+    let image = d.graph.call(&IMAGE_TOKENS, "image_tokens", &["embedding", &no_mask], vec![], 0);
     let corners =
         d.joined("corners", &["prompt_encoder.point_embeddings.2", "prompt_encoder.point_embeddings.3"], 1)?;
     let outputs = d.joined("outputs", &["mask_decoder.iou_token", "mask_decoder.mask_tokens"], 4)?;
-    let prompt = d.graph.call("BoxTokens", "box_tokens", &["boxes", &gaussian, &corners, &outputs], vec![], 2 * DIM);
+    let prompt = d.graph.call(&BOX_TOKENS, "box_tokens", &["boxes", &gaussian, &corners, &outputs], vec![], 2 * DIM);
 
     let (tokens, image) = d.two_way_layer(0, &prompt, &prompt, &image, &positions)?;
     let (tokens, image) = d.two_way_layer(1, &tokens, &prompt, &image, &positions)?;
     let last = format!("{TRANSFORMER}.final_attn_token_to_image");
     let norm = format!("{TRANSFORMER}.norm_final_attn");
-    let tokens = d.attention("TokenToImage", &last, &norm, &[&tokens, &prompt, &image, &positions], DIM / 2)?;
+    let tokens = d.attention(&TOKEN_TO_IMAGE, &last, &norm, &[&tokens, &prompt, &image, &positions], DIM / 2)?;
     d.mask_head(&tokens, &image)?;
     d.iou_head(&tokens)?;
 
     let side = Size::Fixed(256);
-    let outputs = vec![value_info("logits", &[n, side, side]), value_info("iou", &[n])];
-    let all = vec![
-        functions::position_encoding(),
-        functions::image_tokens(),
-        functions::box_tokens(),
-        functions::first_self_attention(),
-        functions::self_attention(),
-        functions::token_to_image(),
-        functions::token_mlp(),
-        functions::image_to_token(),
-        functions::mask_head(Form::Float),
-        functions::mask_head(Form::Int8),
-        functions::iou_head(),
-    ];
-    Ok(d.graph.finish(outputs, all))
+    let outputs = vec![value_info(LOGITS, &[n, side, side]), value_info("iou", &[n])];
+    Ok(d.graph.finish(outputs, functions::all()))
 }
 
 /// Centres of the grid's cells in -1..1, x before y, row by row.
@@ -131,22 +121,22 @@ impl Decoder<'_> {
         let part = |name: &str| format!("{layer}.{name}");
         let (own, norm) = (part("self_attn"), part("norm1"));
         let tokens = if index == 0 {
-            self.attention("FirstSelfAttention", &own, &norm, &[tokens], DIM)?
+            self.attention(&FIRST_SELF_ATTENTION, &own, &norm, &[tokens], DIM)?
         } else {
-            self.attention("SelfAttention", &own, &norm, &[tokens, prompt], DIM)?
+            self.attention(&SELF_ATTENTION, &own, &norm, &[tokens, prompt], DIM)?
         };
         let (cross, norm) = (part("cross_attn_token_to_image"), part("norm2"));
-        let tokens = self.attention("TokenToImage", &cross, &norm, &[&tokens, prompt, image, positions], DIM / 2)?;
+        let tokens = self.attention(&TOKEN_TO_IMAGE, &cross, &norm, &[&tokens, prompt, image, positions], DIM / 2)?;
         let tokens = self.token_mlp(&part("mlp"), &part("norm3"), &tokens)?;
         let (cross, norm) = (part("cross_attn_image_to_token"), part("norm4"));
-        let image = self.attention("ImageToToken", &cross, &norm, &[&tokens, prompt, image, positions], DIM / 2)?;
+        let image = self.attention(&IMAGE_TO_TOKEN, &cross, &norm, &[&tokens, prompt, image, positions], DIM / 2)?;
         Ok((tokens, image))
     }
 
     /// A call of one of the attention functions; the query's projection carries the scale.
     fn attention(
         &mut self,
-        function: &str,
+        function: &Function,
         name: &str,
         norm: &str,
         values: &[&str],
@@ -166,7 +156,7 @@ impl Decoder<'_> {
         let (heads, head, inner) = (HEADS as i64, head as i64, inner as i64);
         let attributes = vec![ints("split", &[0, 0, heads, head]), ints("merge", &[0, 0, inner])];
         // A fused block projects the tokens, not the image: every cell meets each token once a head, coming and going.
-        let products = match function {
+        let products = match function.name {
             "TokenToImage" | "ImageToToken" => 2 * CELLS * DIM * TOKENS * HEADS,
             _ => 4 * TOKENS * DIM * DIM,
         };
@@ -178,7 +168,7 @@ impl Decoder<'_> {
         let [w2, b2] = self.linear(name, &format!("{name}.lin2"), [2048, DIM], 1.0)?;
         let [norm_w, norm_b] = self.norm(norm, DIM)?;
         let products = 2 * TOKENS * DIM * 2048;
-        Ok(self.graph.call("TokenMlp", name, &[tokens, &w1, &b1, &w2, &b2, &norm_w, &norm_b], vec![], products))
+        Ok(self.graph.call(&TOKEN_MLP, name, &[tokens, &w1, &b1, &w2, &b2, &norm_w, &norm_b], vec![], products))
     }
 
     /// Three linear layers; the last keeps its first `outputs` of `all` rows.
@@ -200,10 +190,10 @@ impl Decoder<'_> {
         inputs.extend(self.sub_pixels(&format!("{up}.0"), DIM, 64)?);
         inputs.extend(self.norm(&format!("{up}.1"), 64)?);
         inputs.extend(self.sub_pixels(&format!("{up}.3"), 64, 32)?);
-        inputs.extend(self.head_layers(MASK_HEAD, "mask_decoder.output_hypernetworks_mlps.0", 32, 32)?);
+        inputs.extend(self.head_layers(LOGITS, "mask_decoder.output_hypernetworks_mlps.0", 32, 32)?);
         let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
         let products = CELLS * (DIM * 256 + 4 * 64 * 128 + 16 * 32);
-        Ok(self.graph.call_form("MaskHead", MASK_HEAD, &inputs, vec![], products))
+        Ok(self.graph.call(&MASK_HEAD, LOGITS, &inputs, vec![], products))
     }
 
     /// A transposed convolution (in, out, 2, 2) of stride 2 as a linear layer to the four sub-pixels: (in, dy dx out).
@@ -214,7 +204,7 @@ impl Decoder<'_> {
             weight.chunks_exact(outputs * 4).flat_map(|block| transposed(block, outputs, 4)).collect();
         let bias = self.weights.f32(&bias_name, &[outputs])?.repeat(4);
         let n = 4 * outputs;
-        let mut names = self.graph.matrix(MASK_HEAD, &weight_name, &[inputs, n], &matrix, n, |i| i % n)?;
+        let mut names = self.graph.matrix(LOGITS, &weight_name, &[inputs, n], &matrix, n, |i| i % n)?;
         names.push(self.graph.weight(&bias_name, &[n], &bias)?);
         Ok(names)
     }
@@ -222,6 +212,6 @@ impl Decoder<'_> {
     fn iou_head(&mut self, tokens: &str) -> Result<String, OnnxError> {
         let layers = self.head_layers("iou", "mask_decoder.iou_prediction_head", 1, 4)?;
         let inputs: Vec<&str> = [tokens].into_iter().chain(layers.iter().map(String::as_str)).collect();
-        Ok(self.graph.call("IouHead", "iou", &inputs, vec![], 2 * DIM * DIM))
+        Ok(self.graph.call(&IOU_HEAD, "iou", &inputs, vec![], 2 * DIM * DIM))
     }
 }

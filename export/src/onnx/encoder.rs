@@ -2,9 +2,11 @@
 
 use tract_onnx::pb::ValueInfoProto;
 use umedsam::Storage;
+use umedsam::runtime::functions::{
+    Function, LOCAL_CONV, MB_CONV, MLP, NECK, PATCH_EMBED, PATCH_MERGING, STRIDES, WINDOW_ATTENTION,
+};
 
 use super::OnnxError;
-use super::body::Form;
 use super::encoder_functions as functions;
 use super::graph::{Built, GraphBuilder};
 use super::layout::{folded_conv, rows, scaled, transposed};
@@ -14,7 +16,7 @@ use crate::checkpoint::Weights;
 const PREFIX: &str = "image_encoder";
 
 /// Name of the last block, whose output is the graph's.
-const NECK: &str = "embedding";
+const EMBEDDING: &str = "embedding";
 
 /// One stage of windowed attention.
 pub(crate) struct Stage {
@@ -45,12 +47,12 @@ pub(super) fn encoder(weights: &Weights, storage: Storage) -> Result<Built, Onnx
     let patch = [e.conv(None, "patch_embed.seq.0", [32, 3, 1, 1])?, e.conv(None, "patch_embed.seq.2", [64, 32, 1, 1])?];
     let [[w1, b1], [w2, b2]] = &patch;
     let mut x =
-        e.graph.call("PatchEmbed", "patch_embed", &["image", w1, b1, w2, b2], vec![], 256 * 256 * (3 * 32 + 32 * 64));
+        e.graph.call(&PATCH_EMBED, "patch_embed", &["image", w1, b1, w2, b2], vec![], 256 * 256 * (3 * 32 + 32 * 64));
     for block in 0..2 {
         let name = format!("layers.0.blocks.{block}");
-        x = e.bottleneck("MbConv", &x, &name, 256, [64, 256, 64], None)?;
+        x = e.bottleneck(&MB_CONV, &x, &name, 256, [64, 256, 64], None)?;
     }
-    x = e.bottleneck("PatchMerging", &x, "layers.0.downsample", 256, [64, 128, 128], Some(2))?;
+    x = e.bottleneck(&PATCH_MERGING, &x, "layers.0.downsample", 256, [64, 128, 128], Some(2))?;
     for stage in &STAGES {
         let index = e.bias_index(stage.window);
         for block in 0..stage.depth {
@@ -59,7 +61,7 @@ pub(super) fn encoder(weights: &Weights, storage: Storage) -> Result<Built, Onnx
         if let Some((channels, stride)) = stage.merge {
             let name = format!("layers.{}.downsample", stage.layer);
             x = e.bottleneck(
-                "PatchMerging",
+                &PATCH_MERGING,
                 &x,
                 &name,
                 stage.side,
@@ -69,20 +71,8 @@ pub(super) fn encoder(weights: &Weights, storage: Storage) -> Result<Built, Onnx
         }
     }
     e.neck(&x)?;
-    let output = value_info("embedding", &shape(256, 64));
-    let all = vec![
-        functions::patch_embed(),
-        functions::mb_conv(),
-        functions::patch_merging(),
-        functions::window_attention(Form::Float),
-        functions::window_attention(Form::Int8),
-        functions::local_conv(),
-        functions::mlp(Form::Float),
-        functions::mlp(Form::Int8),
-        functions::neck(Form::Float),
-        functions::neck(Form::Int8),
-    ];
-    Ok(e.graph.finish(vec![output], all))
+    let output = value_info(EMBEDDING, &shape(256, 64));
+    Ok(e.graph.finish(vec![output], functions::all()))
 }
 
 struct Encoder<'a> {
@@ -131,7 +121,7 @@ impl Encoder<'_> {
 
     fn bottleneck(
         &mut self,
-        function: &str,
+        function: &Function,
         x: &str,
         name: &str,
         side: usize,
@@ -149,7 +139,7 @@ impl Encoder<'_> {
         inputs.extend(convolution("conv2", [hidden, 1, 3, 3])?);
         inputs.extend(convolution("conv3", [output, hidden, 1, 1])?);
         let mut attributes = vec![int("group", hidden as i64)];
-        attributes.extend(stride.map(|s| ints("strides", &[s, s])));
+        attributes.extend(stride.map(|s| ints(STRIDES, &[s, s])));
         let out = side.div_ceil(stride.unwrap_or(1) as usize);
         let products = side * side * input * hidden + out * out * hidden * (9 + output);
         Ok(self.graph.call(function, name, &refs(&inputs), attributes, products))
@@ -201,19 +191,19 @@ impl Encoder<'_> {
             ints("padded", &[-1, padded, padded, c]),
             ints("size", &[side, side]),
         ];
-        let x = self.graph.call_form("WindowAttention", &attn, &refs(&inputs), attributes, products);
+        let x = self.graph.call(&WINDOW_ATTENTION, &attn, &refs(&inputs), attributes, products);
 
         let pixels = stage.side.pow(2);
         let local = format!("{name}.local_conv");
         let [w, b] = self.conv(None, &local, [stage.channels, 1, 3, 3])?;
-        let x = self.graph.call("LocalConv", &local, &[&x, &w, &b], vec![int("group", c)], 9 * pixels * stage.channels);
+        let x = self.graph.call(&LOCAL_CONV, &local, &[&x, &w, &b], vec![int("group", c)], 9 * pixels * stage.channels);
 
         let mlp = format!("{name}.mlp");
         let mut inputs = vec![x];
         inputs.extend(self.norm(&format!("{mlp}.norm"), stage.channels)?);
         inputs.extend(self.linear(&mlp, &format!("{mlp}.fc1"), stage.channels, 4 * stage.channels)?);
         inputs.extend(self.linear(&mlp, &format!("{mlp}.fc2"), 4 * stage.channels, stage.channels)?);
-        Ok(self.graph.call_form("Mlp", &mlp, &refs(&inputs), vec![], 8 * pixels * stage.channels.pow(2)))
+        Ok(self.graph.call(&MLP, &mlp, &refs(&inputs), vec![], 8 * pixels * stage.channels.pow(2)))
     }
 
     /// The checkpoint holds q, k and v head by head; the graph wants all of q, then k, then v, with q scaled.
@@ -237,14 +227,14 @@ impl Encoder<'_> {
         let mut inputs = vec![x.into()];
         let first = self.weights.f32(&format!("{PREFIX}.neck.0.weight"), &[256, 320, 1, 1])?;
         let first = transposed(first, 256, 320);
-        inputs.extend(self.graph.matrix(NECK, "neck.0.weight", &[320, 256], &first, 256, |i| i % 256)?);
+        inputs.extend(self.graph.matrix(EMBEDDING, "neck.0.weight", &[320, 256], &first, 256, |i| i % 256)?);
         inputs.extend(self.norm("neck.1", 256)?);
         let shape = [256, 256, 3, 3];
         let second = self.weights.f32(&format!("{PREFIX}.neck.2.weight"), &shape)?;
-        inputs.extend(self.graph.matrix(NECK, "neck.2.weight", &shape, second, 256, |i| i / (9 * 256))?);
+        inputs.extend(self.graph.matrix(EMBEDDING, "neck.2.weight", &shape, second, 256, |i| i / (9 * 256))?);
         inputs.extend(self.norm("neck.3", 256)?);
         let products = 64 * 64 * 256 * (320 + 9 * 256);
-        Ok(self.graph.call_form("Neck", NECK, &refs(&inputs), vec![], products))
+        Ok(self.graph.call(&NECK, EMBEDDING, &refs(&inputs), vec![], products))
     }
 }
 

@@ -7,9 +7,10 @@ use prost::Message;
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, ValueInfoProto};
 use umedsam::Storage;
+use umedsam::runtime::functions::{DOMAIN, DOMAIN_VERSION, EXACT, Function};
 use umedsam::runtime::quantize_weights;
 
-use super::body::{DOMAIN, DOMAIN_VERSION, EXACT, Form, OPSET, opset};
+use super::body::{OPSET, opset};
 use super::{Block, OnnxError, proto};
 use crate::plan::{FloatPrecision, Plan};
 
@@ -66,7 +67,7 @@ impl<'a> GraphBuilder<'a> {
         axis: usize,
         values: &[f32],
     ) -> Result<String, OnnxError> {
-        if self.form(block) == Form::Float || values.len() < SMALLEST_F16 {
+        if !self.is_int8(block) || values.len() < SMALLEST_F16 {
             return self.weight(name, shape, values);
         }
         let (channels, within) = (shape[axis], shape[axis + 1..].iter().product::<usize>());
@@ -87,7 +88,7 @@ impl<'a> GraphBuilder<'a> {
         channels: usize,
         channel: impl Fn(usize) -> usize,
     ) -> Result<Vec<String>, OnnxError> {
-        if self.form(block) == Form::Int8 {
+        if self.is_int8(block) {
             return Ok(self.integers(name, shape, values, channels, channel).into());
         }
         Ok(vec![self.weight(name, shape, values)?])
@@ -109,9 +110,9 @@ impl<'a> GraphBuilder<'a> {
         names
     }
 
-    /// The form of a block, or of its weights if its function has but one.
-    fn form(&self, block: &str) -> Form {
-        if self.storage == Storage::Int8 && self.plan.block(block).is_none() { Form::Int8 } else { Form::Float }
+    /// Whether a block, or its weights if its function has no 8-bit form, is in 8 bits.
+    fn is_int8(&self, block: &str) -> bool {
+        self.storage == Storage::Int8 && self.plan.block(block).is_none()
     }
 
     /// Adds a constant that keeps its precision.
@@ -137,39 +138,22 @@ impl<'a> GraphBuilder<'a> {
         self.node(op_type, "", name, inputs, attributes)
     }
 
-    /// Calls one of our functions that has a form in 8 bits, in the form of the block.
-    pub(super) fn call_form(
-        &mut self,
-        function: &str,
-        block: &str,
-        inputs: &[&str],
-        attr: Vec<AttributeProto>,
-        products: usize,
-    ) -> String {
-        let function = self.form(block).name(function);
-        let block = Block { name: block.into(), function, has_int8: true, products: products as u64 };
-        self.block(block, inputs, attr)
-    }
-
-    /// Calls one of our functions.
+    /// Calls one of our functions, in the 8-bit form where it has one and the block is in 8 bits.
     pub(super) fn call(
         &mut self,
-        function: &str,
+        function: &Function,
         block: &str,
         inputs: &[&str],
-        attr: Vec<AttributeProto>,
+        mut attr: Vec<AttributeProto>,
         products: usize,
     ) -> String {
-        let block = Block { name: block.into(), function: function.into(), has_int8: false, products: products as u64 };
-        self.block(block, inputs, attr)
-    }
-
-    fn block(&mut self, block: Block, inputs: &[&str], mut attr: Vec<AttributeProto>) -> String {
-        if self.plan.block(&block.name) == Some(FloatPrecision::F32) {
+        let has_int8 = function.has_int8();
+        let name = function.name_in(has_int8 && self.is_int8(block));
+        if self.plan.block(block) == Some(FloatPrecision::F32) {
             attr.push(proto::int(EXACT, 1));
         }
-        let output = self.node(&block.function, DOMAIN, &block.name, inputs, attr);
-        self.blocks.push(block);
+        let output = self.node(&name, DOMAIN, block, inputs, attr);
+        self.blocks.push(Block { name: block.into(), function: name, has_int8, products: products as u64 });
         output
     }
 

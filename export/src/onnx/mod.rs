@@ -1,7 +1,7 @@
 //! Building the ONNX graphs from the checkpoint's weights.
 //!
-//! The graphs are written in coarse **model-local functions** of the domain [`DOMAIN`] (`WindowAttention`, `MbConv`,
-//! ...), each with a body of standard operators: any runtime that inlines functions runs the file, and a runtime that
+//! The graphs are written in coarse **model-local functions** of one domain (`WindowAttention`, `MbConv`,
+//! ...: [`umedsam::runtime::functions`]), each with a body of standard operators: any runtime that inlines functions runs the file, and a runtime that
 //! knows the functions may run them fused.
 
 mod body;
@@ -9,12 +9,14 @@ mod decoder;
 mod decoder_functions;
 mod encoder;
 mod encoder_functions;
+#[cfg(test)]
+mod function_tests;
 mod graph;
 mod layout;
 mod proto;
 mod qdq;
 
-pub use body::{DOMAIN, DOMAIN_VERSION, OPSET};
+pub use body::OPSET;
 pub(crate) use encoder::{STAGES, Stage};
 use umedsam::Storage;
 use umedsam::runtime::inline_functions;

@@ -37,7 +37,7 @@ impl Bottleneck {
     pub(super) fn new(p: &Params<'_>, residual: bool) -> TractResult<Self> {
         let [height, width, channels] = p.sizes(0)?;
         let stride = if residual { 1 } else { square(p.attribute("strides")?)? };
-        let mut weights = p.weights(1);
+        let mut weights = p.weights();
         let expand = weights.pointwise(p.settings.float)?;
         let (taps, bias) = weights.depthwise(expand.n)?;
         let project = weights.pointwise(p.settings.float)?;

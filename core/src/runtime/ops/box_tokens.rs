@@ -23,7 +23,7 @@ impl BoxTokens {
         ensure!(corners == 4, "a box of {corners} coordinates");
         let [_, tokens, channels] = p.shape(3)?;
         p.channels(channels)?;
-        let mut weights = p.weights(1);
+        let mut weights = p.weights();
         let gaussian = weights.values(&[2, channels / 2])?;
         let corners = weights.values(&[1, 2, channels])?;
         Ok(Self { gaussian, corners, outputs: weights.values(&[1, tokens, channels])?, channels })

@@ -8,121 +8,78 @@ use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::{Expansion, InferenceOp, InferenceResult, IntoExp, Solver, TensorProxy, expand};
 
-/// What the names of functions in 8 bits end with.
-const INT8: &str = "Int8";
+use super::shape::Sizes;
+use crate::runtime::functions::{ALL, EXACT, Function, STRIDES};
 
-/// The functions that run fused.
-pub(crate) const FUNCTIONS: [&str; 20] = [
-    "PatchEmbed",
-    "MbConv",
-    "PatchMerging",
-    "WindowAttention",
-    "LocalConv",
-    "Mlp",
-    "Neck",
-    "ImageTokens",
-    "BoxTokens",
-    "FirstSelfAttention",
-    "SelfAttention",
-    "TokenToImage",
-    "ImageToToken",
-    "TokenMlp",
-    "MaskHead",
-    "IouHead",
-    "WindowAttentionInt8",
-    "MlpInt8",
-    "NeckInt8",
-    "MaskHeadInt8",
-];
-
-/// One call: the function's name and the attributes that are lists of integers.
+/// One call: the function, its form, and the attributes that are lists of integers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Call {
-    pub(crate) function: String,
+    /// The function's name in this form.
+    pub(crate) name: String,
+    pub(super) function: &'static Function,
+    /// Whether it is the 8-bit form, in which a matrix takes two inputs: integers and scales.
+    int8: bool,
     attributes: Vec<(String, Vec<i64>)>,
 }
 
 /// Lets tract read the calls.
 pub(crate) fn register(onnx: &mut Onnx) {
-    for function in FUNCTIONS {
-        onnx.op_register.insert(function, parse);
+    for function in ALL.iter().filter(|f| f.is_fused()) {
+        for int8 in [false, function.has_int8()] {
+            onnx.op_register.0.insert(function.name_in(int8), parse);
+        }
     }
 }
 
 fn parse(_: &ParsingContext<'_>, node: &NodeProto) -> TractResult<(Box<dyn InferenceOp>, Vec<String>)> {
+    let name = node.op_type.clone();
+    let (function, int8) = Function::find(&name).with_context(|| format!("function {name} is not known"))?;
     let attribute = |a: &tract_onnx::pb::AttributeProto| {
         (a.name.clone(), if a.ints.is_empty() { vec![a.i] } else { a.ints.clone() })
     };
     let attributes = node.attribute.iter().map(attribute).collect();
-    Ok((expand(Call { function: node.op_type.clone(), attributes }), vec![]))
+    Ok((expand(Call { name, function, int8, attributes }), vec![]))
 }
 
 impl Call {
     /// An attribute's integers.
     pub(crate) fn attribute(&self, name: &str) -> TractResult<&[i64]> {
         let found = self.attributes.iter().find(|(n, _)| n == name);
-        found.map(|(_, v)| v.as_slice()).with_context(|| format!("{}: attribute {name} is missing", self.function))
+        found.map(|(_, v)| v.as_slice()).with_context(|| format!("{}: attribute {name} is missing", self.name))
     }
 
-    /// The function's name without the mark of its 8-bit form.
-    pub(crate) fn kind(&self) -> &str {
-        self.function.strip_suffix(INT8).unwrap_or(&self.function)
-    }
-
-    /// Whether the file wants it in f32, whatever the session computes in: what lower precision would break.
+    /// Whether the file wants it in f32, whatever the session computes in: what lower precision would harm.
     pub(super) fn exact(&self) -> bool {
-        self.attribute("exact").is_ok_and(|v| v == [1])
+        self.attribute(EXACT).is_ok_and(|v| v == [1])
     }
 
-    /// Whether it is the 8-bit form, in which a matrix takes two inputs: integers and scales.
-    fn int8(&self) -> bool {
-        self.function.ends_with(INT8)
+    /// What an input is called in messages.
+    pub(super) fn input_name(&self, index: usize) -> String {
+        let name = self.function.inputs_in(self.int8).nth(index).map_or_else(String::new, |(name, _)| name);
+        format!("{}: input {index} ({name})", self.name)
     }
 
     /// Number of its inputs, the first ones, that other blocks compute; the rest are weights.
     pub(crate) fn computed_inputs(&self) -> usize {
-        match self.kind() {
-            "SelfAttention" | "MaskHead" => 2,
-            "TokenToImage" | "ImageToToken" => 3,
-            _ => 1,
-        }
+        self.function.activations()
     }
 
-    /// The output's shape for inputs of these shapes.
+    /// The output's shape for inputs of these shapes, which must be those of the function.
     fn shape(&self, inputs: &[TVec<TDim>]) -> TractResult<TVec<TDim>> {
-        let size = |input: usize, axis: usize| -> TractResult<TDim> {
-            let shape = inputs.get(input).with_context(|| format!("{}: input {input} is missing", self.function))?;
-            let size = shape.get(axis);
-            size.cloned().with_context(|| format!("{}: input {input} has no axis {axis}", self.function))
-        };
-        Ok(match self.kind() {
-            "PatchEmbed" => tvec![size(0, 0)?, size(0, 2)?, size(0, 3)?, size(3, 0)?],
-            "PatchMerging" => {
-                let strides = self.attribute("strides")?;
-                ensure!(strides.iter().all(|s| (1..=2).contains(s)) && strides.len() == 2, "strides {strides:?}");
-                let part = |axis: usize| Ok::<_, TractError>(size(0, axis)?.divceil(strides[axis - 1] as usize));
-                tvec![size(0, 0)?, part(1)?, part(2)?, size(5, 0)?]
-            }
-            "Neck" if self.int8() => tvec![size(0, 0)?, size(5, 0)?, size(0, 1)?, size(0, 2)?],
-            "Neck" => tvec![size(0, 0)?, size(4, 0)?, size(0, 1)?, size(0, 2)?],
-            "ImageTokens" => tvec![size(0, 0)?, size(0, 2)? * size(0, 3)?, size(0, 1)?],
-            "BoxTokens" => tvec![size(0, 0)?, size(2, 1)? + size(3, 1)?, size(2, 2)?],
-            "ImageToToken" => tvec![size(0, 0)?, size(2, 1)?, size(2, 2)?],
-            "MaskHead" => {
-                let cells = size(1, 1)?.to_usize()?;
-                let side = 4 * cells.isqrt();
-                ensure!(side * side == 16 * cells, "{cells} image tokens are no square");
-                tvec![size(0, 0)?, side.to_dim(), side.to_dim()]
-            }
-            "IouHead" => tvec![size(0, 0)?],
-            _ => inputs.first().with_context(|| format!("{}: no input", self.function))?.clone(),
-        })
+        let expected = self.function.inputs_in(self.int8).count();
+        ensure!(inputs.len() == expected, "{}: {} inputs, {expected} expected", self.name, inputs.len());
+        let mut sizes = Sizes::default();
+        for (index, ((_, shape), given)) in self.function.inputs_in(self.int8).zip(inputs).enumerate() {
+            sizes.bind(shape, given).with_context(|| self.input_name(index))?;
+        }
+        let shape = sizes.shape(self.function.output, self.attribute(STRIDES).ok());
+        shape.with_context(|| self.name.clone())
     }
 }
 
 impl Expansion for Call {
     fn name(&self) -> StaticName {
-        self.function.clone().into()
+        self.name.clone().into()
     }
 
     fn rules<'r, 'p: 'r, 's: 'r>(
@@ -146,7 +103,7 @@ impl Expansion for Call {
 
 impl Op for Call {
     fn name(&self) -> StaticName {
-        self.function.clone().into()
+        self.name.clone().into()
     }
     op_as_typed_op!();
 }
@@ -156,7 +113,7 @@ impl EvalOp for Call {
 
     fn eval(&self, _: &EvalContext, _: TVec<TValue>) -> TractResult<TVec<TValue>> {
         // Calls are replaced by blocks before anything runs; tract tries this one when all inputs are constants.
-        bail!("{}: not built yet", self.function)
+        bail!("{}: not built yet", self.name)
     }
 }
 

@@ -5,8 +5,9 @@ use std::prelude::v1::*;
 use tract_core::internal::*;
 
 use super::params::Reader;
-use super::{Block, LAYER_NORM_2D_EPS, Linear, Params};
+use super::{Block, Linear, Params};
 use crate::Precision;
+use crate::runtime::functions::LAYER_NORM_2D_EPS;
 use crate::runtime::kernels::{Activation, Kernels, Matrix, Norm, Output, Prepare, Scratch, Tiles, Words};
 use crate::runtime::workers::Workers;
 
@@ -64,7 +65,7 @@ impl MaskHead {
     pub(super) fn new(p: &Params<'_>) -> TractResult<Self> {
         let [cells, channels] = p.sizes(1)?;
         p.same_batch(0, 1)?;
-        let mut weights = p.weights(2);
+        let mut weights = p.weights();
         let first = weights.linear(p.settings.linear)?;
         ensure!(first.n.is_multiple_of(4), "channels of the upscaling");
         let norm = weights.norm(first.n / 4)?;
@@ -143,7 +144,7 @@ pub(super) struct IouHead {
 
 impl IouHead {
     pub(super) fn new(p: &Params<'_>) -> TractResult<Self> {
-        let mut inputs = p.weights(1);
+        let mut inputs = p.weights();
         let hidden = Hidden::new(p, &mut inputs)?;
         let weights = inputs.values(&[hidden.layers[1].n, 1])?;
         Ok(Self { kernels: p.settings.kernels, hidden, weights, bias: inputs.values(&[1])?[0] })

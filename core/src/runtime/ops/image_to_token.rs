@@ -6,8 +6,9 @@ use tract_core::internal::*;
 
 use super::cross_attention::{HEADS, HeadsOut, Sizes, sum};
 use super::params::Constant;
-use super::{Block, LAYER_NORM_EPS, Linear, Params};
+use super::{Block, Linear, Params};
 use crate::Precision;
+use crate::runtime::functions::LAYER_NORM_EPS;
 use crate::runtime::kernels::{Kernels, Norm, Output, Packing, Prepare, Residual, Scratch, Tiles, Words};
 use crate::runtime::workers::Workers;
 
@@ -34,7 +35,7 @@ pub(super) struct ImageToToken {
 impl ImageToToken {
     pub(super) fn new(p: &Params<'_>) -> TractResult<Self> {
         let s = Sizes::new(p)?;
-        let mut weights = p.weights(3);
+        let mut weights = p.weights();
         let positions = weights.constant(&[1, s.cells, s.channels])?;
         let query = HeadsOut::transposed(p, &mut weights, s)?;
         let query_bias = weights.values(&[s.inner()])?;

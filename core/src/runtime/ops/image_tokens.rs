@@ -24,7 +24,7 @@ impl ImageTokens {
         Ok(Self {
             kernels: p.settings.kernels,
             cells: height * width,
-            no_mask: p.weights(1).values(&[1, p.channels(channels)?])?,
+            no_mask: p.weights().values(&[1, p.channels(channels)?])?,
         })
     }
 }

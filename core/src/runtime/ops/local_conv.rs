@@ -24,7 +24,7 @@ pub(super) struct LocalConv {
 impl LocalConv {
     pub(super) fn new(p: &Params<'_>) -> TractResult<Self> {
         let [height, width, channels] = p.sizes(0)?;
-        let (taps, bias) = p.weights(1).depthwise(p.channels(channels)?)?;
+        let (taps, bias) = p.weights().depthwise(p.channels(channels)?)?;
         Ok(Self { kernels: p.settings.kernels, height, width, channels, taps, bias })
     }
 }

@@ -4,7 +4,8 @@ use std::prelude::v1::*;
 
 use tract_core::internal::*;
 
-use super::{Block, LAYER_NORM_EPS, Linear, Params};
+use super::{Block, Linear, Params};
+use crate::runtime::functions::LAYER_NORM_EPS;
 use crate::runtime::kernels::{Activation, Kernels, Norm, Output, Prepare, Residual, Scratch, Tiles, Words};
 use crate::runtime::workers::Workers;
 
@@ -23,7 +24,7 @@ pub(super) struct Mlp {
 impl Mlp {
     pub(super) fn new(p: &Params<'_>) -> TractResult<Self> {
         let [_, _, channels] = p.sizes(0)?;
-        let mut weights = p.weights(1);
+        let mut weights = p.weights();
         let norm = weights.norm(p.channels(channels)?)?;
         let (first, second) = (weights.linear(p.settings.linear)?, weights.linear(p.settings.linear)?);
         ensure!(first.k == channels && second.k == first.n && second.n == channels, "channels of an MLP");

@@ -14,6 +14,7 @@ mod neck;
 mod params;
 mod patch_embed;
 mod self_attention;
+mod shape;
 mod token_mlp;
 mod token_to_image;
 mod window_attention;
@@ -22,18 +23,13 @@ use std::prelude::v1::*;
 
 use tract_core::internal::*;
 
-pub(super) use call::{Call, FUNCTIONS, register};
+pub(super) use call::{Call, register};
 use linear::Linear;
 use params::Params;
 
 use super::kernels::Kernels;
 use super::workers::Workers;
 use crate::Precision;
-
-/// LayerNorm's epsilon in the transformer blocks (PyTorch's default).
-const LAYER_NORM_EPS: f32 = 1e-5;
-/// LayerNorm2d's epsilon in the neck and the mask head.
-const LAYER_NORM_2D_EPS: f32 = 1e-6;
 
 /// One function with its weights, ready to run.
 ///
@@ -82,7 +78,7 @@ impl Settings {
 /// Builds the block of a call whose weights are known.
 pub(super) fn build(call: &Call, inputs: &[&TypedFact], settings: Settings) -> TractResult<Box<dyn Block>> {
     let p = Params::new(call, inputs, if call.exact() { settings.exact() } else { settings });
-    Ok(match call.kind() {
+    Ok(match call.function.name {
         "PatchEmbed" => Box::new(patch_embed::PatchEmbed::new(&p)?),
         "MbConv" => Box::new(bottleneck::Bottleneck::new(&p, true)?),
         "PatchMerging" => Box::new(bottleneck::Bottleneck::new(&p, false)?),

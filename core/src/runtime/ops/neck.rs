@@ -4,8 +4,9 @@ use std::prelude::v1::*;
 
 use tract_core::internal::*;
 
-use super::{Block, LAYER_NORM_2D_EPS, Linear, Params};
+use super::{Block, Linear, Params};
 use crate::Precision;
+use crate::runtime::functions::LAYER_NORM_2D_EPS;
 use crate::runtime::kernels::{Kernels, Matrix, Norm, Output, Scratch, Tiles, Weights, Words};
 use crate::runtime::workers::Workers;
 
@@ -24,7 +25,7 @@ pub(super) struct Neck {
 impl Neck {
     pub(super) fn new(p: &Params<'_>) -> TractResult<Self> {
         let [height, width, c] = p.sizes(0)?;
-        let mut inputs = p.weights(1);
+        let mut inputs = p.weights();
         let (weights, k, n) = inputs.matrix(p.settings.linear)?;
         ensure!(p.channels(k)? == c, "channels of the neck");
         let first = Linear { weights, bias: vec![0.0; n], k, n };

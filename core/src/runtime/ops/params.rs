@@ -34,13 +34,13 @@ impl<'a> Params<'a> {
 
     fn input(&self, index: usize) -> TractResult<&'a TypedFact> {
         let found = self.inputs.get(index).copied();
-        found.with_context(|| format!("{}: input {index} is missing", self.call.function))
+        found.with_context(|| format!("{} is missing", self.call.input_name(index)))
     }
 
     /// The sizes of an input without the first, which is the batch.
     pub(super) fn sizes<const N: usize>(&self, index: usize) -> TractResult<[usize; N]> {
         let shape = &self.input(index)?.shape;
-        ensure!(shape.rank() == N + 1, "{}: input {index} has {} axes", self.call.function, shape.rank());
+        ensure!(shape.rank() == N + 1, "{} has {} axes", self.call.input_name(index), shape.rank());
         let mut sizes = [0; N];
         for (size, dim) in sizes.iter_mut().zip(shape.iter().skip(1)) {
             *size = dim.to_usize()?;
@@ -51,7 +51,7 @@ impl<'a> Params<'a> {
     /// Makes sure that two inputs are of one shape, the batch included.
     pub(super) fn same(&self, first: usize, second: usize) -> TractResult<()> {
         let [a, b] = [&self.input(first)?.shape, &self.input(second)?.shape];
-        ensure!(a == b, "{}: inputs {first} and {second} are of shapes {a:?} and {b:?}", self.call.function);
+        ensure!(a == b, "{}: inputs {first} and {second} are of shapes {a:?} and {b:?}", self.call.name);
         Ok(())
     }
 
@@ -63,7 +63,7 @@ impl<'a> Params<'a> {
     /// Makes sure that two inputs are of one batch.
     pub(super) fn same_batch(&self, first: usize, second: usize) -> TractResult<()> {
         let [a, b] = [&self.input(first)?.shape, &self.input(second)?.shape];
-        ensure!(a.first() == b.first(), "{}: inputs {first} and {second} are of two batches", self.call.function);
+        ensure!(a.first() == b.first(), "{}: inputs {first} and {second} are of two batches", self.call.name);
         Ok(())
     }
 
@@ -71,7 +71,7 @@ impl<'a> Params<'a> {
     pub(super) fn shape<const N: usize>(&self, index: usize) -> TractResult<[usize; N]> {
         let shape = self.input(index)?.shape.as_concrete().map(<[usize]>::to_vec).unwrap_or_default();
         let found = shape.as_slice().try_into();
-        found.with_context(|| format!("{}: input {index} has shape {shape:?}", self.call.function))
+        found.with_context(|| format!("{} has shape {shape:?}", self.call.input_name(index)))
     }
 
     /// The values of a weight of this shape.
@@ -87,10 +87,10 @@ impl<'a> Params<'a> {
     }
 
     fn tensor(&self, index: usize, shape: &[usize]) -> TractResult<&'a Arc<Tensor>> {
-        let function = &self.call.function;
+        let name = || self.call.input_name(index);
         let fact = self.input(index)?;
-        let tensor = fact.konst.as_ref().with_context(|| format!("{function}: input {index} is no constant"))?;
-        ensure!(tensor.shape() == shape, "{function}: input {index} is {:?}, not {shape:?}", tensor.shape());
+        let tensor = fact.konst.as_ref().with_context(|| format!("{} is no constant", name()))?;
+        ensure!(tensor.shape() == shape, "{} is {:?}, not {shape:?}", name(), tensor.shape());
         Ok(tensor)
     }
 
@@ -100,14 +100,14 @@ impl<'a> Params<'a> {
 
     /// Channels that kernels can take.
     pub(super) fn channels(&self, n: usize) -> TractResult<usize> {
-        ensure!(n.is_multiple_of(16) && n > 0, "{}: {n} channels, not a multiple of 16", self.call.function);
-        ensure!(n <= super::super::kernels::MAX_ROW, "{}: {n} channels", self.call.function);
+        ensure!(n.is_multiple_of(16) && n > 0, "{}: {n} channels, not a multiple of 16", self.call.name);
+        ensure!(n <= super::super::kernels::MAX_ROW, "{}: {n} channels", self.call.name);
         Ok(n)
     }
 
-    /// A reader of the weights from the input `first` on.
-    pub(super) const fn weights(&'a self, first: usize) -> Reader<'a> {
-        Reader { p: self, next: first }
+    /// A reader of the weights, which follow the activations.
+    pub(super) fn weights(&'a self) -> Reader<'a> {
+        Reader { p: self, next: self.call.computed_inputs() }
     }
 }
 
@@ -200,8 +200,8 @@ impl Reader<'_> {
         let tensor = self.p.tensor(index, shape)?;
         let values = tensor.try_as_plain_ram()?.as_slice::<i8>()?;
         let scale = self.values(&[n])?;
-        let function = &self.p.call.function;
-        ensure!(!values.contains(&i8::MIN), "{function}: input {index} holds -128; weights are -127 to 127");
+        let name = || self.p.call.input_name(index);
+        ensure!(!values.contains(&i8::MIN), "{} holds -128; weights are -127 to 127", name());
         let integers: Vec<i8> = (0..values.len()).map(|i| values[order(i)]).collect();
         if precision == Precision::Int8 {
             return Ok(Weights::int8(kernels, &integers, scale));

@@ -21,7 +21,7 @@ pub(super) struct PatchEmbed {
 impl PatchEmbed {
     pub(super) fn new(p: &Params<'_>) -> TractResult<Self> {
         let [channels, height, width] = p.sizes(0)?;
-        let mut weights = p.weights(1);
+        let mut weights = p.weights();
         let first = weights.pointwise(Precision::F32)?;
         // Of two hundredths of the work: 8 bits would cost more than they save.
         let second = weights.pointwise(p.settings.float)?;

@@ -4,7 +4,8 @@ use std::prelude::v1::*;
 
 use tract_core::internal::*;
 
-use super::{Block, LAYER_NORM_EPS, Linear, Params};
+use super::{Block, Linear, Params};
+use crate::runtime::functions::LAYER_NORM_EPS;
 use crate::runtime::kernels::{Kernels, Norm, Output, Residual, Scratch, Tiles, Words};
 use crate::runtime::workers::Workers;
 
@@ -30,7 +31,7 @@ impl SelfAttention {
         let [_, _, heads, depth] = p.attribute("split")?.try_into()?;
         ensure!(heads > 0 && heads * depth == channels as i64, "{heads} heads of {depth} in {channels} channels");
         ensure!(tokens <= 64, "{tokens} tokens");
-        let mut weights = p.weights(if first { 1 } else { 2 });
+        let mut weights = p.weights();
         let mut projection = || {
             let linear = weights.linear(p.settings.float)?;
             ensure!(linear.k == channels && linear.n == channels, "channels of self-attention");

@@ -4,7 +4,8 @@ use std::prelude::v1::*;
 
 use tract_core::internal::*;
 
-use super::{Block, LAYER_NORM_EPS, Linear, Params};
+use super::{Block, Linear, Params};
+use crate::runtime::functions::LAYER_NORM_EPS;
 use crate::runtime::kernels::{Activation, Kernels, Norm, Output, Residual, Scratch, Tiles, Words};
 use crate::runtime::workers::Workers;
 
@@ -22,7 +23,7 @@ pub(super) struct TokenMlp {
 impl TokenMlp {
     pub(super) fn new(p: &Params<'_>) -> TractResult<Self> {
         let [_, channels] = p.sizes(0)?;
-        let mut weights = p.weights(1);
+        let mut weights = p.weights();
         let (first, second) = (weights.linear(p.settings.float)?, weights.linear(p.settings.float)?);
         ensure!(first.k == p.channels(channels)? && second.k == first.n && second.n == channels, "channels of an MLP");
         Ok(Self { kernels: p.settings.kernels, first, second, norm: weights.norm(channels)? })

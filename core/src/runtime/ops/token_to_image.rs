@@ -6,8 +6,9 @@ use tract_core::internal::*;
 
 use super::cross_attention::{HEADS, HeadsIn, HeadsOut, Sizes, sum};
 use super::params::Constant;
-use super::{Block, LAYER_NORM_EPS, Linear, Params};
+use super::{Block, Linear, Params};
 use crate::Precision;
+use crate::runtime::functions::LAYER_NORM_EPS;
 use crate::runtime::kernels::{Kernels, Norm, Output, Packing, Prepare, Residual, Scratch, Tiles, Words};
 use crate::runtime::workers::Workers;
 
@@ -31,7 +32,7 @@ impl TokenToImage {
     pub(super) fn new(p: &Params<'_>) -> TractResult<Self> {
         let s = Sizes::new(p)?;
         ensure!(s.cells.is_multiple_of(CHUNK), "{} cells", s.cells);
-        let mut weights = p.weights(3);
+        let mut weights = p.weights();
         let positions = weights.constant(&[1, s.cells, s.channels])?;
         let query = weights.linear(p.settings.float)?;
         let key = HeadsOut::transposed(p, &mut weights, s)?;

@@ -8,8 +8,9 @@ use std::prelude::v1::*;
 
 use tract_core::internal::*;
 
-use super::{Block, LAYER_NORM_EPS, Linear, Params};
+use super::{Block, Linear, Params};
 use crate::Precision;
+use crate::runtime::functions::LAYER_NORM_EPS;
 use crate::runtime::kernels::{
     Buffer, Kernels, Matrix, Norm, Output, Packing, Prepare, Residual, Scratch, Tiles, Words,
 };
@@ -49,7 +50,7 @@ impl WindowAttention {
         let (window, heads) = (window as usize, heads as usize);
         ensure!(p.channels(channels)?.is_multiple_of(16 * heads), "{channels} channels of {heads} heads");
         ensure!(channels / heads <= 256, "heads of {} channels", channels / heads);
-        let mut weights = p.weights(1);
+        let mut weights = p.weights();
         let norm = weights.norm(channels)?;
         let qkv = weights.linear(p.settings.linear)?;
         ensure!(qkv.k == channels && qkv.n == 3 * channels, "channels of queries, keys and values");
