@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# What this machine's own CPU cannot run: the kernels' tests and the built-in model, for AArch64 on emulated CPUs (the model
-# whole, in its own arithmetic) and for WebAssembly in Node.js (block by block, too). For root on Debian 12 (bookworm) for x86-64; installs what is missing,
+# What this machine's own CPU cannot run: the kernels' tests and the built-in model, block by block and whole, for AArch64
+# on emulated CPUs and for WebAssembly in Node.js. For root on Debian 12 (bookworm) for x86-64; installs what is missing,
 # the first time some 450 MB, and changes nothing else of the system.
 #
 #     tests/cross.sh                 # all of: native aarch64 wasm32 model-aarch64 model-wasm32
 #     tests/cross.sh aarch64
 #
-# The model's masks are compared with those of this machine, which are made first. UMEDSAM_LOGITS_FROM names a file of
-# them that is there already: what `core/tests/machines.rs` writes where UMEDSAM_LOGITS_TO says.
+# The model's blocks and masks are compared with those of this machine, which are made first. UMEDSAM_RECORDED names a
+# folder of them that is there already: what `core/tests/machines.rs` writes into UMEDSAM_RECORD.
 #
 # Debian's own Rust does the work, because it comes with a std for AArch64 and with the source of std for WebAssembly;
 # no other toolchain is needed or touched.
@@ -78,17 +78,19 @@ kernels() {
 }
 
 # `model EXPECTED CARGO_ARGUMENT...` runs the built-in model, and fails unless EXPECTED is the fastest set of kernels.
-# Dependencies are compiled for a short build: they only load the graphs.
 model() {
-  UMEDSAM_EXPECT_KERNELS=$1 /usr/bin/cargo test -q --release --config 'profile.release.package."*".opt-level=1' \
-    -p umedsam --features bundled --test machines "${@:2}"
+  UMEDSAM_EXPECT_KERNELS=$1 /usr/bin/cargo test -q --release -p umedsam --no-default-features --features bundled \
+    --test machines "${@:2}"
 }
 
-# The masks of this machine, once.
-logits() {
-  [ -z "${UMEDSAM_LOGITS_FROM:-}" ] || return 0
-  UMEDSAM_LOGITS_TO=$cache/logits model "${UMEDSAM_EXPECT_KERNELS:-}" masks
-  export UMEDSAM_LOGITS_FROM=$cache/logits
+# What this machine finds, once: tract runs the bodies of the blocks' functions.
+record() {
+  [ -z "${UMEDSAM_RECORDED:-}" ] || return 0
+  rm -rf "$cache/recorded"
+  mkdir "$cache/recorded"
+  UMEDSAM_RECORD=$cache/recorded UMEDSAM_EXPECT_KERNELS=${UMEDSAM_EXPECT_KERNELS:-} \
+    /usr/bin/cargo test -q --release -p umedsam --features bundled --test machines
+  export UMEDSAM_RECORDED=$cache/recorded
 }
 
 native() {
@@ -112,7 +114,7 @@ aarch64() {
 }
 
 model-aarch64() {
-  logits
+  record
   echo "----- the built-in model on AArch64"
   # With products in f16 and 8 bits; the emulation of bf16 takes many times longer.
   UMEDSAM_EMULATED=1 CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="$emulator -cpu cortex-a76" \
@@ -126,11 +128,10 @@ web() {
   export CARGO_TARGET_WASM32_WASIP1_LINKER=wasm-ld-$llvm
   cat >"$cache/wasi.mjs" <<'END'
 import { readFile } from "node:fs/promises";
-import { dirname } from "node:path";
 import { WASI } from "node:wasi";
 const [file, ...args] = process.argv.slice(2);
 const { env } = process;
-const folder = env.UMEDSAM_LOGITS_FROM && dirname(env.UMEDSAM_LOGITS_FROM);
+const folder = env.UMEDSAM_RECORDED;
 const preopens = folder ? { [folder]: folder } : {};
 const wasi = new WASI({ version: "preview1", args: [file, ...args], env, preopens });
 const module = await WebAssembly.compile(await readFile(file));
@@ -160,7 +161,7 @@ wasm32() {
 }
 
 model-wasm32() {
-  logits
+  record
   echo "----- the built-in model on wasm32"
   web +simd128 model simd128
 }

@@ -1,8 +1,11 @@
 //! The built-in model, block by block and whole, on whatever machine this is: `tests/cross.sh` runs it on emulated ones
-//! and lays their masks beside this one's.
+//! and lays their results beside this one's.
 
 #![allow(unreachable_pub, reason = "public where they are part of the package umedsam-tests")]
 
+#[path = "../../tests/src/block.rs"]
+mod block;
+#[cfg(feature = "tract")]
 #[path = "../../tests/src/blocks.rs"]
 mod blocks;
 #[path = "../../tests/src/values.rs"]
@@ -10,38 +13,63 @@ mod values;
 
 use std::env::var_os;
 use std::fs;
+use std::path::PathBuf;
 
+use block::Block;
 use umedsam::metrics::dice;
 use umedsam::postprocess::LOGITS_LEN;
 use umedsam::runtime::{Graph, GraphOptions, Kernels};
 use umedsam::{Model, Precision};
 
-/// Whether this machine is an emulated one, on which an encode in f32 takes minutes: then the whole network is run in the
-/// model's own precision only.
+/// Whether this machine is an emulated one, on which an encode in f32 takes minutes: then everything is run in the model's
+/// own precision only.
 fn is_emulated() -> bool {
     var_os("UMEDSAM_EMULATED").is_some()
 }
 
+/// A folder that an environment variable names: where this machine's results go, or where another's are.
+fn folder(variable: &str) -> Option<PathBuf> {
+    var_os(variable).filter(|name| !name.is_empty()).map(PathBuf::from)
+}
+
+/// The blocks, as tract computes the bodies of their functions here or did on another machine.
+fn all_blocks(model: &Model) -> Vec<Block> {
+    if let Some(folder) = folder("UMEDSAM_RECORDED") {
+        let files = (0..).map(|i| folder.join(format!("block-{i}")));
+        return files.take_while(|file| file.exists()).map(|file| Block::read(&file)).collect();
+    }
+    #[cfg(not(feature = "tract"))]
+    panic!("without the feature tract, UMEDSAM_RECORDED must name a folder of blocks ({})", model.manifest().name);
+    #[cfg(feature = "tract")]
+    blocks::blocks(model.encoder_onnx(), model.decoder_onnx())
+}
+
 #[test]
 fn blocks_of_the_built_in_model_equal_the_bodies_of_their_functions() {
-    if is_emulated() {
-        println!("left out: emulated");
-        return;
-    }
     let model = Model::bundled().unwrap();
-    let precisions = [(Precision::F32, 2e-5), (Precision::F16, 0.01), (Precision::Bf16, 0.02), (Precision::Int8, 0.05)];
-    blocks::check_model(model.encoder_onnx(), model.decoder_onnx(), &precisions);
+    let own = model.manifest().storage.precision();
+    let mut precisions =
+        vec![(Precision::F32, 2e-5), (Precision::F16, 0.01), (Precision::Bf16, 0.02), (Precision::Int8, 0.05)];
+    precisions.retain(|(precision, _)| *precision == own || !is_emulated());
+    let blocks = all_blocks(&model);
+    assert!(blocks.len() > 15, "{} blocks", blocks.len());
+    for (i, block) in blocks.iter().enumerate() {
+        block.check(&precisions);
+        if let Some(folder) = folder("UMEDSAM_RECORD") {
+            block.write(&folder.join(format!("block-{i}")));
+        }
+    }
 }
 
 /// Logits of the picture's three boxes.
 fn logits(model: &Model, precision: Precision) -> Vec<f32> {
-    let (shape, image) = blocks::image();
+    let (shape, image) = block::image();
     let options = GraphOptions::default().with_precision(precision).with_poisoned_memory();
     let mut encoder = Graph::load("encoder", model.encoder_onnx(), &[(0, &shape)], &options).unwrap();
     let mut decoder = Graph::load("decoder", model.decoder_onnx(), &[], &options).unwrap();
     assert!(encoder.is_fused() && decoder.is_fused());
     encoder.run(&[(&shape, &image)]).unwrap();
-    decoder.run(&[(&[1, 256, 64, 64], encoder.output(0).unwrap()), (&[3, 4], &blocks::BOXES)]).unwrap();
+    decoder.run(&[(&[1, 256, 64, 64], encoder.output(0).unwrap()), (&[3, 4], &block::BOXES)]).unwrap();
     decoder.output(0).unwrap().to_vec()
 }
 
@@ -78,11 +106,11 @@ fn masks_are_those_of_other_machines() {
         }
     }
     let all: Vec<u8> = found.iter().flat_map(|(_, v)| v).flat_map(|v| v.to_le_bytes()).collect();
-    if let Some(path) = var_os("UMEDSAM_LOGITS_TO") {
-        fs::write(path, all).unwrap();
-    } else if let Some(path) = var_os("UMEDSAM_LOGITS_FROM") {
-        let other: Vec<f32> =
-            fs::read(path).unwrap().as_chunks::<4>().0.iter().map(|&b| f32::from_le_bytes(b)).collect();
+    if let Some(folder) = folder("UMEDSAM_RECORD") {
+        fs::write(folder.join("logits"), all).unwrap();
+    } else if let Some(folder) = folder("UMEDSAM_RECORDED") {
+        let other = fs::read(folder.join("logits")).unwrap();
+        let other: Vec<f32> = other.as_chunks::<4>().0.iter().map(|&b| f32::from_le_bytes(b)).collect();
         assert_eq!(other.len(), Precision::ALL.len() * 3 * LOGITS_LEN);
         for (precision, logits) in &found {
             let place = Precision::ALL.iter().position(|a| a == precision).unwrap();

@@ -1,40 +1,13 @@
-//! Each fused block against the body of the function that it replaces, on the values that reach it in the network, with
-//! every set of kernels that this CPU runs, the portable one among them. The memory of the blocks holds NaN wherever
-//! they did not write.
+//! What fused blocks are checked against: the bodies of the functions that they replace, which tract runs on the values
+//! that reach them in a network.
 
 use std::collections::{HashMap, HashSet};
 
 use prost::Message;
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, ValueInfoProto};
-use umedsam::preprocess::{INPUT_LEN, Preprocessor};
-use umedsam::runtime::{Execution, Graph, GraphOptions, Kernels};
-use umedsam::{ImageView, Precision};
+use umedsam::runtime::{Execution, Graph, GraphOptions};
 
-use crate::values::{max_difference, picture, scale};
-
-/// Three boxes on the model's grid.
-pub const BOXES: [f32; 12] = [10.0, 20.0, 200.0, 180.0, 90.5, 60.0, 140.0, 130.25, 0.0, 0.0, 255.0, 255.0];
-
-/// A tensor: its shape and its values.
-pub type Value = (Vec<usize>, Vec<f32>);
-
-/// The picture as the encoder takes it.
-pub fn image() -> Value {
-    let mut input = vec![0.0; INPUT_LEN];
-    let pixels = picture();
-    Preprocessor::new().preprocess_into(&ImageView::rgb8(&pixels, 256, 256).unwrap(), &mut input);
-    (vec![1, 3, 256, 256], input)
-}
-
-/// Threads of a test: WebAssembly has one.
-const fn threads() -> usize {
-    if cfg!(target_family = "wasm") { 1 } else { 2 }
-}
-
-/// Sets of kernels that are tested, the fastest first: elsewhere than on x86-64 the others would take too long, emulated.
-const fn sets() -> usize {
-    if cfg!(target_arch = "x86_64") { usize::MAX } else { 1 }
-}
+use crate::block::{BOXES, Block, Value, image};
 
 /// Whether tract runs the node's body only, as part of another's weights.
 fn is_constant(node: &NodeProto) -> bool {
@@ -63,7 +36,7 @@ fn values_of(model: &ModelProto, inputs: &[(&str, Value)]) -> HashMap<String, Va
     let graph = tapped.graph.as_mut().unwrap();
     let names: Vec<String> = graph.node.iter().filter(|n| !is_constant(n)).map(|n| n.output[0].clone()).collect();
     graph.output = names.iter().map(|name| ValueInfoProto { name: name.clone(), ..Default::default() }).collect();
-    let options = GraphOptions::default().with_execution(Execution::Operators).with_threads(threads());
+    let options = GraphOptions::default().with_execution(Execution::Operators).with_threads(2);
     let shapes: Vec<(usize, &[usize])> =
         inputs.iter().enumerate().map(|(i, (_, (shape, _)))| (i, &shape[..])).collect();
     let mut graph = Graph::load("bodies", &tapped.encode_to_vec(), &shapes, &options).unwrap();
@@ -116,45 +89,27 @@ fn alone(model: &ModelProto, call: &NodeProto, values: &HashMap<String, Value>) 
     (model.encode_to_vec(), inputs)
 }
 
-/// Checks one call of each function and shape; `tolerance` is in parts of the result's scale.
-fn check(model: &[u8], inputs: &[(&str, Value)], precisions: &[(Precision, f32)]) -> HashMap<String, Value> {
-    let model = ModelProto::decode(model).unwrap();
-    let values = values_of(&model, inputs);
+/// One call of each function and shape.
+fn of_graph(model: &ModelProto, values: &HashMap<String, Value>) -> Vec<Block> {
     let mut seen = HashSet::new();
-    for call in model.graph.as_ref().unwrap().node.iter().filter(|n| !is_constant(n)) {
-        let (onnx, names) = alone(&model, call, &values);
-        let given: Vec<(&[usize], &[f32])> = names.iter().map(|n| (&values[n].0[..], &values[n].1[..])).collect();
-        let shapes: Vec<(usize, &[usize])> = given.iter().enumerate().map(|(i, (shape, _))| (i, *shape)).collect();
-        if !seen.insert((call.op_type.clone(), format!("{shapes:?}"))) {
-            continue;
-        }
-        let expected = &values[&call.output[0]].1;
-        for kernels in Kernels::available().take(sets()) {
-            for &(precision, tolerance) in precisions {
-                // The bodies of functions in 8 bits round what they multiply, other precisions don't.
-                let tolerance = if call.op_type.ends_with("Int8") { tolerance.max(0.02) } else { tolerance };
-                // Slow where nothing helps it; its rounded products have tests of their own.
-                if kernels.name() == "portable" && precision != Precision::F32 {
-                    continue;
-                }
-                let options = GraphOptions::default().with_precision(precision).with_kernels(kernels);
-                let options = options.with_threads(threads()).with_poisoned_memory();
-                let mut graph = Graph::load("fused", &onnx, &shapes, &options).unwrap();
-                assert!(graph.is_fused());
-                graph.run(&given).unwrap();
-                let difference = max_difference(graph.output(0).unwrap(), expected) / scale(expected);
-                let what = format!("{} in {precision} by {}: {difference:e}", call.name, kernels.name());
-                println!("{what}");
-                assert!(difference < tolerance, "{what}");
-            }
-        }
-    }
-    values
+    let calls = model.graph.as_ref().unwrap().node.iter().filter(|n| !is_constant(n));
+    let block = |call: &NodeProto| {
+        let (onnx, names) = alone(model, call, values);
+        let inputs: Vec<Value> = names.iter().map(|name| values[name].clone()).collect();
+        let shapes: Vec<Vec<usize>> = inputs.iter().map(|(shape, _)| shape.clone()).collect();
+        let expected = values[&call.output[0]].1.clone();
+        let (name, function) = (call.name.clone(), call.op_type.clone());
+        seen.insert((function.clone(), shapes)).then_some(Block { name, function, onnx, inputs, expected })
+    };
+    calls.filter_map(block).collect()
 }
 
-/// Checks all blocks of a model.
-pub fn check_model(encoder: &[u8], decoder: &[u8], precisions: &[(Precision, f32)]) {
-    let mut values = check(encoder, &[("image", image())], precisions);
-    let embedding = values.remove("embedding").unwrap();
-    check(decoder, &[("embedding", embedding), ("boxes", (vec![3, 4], BOXES.into()))], precisions);
+/// The blocks of a model.
+pub fn blocks(encoder: &[u8], decoder: &[u8]) -> Vec<Block> {
+    let [encoder, decoder] = [encoder, decoder].map(|onnx| ModelProto::decode(onnx).unwrap());
+    let values = values_of(&encoder, &[("image", image())]);
+    let mut blocks = of_graph(&encoder, &values);
+    let inputs = [("embedding", values["embedding"].clone()), ("boxes", (vec![3, 4], BOXES.into()))];
+    blocks.extend(of_graph(&decoder, &values_of(&decoder, &inputs)));
+    blocks
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use safetensors::SafeTensors;
 
+pub mod block;
 pub mod blocks;
 mod values;
 

@@ -3,20 +3,16 @@
 use std::prelude::v1::*;
 use std::time::Duration;
 
-use prost::Message;
-use tract_core::internal::*;
+#[cfg(feature = "tract")]
+use anyhow::Context;
+use anyhow::Result;
 
-use tract_core::runtime::RunOptions;
-use tract_linalg::multithread::Executor;
-use tract_onnx::Onnx;
-use tract_onnx::pb::ModelProto;
-use tract_onnx::prelude::{Framework, InferenceModelExt};
-
-use super::functions::{DOMAIN, DOMAIN_VERSION, Function};
-use super::inline::inline_model;
 use super::kernels::Kernels;
-use super::ops::{self, Settings};
+use super::onnx;
+use super::ops::Settings;
 use super::program::Program;
+#[cfg(feature = "tract")]
+use super::tract;
 use super::workers::Workers;
 use crate::{Error, Precision};
 
@@ -105,7 +101,8 @@ enum Engine {
     /// Our blocks.
     Fused { program: Program, workers: Workers },
     /// tract's operators, and why it is these if our blocks were wanted.
-    Plan { state: TypedSimpleState, outputs: TVec<TValue>, fallback: Option<Error> },
+    #[cfg(feature = "tract")]
+    Plan { plan: tract::Plan, fallback: Option<Error> },
 }
 
 impl Graph {
@@ -121,8 +118,6 @@ impl Graph {
         options: &GraphOptions,
     ) -> Result<Self, Error> {
         let refusal = |message| Error::Engine { stage: format!("{name}: load"), message };
-        let engine = |e: TractError| failure(name, "load", &e);
-        let decode = || ModelProto::decode(onnx).map_err(|e| engine(e.into()));
         let threads = options.threads.max(1);
         if threads > MAX_THREADS {
             return Err(refusal(format!("{threads} threads; at most {MAX_THREADS} are started")));
@@ -133,23 +128,27 @@ impl Graph {
                 return Err(refusal(format!("single operators run in f32, not in {}", options.precision)));
             }
             Execution::Operators => None,
-            Execution::Any | Execution::Fused => match fused(decode()?, shapes, options) {
+            Execution::Any | Execution::Fused => match fused(onnx, shapes, options) {
                 Ok(program) => {
                     let workers = Workers::new(threads)?;
                     return Ok(Self { name, engine: Engine::Fused { program, workers } });
                 }
-                Err(error) if options.execution == Execution::Fused || !f32 => return Err(engine(error)),
+                Err(error) if options.execution == Execution::Fused || !f32 => {
+                    return Err(failure(name, "load", &error));
+                }
                 Err(error) => Some(failure(name, "not fused", &error)),
             },
         };
-        let executor = if threads > 1 { Executor::multithread(threads) } else { Executor::SingleThread };
-        match plan(decode()?, shapes, executor) {
-            Ok(state) => Ok(Self { name, engine: Engine::Plan { state, outputs: tvec![], fallback } }),
+        #[cfg(feature = "tract")]
+        return match tract::Plan::new(onnx, shapes, threads) {
+            Ok(plan) => Ok(Self { name, engine: Engine::Plan { plan, fallback } }),
             Err(error) => Err(match fallback {
-                None => engine(error),
+                None => failure(name, "load", &error),
                 Some(fallback) => refusal(format!("{error:#}; {fallback}")),
             }),
-        }
+        };
+        #[cfg(not(feature = "tract"))]
+        Err(fallback.unwrap_or_else(|| refusal("this library is built without tract, which runs operators".into())))
     }
 
     /// Whether the graph runs fused.
@@ -161,6 +160,7 @@ impl Graph {
     pub const fn fallback(&self) -> Option<&Error> {
         match &self.engine {
             Engine::Fused { .. } => None,
+            #[cfg(feature = "tract")]
             Engine::Plan { fallback, .. } => fallback.as_ref(),
         }
     }
@@ -169,6 +169,7 @@ impl Graph {
     pub fn profile(&self) -> Vec<(String, Duration)> {
         match &self.engine {
             Engine::Fused { program, .. } => program.profile(),
+            #[cfg(feature = "tract")]
             Engine::Plan { .. } => Vec::new(),
         }
     }
@@ -177,6 +178,7 @@ impl Graph {
     pub fn buffer_bytes(&self) -> usize {
         match &self.engine {
             Engine::Fused { program, .. } => program.bytes(),
+            #[cfg(feature = "tract")]
             Engine::Plan { .. } => 0,
         }
     }
@@ -203,11 +205,8 @@ impl Graph {
                 values.iter_mut().zip(inputs).for_each(|(to, (_, v))| *to = v);
                 program.run(&values[..inputs.len()], batch, unchanged, workers);
             }
-            Engine::Plan { state, outputs, .. } => {
-                let tensors = inputs.iter().map(|(shape, values)| Ok(tensor(shape, values)?.into_tvalue()));
-                let tensors = tensors.collect::<Result<TVec<TValue>, Error>>()?;
-                *outputs = state.run(tensors).map_err(|e| failure(self.name, "run", &e))?;
-            }
+            #[cfg(feature = "tract")]
+            Engine::Plan { plan, .. } => plan.run(inputs).map_err(|e| failure(self.name, "run", &e))?,
         }
         Ok(())
     }
@@ -219,7 +218,8 @@ impl Graph {
     pub fn output(&self, index: usize) -> Result<&[f32], Error> {
         let found = match &self.engine {
             Engine::Fused { program, .. } => program.output(index),
-            Engine::Plan { outputs, .. } => outputs.get(index).map(|o| floats(o)).transpose()?,
+            #[cfg(feature = "tract")]
+            Engine::Plan { plan, .. } => plan.output(index),
         };
         found.ok_or_else(|| Error::Engine {
             stage: format!("{}: read", self.name),
@@ -228,47 +228,16 @@ impl Graph {
     }
 }
 
-fn fused(mut proto: ModelProto, shapes: &[(usize, &[usize])], options: &GraphOptions) -> TractResult<Program> {
-    let ours = proto.opset_import.iter().any(|o| (o.domain.as_str(), o.version) == (DOMAIN, DOMAIN_VERSION));
-    ensure!(ours, "no functions of {DOMAIN} {DOMAIN_VERSION}");
-    let fused = |name: &str| Function::find(name).is_some_and(|(function, _)| function.is_fused());
-    inline_model(&mut proto, |domain, name| domain == DOMAIN && fused(name))?;
-    let mut onnx = tract_onnx::onnx();
-    ops::register(&mut onnx);
-    let model = read(&onnx, proto, shapes)?.into_typed()?.into_decluttered()?;
+/// The program of a graph of our functions.
+fn fused(onnx: &[u8], shapes: &[(usize, &[usize])], options: &GraphOptions) -> Result<Program> {
+    let calls = onnx::read(onnx, shapes);
+    // tract also types and folds what else may stand between our functions.
+    #[cfg(feature = "tract")]
+    let calls = calls.or_else(|refusal| tract::calls(onnx, shapes).with_context(|| format!("{refusal:#}")));
     let kernels = options.kernels.unwrap_or_else(Kernels::detect);
-    Program::new(&model, Settings::new(kernels, options.precision), options.poisoned)
+    Program::new(calls?, Settings::new(kernels, options.precision), options.poisoned)
 }
 
-fn plan(mut proto: ModelProto, shapes: &[(usize, &[usize])], executor: Executor) -> TractResult<TypedSimpleState> {
-    inline_model(&mut proto, |_, _| false)?;
-    let model = read(&tract_onnx::onnx(), proto, shapes)?.into_optimized()?;
-    let options = RunOptions { executor: Some(executor), ..RunOptions::default() };
-    TypedSimplePlan::new_with_options(model, &options)?.spawn()
-}
-
-fn read(
-    onnx: &Onnx,
-    proto: ModelProto,
-    shapes: &[(usize, &[usize])],
-) -> TractResult<tract_onnx::prelude::InferenceModel> {
-    let mut model = onnx.model_for_proto_model(&proto)?;
-    for &(input, shape) in shapes {
-        model = model.with_input_fact(input, f32::fact(shape).into())?;
-    }
-    Ok(model)
-}
-
-fn failure(graph: &str, step: &str, error: &TractError) -> Error {
+fn failure(graph: &str, step: &str, error: &anyhow::Error) -> Error {
     Error::Engine { stage: format!("{graph}: {step}"), message: format!("{error:#}") }
-}
-
-/// The values of an f32 tensor.
-fn floats(tensor: &Tensor) -> Result<&[f32], Error> {
-    tensor.try_as_plain_ram().and_then(|t| t.as_slice()).map_err(|e| failure("tensor", "read", &e))
-}
-
-/// A tensor of these values.
-fn tensor(shape: &[usize], values: &[f32]) -> Result<Tensor, Error> {
-    Tensor::from_shape(shape, values).map_err(|e| failure("tensor", "make", &e))
 }

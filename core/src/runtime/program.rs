@@ -3,12 +3,11 @@
 use std::prelude::v1::*;
 use std::time::{Duration, Instant};
 
-use tract_core::internal::*;
-use tract_core::ops::konst::Const;
-use tract_core::ops::source::TypedSource;
+use anyhow::{Context, Result, bail, ensure};
 
+use super::calls::{Calls, Fact, Node, Operand, Size};
 use super::kernels::Buffer;
-use super::ops::{Block, Call, Settings, build};
+use super::ops::{Block, Settings, build};
 use super::workers::Workers;
 
 /// Blocks in the order in which they run, and the buffers that they hand on.
@@ -19,9 +18,9 @@ use super::workers::Workers;
 pub(crate) struct Program {
     steps: Vec<Step>,
     buffers: Vec<Buffer>,
-    outputs: Vec<(usize, Len)>,
+    outputs: Vec<(usize, Size)>,
     /// The sizes of each input's axes.
-    inputs: Vec<Vec<Len>>,
+    inputs: Vec<Vec<Size>>,
     batch: usize,
     /// Whether the last run came to its end.
     complete: bool,
@@ -38,111 +37,70 @@ struct Step {
     block: Box<dyn Block>,
     inputs: Vec<Value>,
     buffer: usize,
-    len: Len,
+    len: Size,
 }
 
 /// Where a value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Value {
     Input(usize),
-    Buffer(usize, Len),
-}
-
-/// Number of a value's elements, or the size of one of its axes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Len {
-    one: usize,
-    /// Whether it is that many for each item of the batch.
-    batched: bool,
-}
-
-impl Len {
-    /// The product of these sizes.
-    fn of(sizes: &[TDim]) -> TractResult<Self> {
-        let symbols: Vec<Symbol> = sizes.iter().flat_map(|d| d.symbols()).collect();
-        let sized = |n: i64| -> TractResult<usize> {
-            let values = symbols.iter().fold(SymbolValues::default(), |v, s| v.with(s, n));
-            sizes.iter().try_fold(1usize, |all, d| {
-                all.checked_mul(d.eval(&values).to_usize()?).context("a value beyond all memory")
-            })
-        };
-        let (one, two) = (sized(1)?, sized(2)?);
-        ensure!(one == two || Some(two) == one.checked_mul(2), "a size that is not in proportion to the batch");
-        Ok(Self { one, batched: one != two })
-    }
-
-    const fn at(self, batch: usize) -> usize {
-        if self.batched { self.one * batch } else { self.one }
-    }
+    Buffer(usize, Size),
 }
 
 impl Program {
-    /// Builds the blocks of a model of calls.
-    pub(crate) fn new(model: &TypedModel, settings: Settings, poisoned: bool) -> TractResult<Self> {
-        let mut values: HashMap<OutletId, Value> = HashMap::default();
-        for (i, &outlet) in model.input_outlets()?.iter().enumerate() {
-            values.insert(outlet, Value::Input(i));
-        }
-        let order = model.eval_order()?;
-        let mut last_use: HashMap<OutletId, usize> = HashMap::default();
-        for &id in &order {
-            for &outlet in &model.node(id).inputs {
-                last_use.insert(outlet, id);
-            }
-        }
-        for &outlet in model.output_outlets()? {
-            last_use.insert(outlet, usize::MAX);
-        }
-        let (mut steps, mut free, mut count): (Vec<Step>, Vec<usize>, usize) = (Vec::new(), Vec::new(), 0);
-        let inputs_in_all = model.input_outlets()?.len();
-        for id in order {
-            let node = model.node(id);
-            if node.op_is::<Const>() || node.op_is::<TypedSource>() {
-                continue;
-            }
-            let call =
-                node.op_as::<Call>().with_context(|| format!("{} is {}, no block of ours", node.name, node.op))?;
-            let facts = model.node_input_facts(id)?;
-            let block = build(call, &facts, settings).with_context(|| node.name.clone())?;
-            let weights = facts.iter().skip(call.computed_inputs()).all(|fact| fact.konst.is_some());
-            ensure!(weights, "{}: a weight that is no constant", node.name);
-            let given = node.inputs.iter().take(call.computed_inputs());
-            let inputs: Vec<Value> = given
-                .map(|outlet| values.get(outlet).copied().with_context(|| format!("input of {}", node.name)))
-                .collect::<TractResult<_>>()?;
-            let len = Len::of(&node.outputs[0].fact.shape.to_tvec())?;
-            let made_stable = |value: &Value| match *value {
-                Value::Input(i) => i == 0,
-                Value::Buffer(buffer, _) => steps.iter().any(|s| s.stable && s.buffer == buffer),
-            };
-            let stable = inputs_in_all > 1 && !len.batched && inputs.iter().all(made_stable);
-            let buffer = match free.pop() {
-                Some(buffer) if !stable => buffer,
-                _ => {
-                    count += 1;
-                    count - 1
-                }
-            };
-            for (outlet, value) in node.inputs.iter().filter_map(|o| values.get(o).map(|v| (o, *v))) {
-                if let (Value::Buffer(read, _), Some(&last)) = (value, last_use.get(outlet))
-                    && last == id
-                    && !free.contains(&read)
-                    && !steps.iter().any(|s| s.stable && s.buffer == read)
-                {
-                    free.push(read);
-                }
-            }
-            values.insert(OutletId::new(id, 0), Value::Buffer(buffer, len));
-            steps.push(Step { function: call.name.clone(), spent: Duration::ZERO, stable, block, inputs, buffer, len });
-        }
-        let outputs = model.output_outlets()?.iter().map(|outlet| match values.get(outlet) {
-            Some(&Value::Buffer(buffer, len)) => Ok((buffer, len)),
-            _ => bail!("an output that nothing computes"),
-        });
-        let outputs = outputs.collect::<TractResult<_>>()?;
-        let axes = |outlet| model.outlet_fact(outlet)?.shape.iter().map(|d| Len::of(std::slice::from_ref(d))).collect();
-        let inputs = model.input_outlets()?.iter().copied().map(axes).collect::<TractResult<Vec<Vec<Len>>>>()?;
+    /// Builds the blocks of calls. What a call was made from is dropped once its block is built.
+    pub(super) fn new(calls: Calls, settings: Settings, poisoned: bool) -> Result<Self> {
+        let Calls { inputs, nodes, outputs } = calls;
         ensure!(inputs.len() <= 4, "{} inputs", inputs.len());
+        let mut last_use = vec![0; nodes.len()];
+        for (reader, node) in nodes.iter().enumerate() {
+            for operand in &node.operands {
+                if let Operand::Node(read) = *operand {
+                    last_use[read] = reader;
+                }
+            }
+        }
+        outputs.iter().for_each(|&output| last_use[output] = usize::MAX);
+        let shapes: Vec<Vec<Size>> = nodes.iter().map(|node| node.shape.clone()).collect();
+        let (mut steps, mut free, mut count): (Vec<Step>, Vec<usize>, usize) = (Vec::new(), Vec::new(), 0);
+        for (position, node) in nodes.into_iter().enumerate() {
+            let Node { name, call, operands, shape } = node;
+            let (given, weights) = operands.split_at(call.activations().min(operands.len()));
+            for weight in weights {
+                ensure!(matches!(weight, Operand::Constant(_)), "{name}: a weight that is no constant");
+            }
+            let read = given.iter().map(|operand| match *operand {
+                Operand::Input(i) => Ok(Value::Input(i)),
+                Operand::Node(i) => Ok(Value::Buffer(steps[i].buffer, steps[i].len)),
+                Operand::Constant(_) => bail!("{name}: a constant where a computed value is expected"),
+            });
+            let read: Vec<Value> = read.collect::<Result<_>>()?;
+            let facts: Vec<Fact<'_>> = operands.iter().map(|operand| operand.fact(&inputs, &shapes)).collect();
+            let block = build(&call, &facts, settings).with_context(|| name.clone())?;
+            let len = Size::product(&shape)?;
+            let made_stable = |operand: &Operand| match *operand {
+                Operand::Input(i) => i == 0,
+                Operand::Node(i) => steps[i].stable,
+                Operand::Constant(_) => true,
+            };
+            let stable = inputs.len() > 1 && !len.batched && given.iter().all(made_stable);
+            let reused = if stable { None } else { free.pop() };
+            let buffer = reused.unwrap_or_else(|| {
+                count += 1;
+                count - 1
+            });
+            for operand in given {
+                if let Operand::Node(i) = *operand
+                    && last_use[i] == position
+                    && !steps[i].stable
+                    && !free.contains(&steps[i].buffer)
+                {
+                    free.push(steps[i].buffer);
+                }
+            }
+            steps.push(Step { function: call.name, spent: Duration::ZERO, stable, block, inputs: read, buffer, len });
+        }
+        let outputs = outputs.into_iter().map(|node| (steps[node].buffer, steps[node].len)).collect();
         let buffers = vec![Buffer::default(); count];
         Ok(Self { steps, buffers, outputs, inputs, batch: 0, complete: false, poisoned })
     }
@@ -232,6 +190,7 @@ impl Program {
 #[cfg(test)]
 mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
@@ -255,8 +214,8 @@ mod tests {
 
     /// An image of two values, then each box plus the image.
     fn program(panics: &Arc<AtomicBool>) -> Program {
-        let two = Len { one: 2, batched: false };
-        let boxes = Len { one: 2, batched: true };
+        let two = Size { one: 2, batched: false };
+        let boxes = Size { one: 2, batched: true };
         let step = |stable, inputs, buffer, len| {
             let block = Box::new(Sum(panics.clone()));
             Step { function: "Sum".into(), spent: Duration::ZERO, stable, block, inputs, buffer, len }
@@ -265,7 +224,7 @@ mod tests {
             step(true, vec![Value::Input(0)], 0, two),
             step(false, vec![Value::Input(1), Value::Buffer(0, two)], 1, boxes),
         ];
-        let inputs = vec![vec![two], vec![Len { one: 1, batched: true }, two]];
+        let inputs = vec![vec![two], vec![Size { one: 1, batched: true }, two]];
         let buffers = vec![Buffer::default(); 2];
         Program { steps, buffers, outputs: vec![(1, boxes)], inputs, batch: 0, complete: false, poisoned: true }
     }

@@ -3,7 +3,7 @@
 
 use std::prelude::v1::*;
 
-use tract_core::internal::*;
+use anyhow::{Result, ensure};
 
 use super::{Block, Linear, Params};
 use crate::Precision;
@@ -28,13 +28,13 @@ pub(super) struct Bottleneck {
 }
 
 /// A stride that is the same both ways.
-fn square(strides: &[i64]) -> TractResult<usize> {
+fn square(strides: &[i64]) -> Result<usize> {
     ensure!(matches!(strides, [1, 1] | [2, 2]), "strides {strides:?}");
     Ok(strides[0] as usize)
 }
 
 impl Bottleneck {
-    pub(super) fn new(p: &Params<'_>, residual: bool) -> TractResult<Self> {
+    pub(super) fn new(p: &Params<'_>, residual: bool) -> Result<Self> {
         let [height, width, channels] = p.sizes(0)?;
         let stride = if residual { 1 } else { square(p.attribute("strides")?)? };
         let mut weights = p.weights();

@@ -2,7 +2,7 @@
 
 use std::prelude::v1::*;
 
-use tract_core::internal::*;
+use anyhow::{Result, ensure};
 
 use super::{Block, Params};
 use crate::MODEL_SIDE;
@@ -18,7 +18,7 @@ pub(super) struct BoxTokens {
 }
 
 impl BoxTokens {
-    pub(super) fn new(p: &Params<'_>) -> TractResult<Self> {
+    pub(super) fn new(p: &Params<'_>) -> Result<Self> {
         let [corners] = p.sizes(0)?;
         ensure!(corners == 4, "a box of {corners} coordinates");
         let [_, tokens, channels] = p.shape(3)?;

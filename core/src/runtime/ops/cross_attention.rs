@@ -6,7 +6,7 @@
 
 use std::prelude::v1::*;
 
-use tract_core::internal::*;
+use anyhow::{Result, ensure};
 
 use super::Params;
 use super::params::Reader;
@@ -32,7 +32,7 @@ pub(super) struct Sizes {
 }
 
 impl Sizes {
-    pub(super) fn new(p: &Params<'_>) -> TractResult<Self> {
+    pub(super) fn new(p: &Params<'_>) -> Result<Self> {
         let [tokens, channels] = p.sizes(0)?;
         p.same(0, 1)?;
         if !p.is_one(2)? {
@@ -64,7 +64,7 @@ pub(super) struct HeadsOut(Vec<Weights>);
 
 impl HeadsOut {
     /// From a weight (channels, inner), whose turn it is to be transposed.
-    pub(super) fn transposed(p: &Params<'_>, weights: &mut Reader<'_>, s: Sizes) -> TractResult<Self> {
+    pub(super) fn transposed(p: &Params<'_>, weights: &mut Reader<'_>, s: Sizes) -> Result<Self> {
         let values = weights.values(&[s.channels, s.inner()])?;
         let head = |h: usize| -> Vec<f32> {
             let value = |i: usize| values[i % s.channels * s.inner() + h * s.depth + i / s.channels];
@@ -75,7 +75,7 @@ impl HeadsOut {
     }
 
     /// From a weight (inner, channels), as it is.
-    pub(super) fn straight(p: &Params<'_>, weights: &mut Reader<'_>, s: Sizes) -> TractResult<Self> {
+    pub(super) fn straight(p: &Params<'_>, weights: &mut Reader<'_>, s: Sizes) -> Result<Self> {
         let values = weights.values(&[s.inner(), s.channels])?;
         let heads = values.chunks_exact(s.depth * s.channels);
         Ok(Self(heads.map(|h| Weights::pack(p.settings.kernels, Precision::F32, h, s.channels)).collect()))
@@ -100,7 +100,7 @@ pub(super) struct HeadsIn {
 
 impl HeadsIn {
     /// From a weight (channels, inner) and its bias.
-    pub(super) fn new(p: &Params<'_>, weights: &mut Reader<'_>, s: Sizes) -> TractResult<Self> {
+    pub(super) fn new(p: &Params<'_>, weights: &mut Reader<'_>, s: Sizes) -> Result<Self> {
         let values = weights.values(&[s.channels, s.inner()])?;
         let head = |h: usize| -> Vec<f32> {
             let rows = values.chunks_exact(s.inner());

@@ -2,7 +2,7 @@
 
 use std::prelude::v1::*;
 
-use tract_core::internal::*;
+use anyhow::{Result, ensure};
 
 use super::params::Reader;
 use super::{Block, Linear, Params};
@@ -23,7 +23,7 @@ struct Hidden {
 }
 
 impl Hidden {
-    fn new(p: &Params<'_>, weights: &mut Reader<'_>) -> TractResult<Self> {
+    fn new(p: &Params<'_>, weights: &mut Reader<'_>) -> Result<Self> {
         let [tokens, channels] = p.sizes(0)?;
         ensure!(tokens > MASK_TOKEN, "{tokens} tokens");
         let layers = [weights.linear(Precision::F32)?, weights.linear(Precision::F32)?];
@@ -62,7 +62,7 @@ pub(super) struct MaskHead {
 }
 
 impl MaskHead {
-    pub(super) fn new(p: &Params<'_>) -> TractResult<Self> {
+    pub(super) fn new(p: &Params<'_>) -> Result<Self> {
         let [cells, channels] = p.sizes(1)?;
         p.same_batch(0, 1)?;
         let mut weights = p.weights();
@@ -143,7 +143,7 @@ pub(super) struct IouHead {
 }
 
 impl IouHead {
-    pub(super) fn new(p: &Params<'_>) -> TractResult<Self> {
+    pub(super) fn new(p: &Params<'_>) -> Result<Self> {
         let mut inputs = p.weights();
         let hidden = Hidden::new(p, &mut inputs)?;
         let weights = inputs.values(&[hidden.layers[1].n, 1])?;

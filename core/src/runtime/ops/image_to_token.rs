@@ -2,10 +2,10 @@
 
 use std::prelude::v1::*;
 
-use tract_core::internal::*;
+use anyhow::{Result, ensure};
 
 use super::cross_attention::{HEADS, HeadsOut, Sizes, sum};
-use super::params::Constant;
+use super::params::Shared;
 use super::{Block, Linear, Params};
 use crate::Precision;
 use crate::runtime::functions::LAYER_NORM_EPS;
@@ -22,7 +22,7 @@ pub(super) struct ImageToToken {
     kernels: Kernels,
     precision: Precision,
     s: Sizes,
-    positions: Constant,
+    positions: Shared,
     query: HeadsOut,
     query_bias: Vec<f32>,
     key: Linear,
@@ -33,10 +33,10 @@ pub(super) struct ImageToToken {
 }
 
 impl ImageToToken {
-    pub(super) fn new(p: &Params<'_>) -> TractResult<Self> {
+    pub(super) fn new(p: &Params<'_>) -> Result<Self> {
         let s = Sizes::new(p)?;
         let mut weights = p.weights();
-        let positions = weights.constant(&[1, s.cells, s.channels])?;
+        let positions = weights.shared(&[1, s.cells, s.channels])?;
         let query = HeadsOut::transposed(p, &mut weights, s)?;
         let query_bias = weights.values(&[s.inner()])?;
         let (key, value) = (weights.linear(p.settings.float)?, weights.linear(p.settings.float)?);

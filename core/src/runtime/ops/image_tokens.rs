@@ -2,7 +2,7 @@
 
 use std::prelude::v1::*;
 
-use tract_core::internal::*;
+use anyhow::Result;
 
 use super::{Block, Params};
 use crate::runtime::kernels::{Kernels, Scratch, Tiles};
@@ -19,7 +19,7 @@ pub(super) struct ImageTokens {
 }
 
 impl ImageTokens {
-    pub(super) fn new(p: &Params<'_>) -> TractResult<Self> {
+    pub(super) fn new(p: &Params<'_>) -> Result<Self> {
         let [channels, height, width] = p.sizes(0)?;
         Ok(Self {
             kernels: p.settings.kernels,

@@ -2,7 +2,7 @@
 
 use std::prelude::v1::*;
 
-use tract_core::internal::*;
+use anyhow::Result;
 
 use super::{Block, Params};
 use crate::runtime::kernels::{Gelu, Kernels, Scratch, Tiles};
@@ -22,7 +22,7 @@ pub(super) struct LocalConv {
 }
 
 impl LocalConv {
-    pub(super) fn new(p: &Params<'_>) -> TractResult<Self> {
+    pub(super) fn new(p: &Params<'_>) -> Result<Self> {
         let [height, width, channels] = p.sizes(0)?;
         let (taps, bias) = p.weights().depthwise(p.channels(channels)?)?;
         Ok(Self { kernels: p.settings.kernels, height, width, channels, taps, bias })

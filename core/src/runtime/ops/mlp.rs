@@ -2,7 +2,7 @@
 
 use std::prelude::v1::*;
 
-use tract_core::internal::*;
+use anyhow::{Result, ensure};
 
 use super::{Block, Linear, Params};
 use crate::runtime::functions::LAYER_NORM_EPS;
@@ -22,7 +22,7 @@ pub(super) struct Mlp {
 }
 
 impl Mlp {
-    pub(super) fn new(p: &Params<'_>) -> TractResult<Self> {
+    pub(super) fn new(p: &Params<'_>) -> Result<Self> {
         let [_, _, channels] = p.sizes(0)?;
         let mut weights = p.weights();
         let norm = weights.norm(p.channels(channels)?)?;

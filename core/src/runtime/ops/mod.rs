@@ -21,12 +21,13 @@ mod window_attention;
 
 use std::prelude::v1::*;
 
-use tract_core::internal::*;
+use anyhow::{Result, bail};
 
-pub(super) use call::{Call, register};
+pub(super) use call::Call;
 use linear::Linear;
 use params::Params;
 
+use super::calls::Fact;
 use super::kernels::Kernels;
 use super::workers::Workers;
 use crate::Precision;
@@ -76,7 +77,7 @@ impl Settings {
 }
 
 /// Builds the block of a call whose weights are known.
-pub(super) fn build(call: &Call, inputs: &[&TypedFact], settings: Settings) -> TractResult<Box<dyn Block>> {
+pub(super) fn build(call: &Call, inputs: &[Fact<'_>], settings: Settings) -> Result<Box<dyn Block>> {
     let p = Params::new(call, inputs, if call.exact() { settings.exact() } else { settings });
     Ok(match call.function.name {
         "PatchEmbed" => Box::new(patch_embed::PatchEmbed::new(&p)?),

@@ -2,7 +2,7 @@
 
 use std::prelude::v1::*;
 
-use tract_core::internal::*;
+use anyhow::{Result, ensure};
 
 use super::{Block, Linear, Params};
 use crate::Precision;
@@ -23,7 +23,7 @@ pub(super) struct Neck {
 }
 
 impl Neck {
-    pub(super) fn new(p: &Params<'_>) -> TractResult<Self> {
+    pub(super) fn new(p: &Params<'_>) -> Result<Self> {
         let [height, width, c] = p.sizes(0)?;
         let mut inputs = p.weights();
         let (weights, k, n) = inputs.matrix(p.settings.linear)?;

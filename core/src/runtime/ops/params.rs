@@ -1,21 +1,24 @@
 //! The weights and sizes of a call.
 
 use std::prelude::v1::*;
+use std::sync::Arc;
 
-use tract_core::internal::*;
+use anyhow::{Context, Result, ensure};
 
 use super::{Call, Linear, Settings};
 use crate::Precision;
+use crate::runtime::calls::{Fact, Size};
+use crate::runtime::constant::Constant;
 use crate::runtime::kernels::Weights;
 
 /// Values of f32 that blocks share.
 #[derive(Clone, Debug)]
-pub(super) struct Constant(Arc<Tensor>);
+pub(super) struct Shared(Arc<Constant>);
 
-impl Constant {
+impl Shared {
     pub(super) fn values(&self) -> &[f32] {
         // Checked when it was made.
-        self.0.try_as_plain_ram().and_then(|t| t.as_slice()).unwrap_or_default()
+        self.0.f32().unwrap_or_default()
     }
 }
 
@@ -23,83 +26,86 @@ impl Constant {
 #[derive(Debug)]
 pub(super) struct Params<'a> {
     call: &'a Call,
-    inputs: &'a [&'a TypedFact],
+    inputs: &'a [Fact<'a>],
     pub(super) settings: Settings,
 }
 
 impl<'a> Params<'a> {
-    pub(super) const fn new(call: &'a Call, inputs: &'a [&'a TypedFact], settings: Settings) -> Self {
+    pub(super) const fn new(call: &'a Call, inputs: &'a [Fact<'a>], settings: Settings) -> Self {
         Self { call, inputs, settings }
     }
 
-    fn input(&self, index: usize) -> TractResult<&'a TypedFact> {
-        let found = self.inputs.get(index).copied();
+    fn input(&self, index: usize) -> Result<&'a Fact<'a>> {
+        let found = self.inputs.get(index);
         found.with_context(|| format!("{} is missing", self.call.input_name(index)))
     }
 
     /// The sizes of an input without the first, which is the batch.
-    pub(super) fn sizes<const N: usize>(&self, index: usize) -> TractResult<[usize; N]> {
+    pub(super) fn sizes<const N: usize>(&self, index: usize) -> Result<[usize; N]> {
         let shape = &self.input(index)?.shape;
-        ensure!(shape.rank() == N + 1, "{} has {} axes", self.call.input_name(index), shape.rank());
+        ensure!(shape.len() == N + 1, "{} has {} axes", self.call.input_name(index), shape.len());
         let mut sizes = [0; N];
-        for (size, dim) in sizes.iter_mut().zip(shape.iter().skip(1)) {
-            *size = dim.to_usize()?;
+        for (number, size) in sizes.iter_mut().zip(&shape[1..]) {
+            *number = size.number()?;
         }
         Ok(sizes)
     }
 
     /// Makes sure that two inputs are of one shape, the batch included.
-    pub(super) fn same(&self, first: usize, second: usize) -> TractResult<()> {
+    pub(super) fn same(&self, first: usize, second: usize) -> Result<()> {
         let [a, b] = [&self.input(first)?.shape, &self.input(second)?.shape];
         ensure!(a == b, "{}: inputs {first} and {second} are of shapes {a:?} and {b:?}", self.call.name);
         Ok(())
     }
 
     /// Whether an input is one for the whole batch.
-    pub(super) fn is_one(&self, index: usize) -> TractResult<bool> {
-        Ok(self.input(index)?.shape.first().is_some_and(|n| n.is_one()))
+    pub(super) fn is_one(&self, index: usize) -> Result<bool> {
+        Ok(self.input(index)?.shape.first() == Some(&Size::fixed(1)))
     }
 
     /// Makes sure that two inputs are of one batch.
-    pub(super) fn same_batch(&self, first: usize, second: usize) -> TractResult<()> {
+    pub(super) fn same_batch(&self, first: usize, second: usize) -> Result<()> {
         let [a, b] = [&self.input(first)?.shape, &self.input(second)?.shape];
         ensure!(a.first() == b.first(), "{}: inputs {first} and {second} are of two batches", self.call.name);
         Ok(())
     }
 
     /// The shape of an input that is a weight.
-    pub(super) fn shape<const N: usize>(&self, index: usize) -> TractResult<[usize; N]> {
-        let shape = self.input(index)?.shape.as_concrete().map(<[usize]>::to_vec).unwrap_or_default();
+    pub(super) fn shape<const N: usize>(&self, index: usize) -> Result<[usize; N]> {
+        let shape = &self.weight(index)?.shape;
         let found = shape.as_slice().try_into();
         found.with_context(|| format!("{} has shape {shape:?}", self.call.input_name(index)))
     }
 
     /// The values of a weight of this shape.
-    fn values(&self, index: usize, shape: &[usize]) -> TractResult<Vec<f32>> {
-        Ok(self.constant(index, shape)?.values().to_vec())
+    fn values(&self, index: usize, shape: &[usize]) -> Result<Vec<f32>> {
+        Ok(self.shared(index, shape)?.values().to_vec())
     }
 
     /// A weight of this shape, shared with other blocks that use it.
-    fn constant(&self, index: usize, shape: &[usize]) -> TractResult<Constant> {
-        let tensor = self.tensor(index, shape)?;
-        tensor.try_as_plain_ram()?.as_slice::<f32>()?;
-        Ok(Constant(tensor.clone()))
+    fn shared(&self, index: usize, shape: &[usize]) -> Result<Shared> {
+        let constant = self.shaped(index, shape)?;
+        constant.f32().with_context(|| self.call.input_name(index))?;
+        Ok(Shared(constant.clone()))
     }
 
-    fn tensor(&self, index: usize, shape: &[usize]) -> TractResult<&'a Arc<Tensor>> {
+    fn shaped(&self, index: usize, shape: &[usize]) -> Result<&'a Arc<Constant>> {
+        let constant = self.weight(index)?;
         let name = || self.call.input_name(index);
-        let fact = self.input(index)?;
-        let tensor = fact.konst.as_ref().with_context(|| format!("{} is no constant", name()))?;
-        ensure!(tensor.shape() == shape, "{} is {:?}, not {shape:?}", name(), tensor.shape());
-        Ok(tensor)
+        ensure!(constant.shape == shape, "{} is {:?}, not {shape:?}", name(), constant.shape);
+        Ok(constant)
     }
 
-    pub(super) fn attribute(&self, name: &str) -> TractResult<&'a [i64]> {
+    fn weight(&self, index: usize) -> Result<&'a Arc<Constant>> {
+        self.input(index)?.constant.with_context(|| format!("{} is no constant", self.call.input_name(index)))
+    }
+
+    pub(super) fn attribute(&self, name: &str) -> Result<&'a [i64]> {
         self.call.attribute(name)
     }
 
     /// Channels that kernels can take.
-    pub(super) fn channels(&self, n: usize) -> TractResult<usize> {
+    pub(super) fn channels(&self, n: usize) -> Result<usize> {
         ensure!(n.is_multiple_of(16) && n > 0, "{}: {n} channels, not a multiple of 16", self.call.name);
         ensure!(n <= super::super::kernels::MAX_ROW, "{}: {n} channels", self.call.name);
         Ok(n)
@@ -107,7 +113,7 @@ impl<'a> Params<'a> {
 
     /// A reader of the weights, which follow the activations.
     pub(super) fn weights(&'a self) -> Reader<'a> {
-        Reader { p: self, next: self.call.computed_inputs() }
+        Reader { p: self, next: self.call.activations() }
     }
 }
 
@@ -128,24 +134,24 @@ impl Reader<'_> {
     }
 
     /// Values of this shape.
-    pub(super) fn values(&mut self, shape: &[usize]) -> TractResult<Vec<f32>> {
+    pub(super) fn values(&mut self, shape: &[usize]) -> Result<Vec<f32>> {
         let index = self.take();
         self.p.values(index, shape)
     }
 
     /// Values of this shape, shared with other blocks that use them.
-    pub(super) fn constant(&mut self, shape: &[usize]) -> TractResult<Constant> {
+    pub(super) fn shared(&mut self, shape: &[usize]) -> Result<Shared> {
         let index = self.take();
-        self.p.constant(index, shape)
+        self.p.shared(index, shape)
     }
 
     /// A norm: gamma and beta.
-    pub(super) fn norm(&mut self, n: usize) -> TractResult<[Vec<f32>; 2]> {
+    pub(super) fn norm(&mut self, n: usize) -> Result<[Vec<f32>; 2]> {
         Ok([self.values(&[n])?, self.values(&[n])?])
     }
 
     /// A matrix (k, n), packed for a product in `precision`.
-    pub(super) fn matrix(&mut self, precision: Precision) -> TractResult<(Weights, usize, usize)> {
+    pub(super) fn matrix(&mut self, precision: Precision) -> Result<(Weights, usize, usize)> {
         let index = self.take();
         let [k, n] = self.p.shape(index)?;
         self.p.channels(n)?;
@@ -154,13 +160,13 @@ impl Reader<'_> {
     }
 
     /// A linear layer: matrix (k, n) and bias.
-    pub(super) fn linear(&mut self, precision: Precision) -> TractResult<Linear> {
+    pub(super) fn linear(&mut self, precision: Precision) -> Result<Linear> {
         let (weights, k, n) = self.matrix(precision)?;
         Ok(Linear { weights, bias: self.values(&[n])?, k, n })
     }
 
     /// A 1x1 convolution: weight (n, k, 1, 1) and bias.
-    pub(super) fn pointwise(&mut self, precision: Precision) -> TractResult<Linear> {
+    pub(super) fn pointwise(&mut self, precision: Precision) -> Result<Linear> {
         let index = self.take();
         let [n, k, ..] = self.p.shape::<4>(index)?;
         self.p.channels(n)?;
@@ -169,13 +175,13 @@ impl Reader<'_> {
     }
 
     /// A 3x3 convolution (n, n, 3, 3) as a matrix (tap, input, output).
-    pub(super) fn conv3x3(&mut self, n: usize, precision: Precision) -> TractResult<Weights> {
+    pub(super) fn conv3x3(&mut self, n: usize, precision: Precision) -> Result<Weights> {
         let index = self.take();
         self.pack(index, &[n, n, 3, 3], n, precision, |i| (i % n * n + i / n % n) * 9 + i / (n * n))
     }
 
     /// A depthwise 3x3 convolution (n, 1, 3, 3), its nine taps one after another, and its bias.
-    pub(super) fn depthwise(&mut self, n: usize) -> TractResult<(Vec<f32>, Vec<f32>)> {
+    pub(super) fn depthwise(&mut self, n: usize) -> Result<(Vec<f32>, Vec<f32>)> {
         let values = self.values(&[n, 1, 3, 3])?;
         let taps = (0..9 * n).map(|i| values[i % n * 9 + i / n]).collect();
         Ok((taps, self.values(&[n])?))
@@ -189,16 +195,14 @@ impl Reader<'_> {
         n: usize,
         precision: Precision,
         order: impl Fn(usize) -> usize,
-    ) -> TractResult<Weights> {
+    ) -> Result<Weights> {
         let kernels = self.p.settings.kernels;
-        if self.p.input(index)?.datum_type != i8::datum_type() {
-            let values = self.p.constant(index, shape)?;
-            let values = values.values();
+        let constant = self.p.shaped(index, shape)?;
+        let Some(values) = constant.i8() else {
+            let values = constant.f32().with_context(|| self.p.call.input_name(index))?;
             let matrix: Vec<f32> = (0..values.len()).map(|i| values[order(i)]).collect();
             return Ok(Weights::pack(kernels, precision, &matrix, n));
-        }
-        let tensor = self.p.tensor(index, shape)?;
-        let values = tensor.try_as_plain_ram()?.as_slice::<i8>()?;
+        };
         let scale = self.values(&[n])?;
         let name = || self.p.call.input_name(index);
         ensure!(!values.contains(&i8::MIN), "{} holds -128; weights are -127 to 127", name());

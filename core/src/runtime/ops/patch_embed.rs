@@ -2,7 +2,7 @@
 
 use std::prelude::v1::*;
 
-use tract_core::internal::*;
+use anyhow::{Result, ensure};
 
 use super::{Block, Linear, Params};
 use crate::Precision;
@@ -19,7 +19,7 @@ pub(super) struct PatchEmbed {
 }
 
 impl PatchEmbed {
-    pub(super) fn new(p: &Params<'_>) -> TractResult<Self> {
+    pub(super) fn new(p: &Params<'_>) -> Result<Self> {
         let [channels, height, width] = p.sizes(0)?;
         let mut weights = p.weights();
         let first = weights.pointwise(Precision::F32)?;

@@ -2,7 +2,7 @@
 
 use std::prelude::v1::*;
 
-use tract_core::internal::*;
+use anyhow::{Result, ensure};
 
 use super::{Block, Linear, Params};
 use crate::runtime::functions::LAYER_NORM_EPS;
@@ -23,7 +23,7 @@ pub(super) struct SelfAttention {
 }
 
 impl SelfAttention {
-    pub(super) fn new(p: &Params<'_>, first: bool) -> TractResult<Self> {
+    pub(super) fn new(p: &Params<'_>, first: bool) -> Result<Self> {
         let [tokens, channels] = p.sizes(0)?;
         if !first {
             p.same(0, 1)?;

@@ -2,72 +2,75 @@
 
 use std::prelude::v1::*;
 
-use tract_core::internal::*;
+use anyhow::{Context, Result, ensure};
 
+use crate::runtime::calls::Size;
 use crate::runtime::functions::STRIDES;
 
 /// The sizes that the letters of one call stand for.
 #[derive(Debug, Default)]
-pub(super) struct Sizes<'a>(Vec<(&'a str, TDim)>);
+pub(super) struct Sizes<'a>(Vec<(&'a str, Size)>);
 
 /// An axis such as `3C`, `C` or `3`: the factor, and the letter if there is one.
-fn parts(axis: &str) -> TractResult<(i64, &str)> {
+fn parts(axis: &str) -> Result<(usize, &str)> {
     let digits = axis.bytes().take_while(u8::is_ascii_digit).count();
     let (factor, letter) = axis.split_at(digits);
     Ok((if factor.is_empty() { 1 } else { factor.parse()? }, letter))
 }
 
 impl<'a> Sizes<'a> {
-    fn of(&self, letter: &str) -> Option<TDim> {
+    fn of(&self, letter: &str) -> Option<Size> {
         if letter.is_empty() {
-            return Some(1.to_dim());
+            return Some(Size::fixed(1));
         }
-        self.0.iter().find(|(known, _)| *known == letter).map(|(_, size)| size.clone())
+        self.0.iter().find(|(known, _)| *known == letter).map(|&(_, size)| size)
     }
 
     /// Takes what an input of this shape tells, which must agree with what is known.
-    pub(super) fn bind(&mut self, shape: &'a str, given: &[TDim]) -> TractResult<()> {
+    pub(super) fn bind(&mut self, shape: &'a str, given: &[Size]) -> Result<()> {
         ensure!(shape.split(' ').count() == given.len(), "shape {given:?}, ({shape}) expected");
         for (axis, size) in shape.split(' ').zip(given) {
             let (factor, letter) = parts(axis)?;
             if let Some(known) = self.of(letter) {
-                let expected = known * factor;
+                let expected = known.times(factor)?;
                 ensure!(*size == expected, "shape {given:?}, ({shape}) with {axis} = {expected} expected");
             } else if factor == 1 {
-                self.0.push((letter, size.clone()));
+                self.0.push((letter, *size));
             } else {
-                let size = size.to_i64()?;
+                let size = size.number()?;
                 ensure!(size % factor == 0, "shape {given:?}, ({shape}) expected");
-                self.0.push((letter, (size / factor).to_dim()));
+                self.0.push((letter, Size::fixed(size / factor)));
             }
         }
         Ok(())
     }
 
     /// The sizes of an output of this shape.
-    pub(super) fn shape(&self, shape: &str, strides: Option<&[i64]>) -> TractResult<TVec<TDim>> {
+    pub(super) fn shape(&self, shape: &str, strides: Option<&[i64]>) -> Result<Vec<Size>> {
         shape.split(' ').map(|axis| self.size(axis, strides)).collect()
     }
 
-    fn size(&self, axis: &str, strides: Option<&[i64]>) -> TractResult<TDim> {
+    fn size(&self, axis: &str, strides: Option<&[i64]>) -> Result<Size> {
+        let number = |axis| self.size(axis, None)?.number();
+        let fixed = |size: Option<usize>| size.map(Size::fixed).with_context(|| format!("{axis} is beyond all memory"));
         if let Some((a, b)) = axis.split_once('+') {
-            return Ok(self.size(a, strides)? + self.size(b, strides)?);
+            return fixed(number(a)?.checked_add(number(b)?));
         }
         if let Some((a, b)) = axis.split_once('*') {
-            return Ok(self.size(a, strides)? * self.size(b, strides)?);
+            return fixed(number(a)?.checked_mul(number(b)?));
         }
         if let Some((size, _)) = axis.split_once('/') {
             let strides = strides.with_context(|| format!("{STRIDES} are missing"))?;
             ensure!(matches!(strides, [1, 1] | [2, 2]), "{STRIDES} {strides:?}");
-            return Ok(self.size(size, None)?.divceil(strides[0] as usize));
+            return Ok(Size::fixed(number(size)?.div_ceil(strides[0] as usize)));
         }
         if let Some((factor, cells)) = axis.split_once('√') {
-            let cells = self.size(cells, None)?.to_usize()?;
+            let cells = number(cells)?;
             ensure!(cells.isqrt().pow(2) == cells, "{cells} cells are no square");
-            return Ok(self.size(factor, None)? * cells.isqrt().to_dim());
+            return self.size(factor, None)?.times(cells.isqrt());
         }
         let (factor, letter) = parts(axis)?;
-        Ok(self.of(letter).with_context(|| format!("no input tells {letter}"))? * factor)
+        self.of(letter).with_context(|| format!("no input tells {letter}"))?.times(factor)
     }
 }
 
@@ -78,12 +81,12 @@ mod tests {
     use super::*;
     use crate::runtime::functions::{ALL, Function, Kind, MASK_HEAD, MB_CONV, NECK, PATCH_MERGING};
 
-    fn output(function: &Function, int8: bool, inputs: &[&[usize]], strides: &[i64]) -> TractResult<Vec<usize>> {
+    fn output(function: &Function, int8: bool, inputs: &[&[usize]], strides: &[i64]) -> Result<Vec<usize>> {
         let mut sizes = Sizes::default();
         for ((_, shape), given) in function.inputs_in(int8).zip(inputs) {
-            sizes.bind(shape, &given.iter().map(|n| n.to_dim()).collect::<Vec<_>>())?;
+            sizes.bind(shape, &given.iter().map(|&n| Size::fixed(n)).collect::<Vec<_>>())?;
         }
-        sizes.shape(function.output, Some(strides))?.iter().map(|size| Ok(size.to_usize()?)).collect()
+        sizes.shape(function.output, Some(strides))?.iter().map(|size| Ok(size.number()?)).collect()
     }
 
     #[test]
@@ -112,7 +115,7 @@ mod tests {
             let mut sizes = Sizes::default();
             let mut letters = Vec::new();
             for (name, shape) in function.inputs_in(function.has_int8()) {
-                let ones: Vec<TDim> = shape.split(' ').map(|axis| parts(axis).unwrap().0.to_dim()).collect();
+                let ones: Vec<Size> = shape.split(' ').map(|axis| Size::fixed(parts(axis).unwrap().0)).collect();
                 sizes.bind(shape, &ones).unwrap_or_else(|e| panic!("{} {name}: {e}", function.name));
                 letters.push(name);
             }

@@ -2,7 +2,7 @@
 
 use std::prelude::v1::*;
 
-use tract_core::internal::*;
+use anyhow::{Result, ensure};
 
 use super::{Block, Linear, Params};
 use crate::runtime::functions::LAYER_NORM_EPS;
@@ -21,7 +21,7 @@ pub(super) struct TokenMlp {
 }
 
 impl TokenMlp {
-    pub(super) fn new(p: &Params<'_>) -> TractResult<Self> {
+    pub(super) fn new(p: &Params<'_>) -> Result<Self> {
         let [_, channels] = p.sizes(0)?;
         let mut weights = p.weights();
         let (first, second) = (weights.linear(p.settings.float)?, weights.linear(p.settings.float)?);

@@ -2,10 +2,10 @@
 
 use std::prelude::v1::*;
 
-use tract_core::internal::*;
+use anyhow::{Result, ensure};
 
 use super::cross_attention::{HEADS, HeadsIn, HeadsOut, Sizes, sum};
-use super::params::Constant;
+use super::params::Shared;
 use super::{Block, Linear, Params};
 use crate::Precision;
 use crate::runtime::functions::LAYER_NORM_EPS;
@@ -20,7 +20,7 @@ pub(super) struct TokenToImage {
     kernels: Kernels,
     precision: Precision,
     s: Sizes,
-    positions: Constant,
+    positions: Shared,
     query: Linear,
     key: HeadsOut,
     value: HeadsIn,
@@ -29,11 +29,11 @@ pub(super) struct TokenToImage {
 }
 
 impl TokenToImage {
-    pub(super) fn new(p: &Params<'_>) -> TractResult<Self> {
+    pub(super) fn new(p: &Params<'_>) -> Result<Self> {
         let s = Sizes::new(p)?;
         ensure!(s.cells.is_multiple_of(CHUNK), "{} cells", s.cells);
         let mut weights = p.weights();
-        let positions = weights.constant(&[1, s.cells, s.channels])?;
+        let positions = weights.shared(&[1, s.cells, s.channels])?;
         let query = weights.linear(p.settings.float)?;
         let key = HeadsOut::transposed(p, &mut weights, s)?;
         // The key's bias adds the same to all scores of a query: softmax does not see it.

@@ -6,7 +6,7 @@
 
 use std::prelude::v1::*;
 
-use tract_core::internal::*;
+use anyhow::{Result, ensure};
 
 use super::{Block, Linear, Params};
 use crate::Precision;
@@ -43,7 +43,7 @@ pub(super) struct WindowAttention {
 }
 
 impl WindowAttention {
-    pub(super) fn new(p: &Params<'_>) -> TractResult<Self> {
+    pub(super) fn new(p: &Params<'_>) -> Result<Self> {
         let [height, width, channels] = p.sizes(0)?;
         let (window, heads) = (p.attribute("window")?[0], p.attribute("num_heads")?[0]);
         ensure!((1..=32).contains(&window) && (1..=64).contains(&heads), "{heads} heads in windows of {window}");

@@ -1,0 +1,239 @@
+//! Reading a graph of our functions without tract: its calls are taken as they are, and constants are computed that our
+//! export leaves to be (see [`Constant::compute`]). Whatever else a graph holds is refused by name.
+
+pub(super) mod message;
+
+use std::collections::HashMap;
+use std::prelude::v1::*;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail, ensure};
+use message::{Model, Node};
+
+use super::calls::{self, Calls, Operand, Size};
+use super::constant::{Constant, MAX_COMPUTED};
+use super::functions::{DOMAIN, DOMAIN_VERSION, POSITION_ENCODING};
+use super::ops::Call;
+
+/// The calls of an ONNX model. `shapes` fixes the sizes of inputs, as in [`Graph::load`](super::Graph::load).
+pub(super) fn read(onnx: &[u8], shapes: &[(usize, &[usize])]) -> Result<Calls> {
+    let Model { opsets, graph } = Model::read(onnx).context("not an ONNX model")?;
+    ensure!(opsets.contains(&(DOMAIN, DOMAIN_VERSION)), "no functions of {DOMAIN} {DOMAIN_VERSION}");
+    let mut reader = Reader::default();
+    for tensor in &graph.initializers {
+        let constant = Constant::read(tensor).with_context(|| format!("weight {}", tensor.name))?;
+        reader.name(tensor.name, Operand::Constant(Arc::new(constant)))?;
+    }
+    for input in graph.inputs.iter().filter(|input| !reader.values.contains_key(input.name)) {
+        let size = |size: &Option<i64>| match *size {
+            Some(number) => Ok(Size::fixed(usize::try_from(number)?)),
+            None => Ok(Size::BATCH),
+        };
+        let shape = input.shape.iter().map(size).collect::<Result<_>>();
+        reader.inputs.push(shape.with_context(|| format!("input {}", input.name))?);
+        reader.names.push(input.name);
+    }
+    for (i, name) in std::mem::take(&mut reader.names).into_iter().enumerate() {
+        reader.name(name, Operand::Input(i))?;
+    }
+    for &(input, shape) in shapes {
+        let known = reader.inputs.get_mut(input).with_context(|| format!("input {input} is missing"))?;
+        *known = shape.iter().map(|&number| Size::fixed(number)).collect();
+    }
+    for node in &graph.nodes {
+        reader.node(node).with_context(|| format!("node {} ({})", node.name, node.op))?;
+    }
+    let outputs = graph.outputs.iter().map(|name| match reader.values.get(name) {
+        Some(&Operand::Node(node)) => Ok(node),
+        _ => bail!("no function computes the output {name}"),
+    });
+    let outputs = outputs.collect::<Result<_>>()?;
+    Ok(Calls { inputs: reader.inputs, nodes: reader.nodes, outputs })
+}
+
+/// What has been read of a graph so far.
+#[derive(Default)]
+struct Reader<'a> {
+    values: HashMap<&'a str, Operand>,
+    inputs: Vec<Vec<Size>>,
+    names: Vec<&'a str>,
+    nodes: Vec<calls::Node>,
+    /// Elements of constants that were computed.
+    computed: usize,
+    /// The shapes of the nodes' results.
+    shapes: Vec<Vec<Size>>,
+}
+
+impl<'a> Reader<'a> {
+    fn name(&mut self, name: &'a str, value: Operand) -> Result<()> {
+        ensure!(self.values.insert(name, value).is_none(), "two values of the name {name}");
+        Ok(())
+    }
+
+    fn node(&mut self, node: &Node<'a>) -> Result<()> {
+        let &[output] = &node.outputs[..] else { bail!("{} outputs", node.outputs.len()) };
+        let operand = |name: &&str| self.values.get(name).cloned().with_context(|| format!("nothing computes {name}"));
+        let operands: Vec<Operand> = node.inputs.iter().map(operand).collect::<Result<_>>()?;
+        let value = match node.domain {
+            DOMAIN if node.op != POSITION_ENCODING.name => Operand::Node(self.call(node, operands)?),
+            "" | "ai.onnx" | DOMAIN => {
+                let constant = |operand: &'_ Operand| match operand {
+                    Operand::Constant(constant) => Ok(constant.clone()),
+                    _ => bail!("its inputs are no constants; only functions of {DOMAIN} run on what is computed"),
+                };
+                let given: Vec<Arc<Constant>> = operands.iter().map(constant).collect::<Result<_>>()?;
+                let given: Vec<&Constant> = given.iter().map(|c| &**c).collect();
+                let constant = Constant::compute(node, &given)?;
+                self.computed += constant.len();
+                ensure!(self.computed <= MAX_COMPUTED, "more than {MAX_COMPUTED} elements of constants to compute");
+                Operand::Constant(Arc::new(constant))
+            }
+            domain => bail!("functions of the domain {domain} are not known"),
+        };
+        self.name(output, value)
+    }
+
+    fn call(&mut self, node: &Node<'a>, operands: Vec<Operand>) -> Result<usize> {
+        let attribute = |a: &message::Attribute<'_>| {
+            Ok((a.name.to_owned(), a.ints().with_context(|| format!("attribute {}", a.name))?))
+        };
+        let call = Call::new(node.op, node.attributes.iter().map(attribute).collect::<Result<_>>()?)?;
+        let facts: Vec<_> = operands.iter().map(|o| o.fact(&self.inputs, &self.shapes)).collect();
+        let shape = call.shape(&facts)?;
+        self.shapes.push(shape.clone());
+        self.nodes.push(calls::Node { name: node.name.into(), call, operands, shape });
+        Ok(self.nodes.len() - 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::encoding::{bytes, encode_varint, int64, string};
+
+    use super::*;
+
+    fn message(tag: u32, content: Vec<u8>) -> Vec<u8> {
+        let mut out = Vec::new();
+        bytes::encode(tag, &content, &mut out);
+        out
+    }
+
+    fn text(tag: u32, text: &str) -> Vec<u8> {
+        let mut out = Vec::new();
+        string::encode(tag, &text.to_owned(), &mut out);
+        out
+    }
+
+    fn int(tag: u32, value: i64) -> Vec<u8> {
+        let mut out = Vec::new();
+        int64::encode(tag, &value, &mut out);
+        out
+    }
+
+    fn node(domain: &str, op: &str, inputs: &[&str], attributes: &[(&str, i64)]) -> Vec<u8> {
+        let mut parts: Vec<Vec<u8>> = inputs.iter().map(|name| text(1, name)).collect();
+        parts.extend([text(2, "y"), text(3, "n"), text(4, op), text(7, domain)]);
+        parts.extend(attributes.iter().map(|(name, v)| message(5, [text(1, name), int(3, *v), int(20, 2)].concat())));
+        message(1, parts.concat())
+    }
+
+    fn tensor(name: &str, kind: i64, shape: &[i64], raw: &[u8]) -> Vec<u8> {
+        let mut parts: Vec<Vec<u8>> = shape.iter().map(|&side| int(1, side)).collect();
+        parts.extend([int(2, kind), text(8, name), message(9, raw.to_vec())]);
+        message(5, parts.concat())
+    }
+
+    /// A graph with a weight of f16, one of f32, one of indices and an input of one axis, the batch.
+    fn model(nodes: &[Vec<u8>]) -> Vec<u8> {
+        let axis = message(2, message(1, message(2, message(1, text(2, "N")))));
+        let half = [0x00, 0x3c, 0x00, 0xc0];
+        let graph = [
+            nodes.concat(),
+            tensor("half", 10, &[2], &half),
+            tensor("table", 1, &[1, 2], &[0, 0, 0x80, 0x3f, 0, 0, 0, 0x40]),
+            tensor("indices", 2, &[3], &[1, 0, 1]),
+            tensor("int8", 3, &[1, 2], &[3, 0xfd]),
+            message(11, [text(1, "x"), axis].concat()),
+            message(12, text(1, "y")),
+        ];
+        [message(8, [text(1, DOMAIN), int(2, DOMAIN_VERSION)].concat()), message(7, graph.concat())].concat()
+    }
+
+    fn refusal(nodes: &[Vec<u8>]) -> String {
+        format!("{:#}", read(&model(nodes), &[]).unwrap_err())
+    }
+
+    #[test]
+    fn what_is_no_function_of_ours_is_refused_by_name() {
+        assert_eq!(
+            refusal(&[node("", "Relu", &["x"], &[])]),
+            "node n (Relu): its inputs are no constants; only functions of umedsam run on what is computed"
+        );
+        for (nodes, expected) in [
+            (node("", "Relu", &["half"], &[]), "node n (Relu): an operator that is not known"),
+            (node("other", "Mlp", &["x"], &[]), "node n (Mlp): functions of the domain other are not known"),
+            (node(DOMAIN, "Mlp2", &["x"], &[]), "node n (Mlp2): function Mlp2 is not known"),
+            (node(DOMAIN, "Mlp", &["x"], &[]), "node n (Mlp): Mlp: 1 inputs, 7 expected"),
+            (
+                node(DOMAIN, "ImageTokens", &["x", "half"], &[]),
+                "node n (ImageTokens): ImageTokens: input 0 (embedding)",
+            ),
+            (node("", "Cast", &["half"], &[("to", 7)]), "node n (Cast): a cast to type 7"),
+            (node("", "Cast", &["half"], &[]), "node n (Cast): attribute to is missing"),
+            (node("", "Cast", &["gone"], &[("to", 1)]), "node n (Cast): nothing computes gone"),
+            (node("", "Cast", &["half"], &[("to", 1)]), "no function computes the output y"),
+            (node("", "Gather", &["table", "half"], &[]), "node n (Gather): indices are not i64"),
+            (
+                node("", "DequantizeLinear", &["int8", "table"], &[]),
+                "node n (DequantizeLinear): scales of shape [1, 2]",
+            ),
+        ] {
+            let message = refusal(&[nodes]);
+            assert!(message.starts_with(expected), "{message}");
+        }
+        assert!(refusal(&[]).starts_with("no function computes the output y"));
+    }
+
+    #[test]
+    fn constants_are_computed() {
+        let constants = |onnx: &[u8]| -> Vec<Constant> {
+            let model = Model::read(onnx).unwrap();
+            model.graph.initializers.iter().map(|t| Constant::read(t).unwrap()).collect()
+        };
+        let nodes = [
+            node("", "Cast", &["half"], &[("to", 1)]),
+            node("", "Cast", &["indices"], &[("to", 7)]),
+            node("", "Gather", &["table", "indices"], &[("axis", -1)]),
+            node("", "DequantizeLinear", &["int8", "half"], &[("axis", -1)]),
+        ];
+        let onnx = model(&nodes);
+        let [half, table, indices, int8] = <[Constant; 4]>::try_from(constants(&onnx)).unwrap();
+        let parsed = Model::read(&onnx).unwrap().graph.nodes;
+        let half = Constant::compute(&parsed[0], &[&half]).unwrap();
+        assert_eq!(half.f32().unwrap(), [1.0, -2.0]);
+        let indices = Constant::compute(&parsed[1], &[&indices]).unwrap();
+        let gathered = Constant::compute(&parsed[2], &[&table, &indices]).unwrap();
+        assert_eq!((&gathered.shape[..], gathered.f32().unwrap()), (&[1, 3][..], &[2.0, 1.0, 2.0][..]));
+        let floats = Constant::compute(&parsed[3], &[&int8, &half]).unwrap();
+        assert_eq!((&floats.shape[..], floats.f32().unwrap()), (&[1, 2][..], &[3.0, 6.0][..]));
+    }
+
+    #[test]
+    fn a_damaged_file_is_an_error() {
+        let whole = model(&[node(DOMAIN, "Mlp", &["x"], &[("exact", 1)])]);
+        for cut in 0..whole.len() {
+            assert!(read(&whole[..cut], &[]).is_err());
+        }
+        for (place, flip) in (0..whole.len()).flat_map(|place| (0..8).map(move |bit| (place, 1 << bit))) {
+            let mut damaged = whole.clone();
+            damaged[place] ^= flip;
+            assert!(read(&damaged, &[]).is_err());
+        }
+        // Lengths beyond the file, and beyond all memory.
+        for length in [9, u64::MAX] {
+            let mut onnx = vec![0x3a];
+            encode_varint(length, &mut onnx);
+            assert!(read(&onnx, &[]).is_err());
+        }
+    }
+}
