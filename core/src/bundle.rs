@@ -18,8 +18,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::preprocess::PREPROCESSING_VERSION;
-use crate::validation::OtherVersion;
-use crate::{Error, FileKind, Session, SessionOptions, Storage, Validation, ValidationStatus, Verdict};
+#[cfg(feature = "evaluation")]
+use crate::validation::{OtherVersion, Validation};
+use crate::{Error, FileKind, Session, SessionOptions, Storage};
 
 /// Version of the bundle's layout that this library writes, and the only one that it reads.
 pub const FORMAT_VERSION: u32 = 1;
@@ -59,8 +60,10 @@ pub struct Manifest {
     pub encoder_sha256: String,
     /// SHA-256 of the decoder graph, in hexadecimal; filled in by [`write_bundle`].
     pub decoder_sha256: String,
-    /// The summary of the accuracy gate, if a model went through it; whether it was this one, [`Model::validation`] says.
-    /// A summary of another version than this library's is not here.
+    /// The report of the accuracy gate, if a model went through it; [`Model::validation`] says whether it was this one. A
+    /// report of another version than this library's is left out. The field exists with the feature `evaluation` alone,
+    /// without which a report is not read.
+    #[cfg(feature = "evaluation")]
     pub validation: Option<Validation>,
 }
 
@@ -113,7 +116,8 @@ pub struct Model {
     encoder: Range<usize>,
     decoder: Range<usize>,
     manifest: Manifest,
-    other_version: Option<OtherVersion>,
+    #[cfg(feature = "evaluation")]
+    pub(crate) other_version: Option<OtherVersion>,
 }
 
 impl Model {
@@ -154,23 +158,15 @@ impl Model {
         expect_digest(json.as_bytes(), entry(MANIFEST_DIGEST)?).map_err(|m| invalid("manifest", m))?;
 
         // The version first: a later layout may hold other fields.
-        let mut value: serde_json::Value =
-            serde_json::from_str(json).map_err(|e| invalid("manifest", e.to_string()))?;
+        let value: serde_json::Value = serde_json::from_str(json).map_err(|e| invalid("manifest", e.to_string()))?;
         let version = value.get("format_version").and_then(serde_json::Value::as_u64);
         if version != Some(u64::from(FORMAT_VERSION)) {
             let found = version.map_or("none".into(), |v| v.to_string());
             let message = format!("{found} found, {FORMAT_VERSION} is what this version of the library reads");
             return Err(invalid("format_version", message).into());
         }
-        let mut other_version = None;
-        if let Some(report) = value.get_mut("validation").filter(|v| !v.is_null()) {
-            other_version = OtherVersion::of(report);
-            if other_version.is_some() {
-                *report = serde_json::Value::Null;
-            } else {
-                Validation::read(report).map_err(|(field, message)| invalid(field, message))?;
-            }
-        }
+        #[cfg(feature = "evaluation")]
+        let (value, other_version) = OtherVersion::take(value).map_err(|(field, message)| invalid(field, message))?;
         let manifest: Manifest = serde_json::from_value(value).map_err(|e| invalid("manifest", e.to_string()))?;
         if manifest.architecture != ARCHITECTURE {
             let message = format!("'{}' found, '{ARCHITECTURE}' is what this library runs", manifest.architecture);
@@ -190,23 +186,19 @@ impl Model {
         };
         let encoder = graph(ENCODER, &manifest.encoder_sha256)?;
         let decoder = graph(DECODER, &manifest.decoder_sha256)?;
-        Ok(Self { bytes, encoder, decoder, manifest, other_version })
+        Ok(Self {
+            bytes,
+            encoder,
+            decoder,
+            manifest,
+            #[cfg(feature = "evaluation")]
+            other_version,
+        })
     }
 
     /// What the bundle says of itself.
     pub const fn manifest(&self) -> &Manifest {
         &self.manifest
-    }
-
-    /// Whether these graphs went through the accuracy gate.
-    pub fn validation(&self) -> ValidationStatus<'_> {
-        let Manifest { validation, encoder_sha256, decoder_sha256, .. } = &self.manifest;
-        match validation {
-            None => self.other_version.map_or(ValidationStatus::Absent, ValidationStatus::OtherVersion),
-            Some(report) if !report.is_of(encoder_sha256, decoder_sha256) => ValidationStatus::OtherGraphs(report),
-            Some(report) if report.verdict == Verdict::Passed => ValidationStatus::Passed(report),
-            Some(report) => ValidationStatus::Refused(report),
-        }
     }
 
     /// The encoder graph, an ONNX file: `image` (B,3,256,256) to `embedding` (B,256,64,64).
@@ -248,6 +240,7 @@ pub fn encode_bundle(encoder: &[u8], decoder: &[u8], manifest: &Manifest) -> Res
     };
     let wrong = |field, message: String| BundleError::Invalid { name: "new bundle".into(), field, message };
     let invalid = |message: String| wrong("bundle", message);
+    #[cfg(feature = "evaluation")]
     if let Some(report) = &manifest.validation {
         report.check().map_err(|(field, message)| wrong(field, message))?;
     }

@@ -10,7 +10,7 @@ use std::prelude::v1::*;
 use serde::{Deserialize, Serialize};
 
 use crate::metrics::{Difference, Interval};
-use crate::{Precision, Storage};
+use crate::{Manifest, Model, Precision, Storage};
 
 /// Version of the gate's rules and of the summary's fields. A summary of another version is kept apart: it was judged by
 /// other rules ([`ValidationStatus::OtherVersion`]).
@@ -234,7 +234,7 @@ impl Validation {
     }
 
     /// Reads a summary of this version.
-    pub(crate) fn read(value: &mut serde_json::Value) -> Result<Self, Problem> {
+    fn read(value: &mut serde_json::Value) -> Result<Self, Problem> {
         for model in ["model", "reference"] {
             rename(value.get_mut(model).and_then(serde_json::Value::as_object_mut));
         }
@@ -378,8 +378,22 @@ pub struct OtherVersion {
 }
 
 impl OtherVersion {
+    /// Takes a report of another version out of a manifest, and checks one of this version.
+    pub(crate) fn take(mut manifest: serde_json::Value) -> Result<(serde_json::Value, Option<Self>), Problem> {
+        let mut other = None;
+        if let Some(report) = manifest.get_mut("validation").filter(|v| !v.is_null()) {
+            other = Self::of(report);
+            if other.is_some() {
+                *report = serde_json::Value::Null;
+            } else {
+                Validation::read(report)?;
+            }
+        }
+        Ok((manifest, other))
+    }
+
     /// What a report is, if it is not of this library's version.
-    pub(crate) fn of(value: &serde_json::Value) -> Option<Self> {
+    fn of(value: &serde_json::Value) -> Option<Self> {
         let version = value.get("version").and_then(serde_json::Value::as_u64);
         let verdict = || Verdict::deserialize(value.get("verdict")?).ok();
         (version != Some(u64::from(VALIDATION_VERSION))).then(|| Self { version, verdict: verdict() })
@@ -399,6 +413,19 @@ pub enum ValidationStatus<'a> {
     OtherVersion(OtherVersion),
     /// There is no report.
     Absent,
+}
+
+impl Model {
+    /// Whether these graphs went through the accuracy gate.
+    pub fn validation(&self) -> ValidationStatus<'_> {
+        let Manifest { validation, encoder_sha256, decoder_sha256, .. } = self.manifest();
+        match validation {
+            None => self.other_version.map_or(ValidationStatus::Absent, ValidationStatus::OtherVersion),
+            Some(report) if !report.is_of(encoder_sha256, decoder_sha256) => ValidationStatus::OtherGraphs(report),
+            Some(report) if report.verdict == Verdict::Passed => ValidationStatus::Passed(report),
+            Some(report) => ValidationStatus::Refused(report),
+        }
+    }
 }
 
 impl fmt::Display for ValidationStatus<'_> {

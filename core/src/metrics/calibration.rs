@@ -7,8 +7,7 @@ use std::prelude::v1::*;
 const BINS: usize = 10;
 
 /// How well predictions in 0..1 agree with what they predict.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 #[non_exhaustive]
 pub struct Calibration {
     /// Pairs.

@@ -11,8 +11,8 @@ use super::{CaseScore, group, mean, patient};
 pub const RESAMPLES: usize = 10_000;
 
 /// A mean difference and its 95 % interval.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Difference {
     /// The mean.
     pub mean: f64,
@@ -21,8 +21,8 @@ pub struct Difference {
 }
 
 /// A 95 % interval of a mean over other patients (see [`Comparison::new`]).
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Interval {
     /// The lower end.
     pub low: f64,
@@ -31,8 +31,7 @@ pub struct Interval {
 }
 
 /// Differences in a modality.
-#[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct RowDifference {
     /// The modality, as in [`Row`](super::Row); "mean" in the last row.
     pub modality: String,
@@ -49,8 +48,7 @@ pub struct RowDifference {
 }
 
 /// Differences `other - base` by modality; the last row is their mean, in which every row counts the same.
-#[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
 #[non_exhaustive]
 pub struct Comparison {
     /// The rows.

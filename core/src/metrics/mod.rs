@@ -9,7 +9,6 @@ mod calibration;
 mod case;
 mod compare;
 mod distance;
-#[cfg(feature = "std")]
 mod parallel;
 mod report;
 mod surface;
@@ -19,7 +18,6 @@ pub use calibration::Calibration;
 pub use case::{Convention, LabelScore, TOLERANCE, label_dice, mean, score_case};
 pub use compare::{Comparison, Difference, Interval, RESAMPLES, RowDifference, RowTrials, Trials};
 pub use distance::squared_distances;
-#[cfg(feature = "std")]
 pub use parallel::on_all_cores;
 pub use report::{CaseScore, Report, Row, group, patient};
 pub use surface::{contour_dice, surface_dice};

@@ -7,8 +7,7 @@ use std::prelude::v1::*;
 use super::{Convention, LabelScore, mean, score_case};
 
 /// Scores of one case, 0 to 1: means over its labels, nothing where no label has a score.
-#[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct CaseScore {
     /// The case's file name.
     pub case: String,
@@ -42,8 +41,7 @@ impl CaseScore {
 }
 
 /// Means over the cases of a modality.
-#[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct Row {
     /// The modality, as the file names have it; "mean" in the last row.
     pub modality: String,
@@ -60,8 +58,7 @@ pub struct Row {
 }
 
 /// Scores by modality and by case. Shown, it is the table of the modalities, in percent.
-#[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
 #[non_exhaustive]
 pub struct Report {
     /// One row a modality and dimension, by the names of the cases; the last is their mean, in which every row counts
