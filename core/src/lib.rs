@@ -1,6 +1,6 @@
 //! Box-prompted segmentation of medical images with LiteMedSAM on devices without a GPU.
 //!
-//! One box drawn by a person, one mask back, in 2D and in 3D:
+//! A person draws a box around an object, and the library returns the object's mask, in images and in volumes:
 //!
 //! ```no_run
 //! # #[cfg(feature = "runtime")] fn main() -> Result<(), umedsam::Error> {
@@ -17,12 +17,12 @@
 //! # #[cfg(not(feature = "runtime"))] fn main() {}
 //! ```
 //!
-//! Without default features the crate is `no_std` + `alloc` and holds everything but inference: [`geometry`],
+//! Without default features the crate is `no_std` + `alloc` and contains everything but inference: [`geometry`],
 //! [`image`], [`intensity`], [`preprocess`], [`postprocess`], [`volume`] and [`zoom`].
 //!
-//! What judges a model is not part of the library on a device. The feature `evaluation` adds it: `metrics`, scores against
-//! the truth, and `validation`, the report of the accuracy gate that a bundle carries. The feature `npz` adds the files of
-//! the challenge.
+//! What judges a model is not part of the library on a device. The feature `evaluation` adds it: `metrics`, scores
+//! against the truth, and `validation`, the report of the accuracy gate that a bundle carries. The feature `npz` adds
+//! the files of the challenge.
 
 #![no_std]
 #![deny(unsafe_code)]

@@ -1,8 +1,9 @@
-//! How well a segmentation agrees with the truth: DSC and NSD.
+//! How well a segmentation agrees with the truth: the Dice similarity coefficient (DSC) and the normalised surface Dice
+//! (NSD).
 //!
-//! Surface measures are those of DeepMind's surface-distance (`compute_surface_dice_at_tolerance`), to the last bits of
-//! f64. Two conventions are offered, because published tables of the challenge use one that is not what its name says:
-//! see [`Convention`].
+//! Surface measures equal those of DeepMind's surface-distance (`compute_surface_dice_at_tolerance`) to the last bits
+//! of f64. There are two conventions of the NSD, because that of the challenge's published tables differs from the
+//! definition: see [`Convention`].
 
 mod bootstrap;
 mod calibration;
@@ -22,7 +23,7 @@ pub use parallel::on_all_cores;
 pub use report::{CaseScore, Report, Row, group, patient};
 pub use surface::{contour_dice, surface_dice};
 
-/// Dice similarity coefficient, `2 |A and B| / (|A| + |B|)`, from sizes; nothing when both are empty.
+/// Dice similarity coefficient `2 |A and B| / (|A| + |B|)` of two sets of these sizes; `None` if both are empty.
 pub fn dice(intersection: usize, a: usize, b: usize) -> Option<f64> {
     (a + b > 0).then(|| 2.0 * intersection as f64 / (a + b) as f64)
 }
