@@ -1,9 +1,8 @@
 //! Model bundles: one file with a manifest and the two graphs.
 //!
-//! A bundle is a safetensors file: `encoder.onnx` and `decoder.onnx` are its two U8 tensors, and its metadata hold the
-//! manifest as JSON beside that JSON's SHA-256. The format bounds and checks every offset before anything is read, and
-//! any tool that reads safetensors can look inside. The manifest holds the SHA-256 of both graphs, so that a damaged
-//! byte anywhere in the file is noticed.
+//! A bundle is a safetensors file. Its two U8 tensors `encoder.onnx` and `decoder.onnx` are the graphs; its metadata
+//! contain the manifest as JSON and the SHA-256 of that JSON. The manifest contains the SHA-256 of both graphs, so that
+//! a damaged byte anywhere in the file is detected.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -18,13 +17,14 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::preprocess::PREPROCESSING_VERSION;
-use crate::validation::OtherVersion;
-use crate::{Error, FileKind, Session, SessionOptions, Storage, Validation, ValidationStatus, Verdict};
+#[cfg(feature = "evaluation")]
+use crate::validation::{OtherVersion, Validation};
+use crate::{Error, FileKind, Session, SessionOptions, Storage};
 
-/// Version of the bundle's layout that this library writes, and the only one that it reads.
+/// Version of the bundle's layout. This library writes and reads this version alone.
 pub const FORMAT_VERSION: u32 = 1;
 
-/// Name of the network that this library runs: TinyViT encoder and SAM decoder at 256x256.
+/// Name of the network that this library runs: a TinyViT encoder and a SAM decoder at 256x256 pixels.
 pub const ARCHITECTURE: &str = "lite-medsam-256";
 
 /// Bundles beyond this size are refused unread: this network comes near in no storage.
@@ -35,16 +35,16 @@ const DECODER: &str = "decoder.onnx";
 const MANIFEST: &str = "umedsam.manifest";
 const MANIFEST_DIGEST: &str = "umedsam.manifest.sha256";
 
-/// What a bundle says of itself. Fields that a later version of the library adds are passed over.
+/// What a bundle says about itself. Fields that a later version of the library adds are ignored.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// Layout of the bundle: [`FORMAT_VERSION`].
+    /// Version of the bundle's layout: [`FORMAT_VERSION`].
     pub format_version: u32,
-    /// The network: [`ARCHITECTURE`].
+    /// Name of the network: [`ARCHITECTURE`].
     pub architecture: String,
     /// Name of the weights, for people.
     pub name: String,
-    /// How the weights are stored.
+    /// What the weights are stored in. The first bundles call the field `precision`, which is read, too.
     #[serde(alias = "precision")]
     pub storage: Storage,
     /// Version of the preprocessing that the graphs expect: [`PREPROCESSING_VERSION`].
@@ -53,14 +53,16 @@ pub struct Manifest {
     pub weights_sha256: String,
     /// Licence of the weights (SPDX).
     pub licence: String,
-    /// Where the weights come from.
+    /// Where the weights come from, in words.
     pub sources: Vec<String>,
     /// SHA-256 of the encoder graph, in hexadecimal; filled in by [`write_bundle`].
     pub encoder_sha256: String,
     /// SHA-256 of the decoder graph, in hexadecimal; filled in by [`write_bundle`].
     pub decoder_sha256: String,
-    /// The summary of the accuracy gate, if a model went through it; whether it was this one, [`Model::validation`] says.
-    /// A summary of another version than this library's is not here.
+    /// The report of the accuracy gate, if a model went through it; [`Model::validation`] says whether it was this one.
+    /// A report of another version than this library's is left out. The field exists with the feature `evaluation`
+    /// alone, without which a report is not read.
+    #[cfg(feature = "evaluation")]
     pub validation: Option<Validation>,
 }
 
@@ -68,7 +70,7 @@ pub struct Manifest {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BundleError {
-    /// The file can't be read or written.
+    /// The file cannot be read or written.
     #[error("{}: {source}", path.display())]
     Io {
         /// The file.
@@ -86,20 +88,20 @@ pub enum BundleError {
         /// Largest size accepted.
         max: u64,
     },
-    /// The file is something else.
+    /// The file is of another kind.
     #[error("{name}: not a model bundle: {found}")]
     Other {
         /// The file.
         name: String,
-        /// What it is.
+        /// Its kind.
         found: FileKind,
     },
-    /// The file is damaged or not a bundle.
+    /// The file is damaged, or not a bundle of this version.
     #[error("{name}: {field}: {message}")]
     Invalid {
         /// The file.
         name: String,
-        /// Part of the bundle.
+        /// The part of the bundle that is wrong.
         field: &'static str,
         /// What is wrong with it.
         message: String,
@@ -113,17 +115,25 @@ pub struct Model {
     encoder: Range<usize>,
     decoder: Range<usize>,
     manifest: Manifest,
-    other_version: Option<OtherVersion>,
+    #[cfg(feature = "evaluation")]
+    pub(crate) other_version: Option<OtherVersion>,
 }
 
 impl Model {
-    /// The model that this library carries: LiteMedSAM with the decoder of U-MedSAM edge, in 8 bits.
+    /// The model inside this library: LiteMedSAM with the decoder of U-MedSAM edge, in 8 bits.
+    ///
+    /// # Errors
+    /// [`Error::Bundle`] if the library was built with another file in its place.
     #[cfg(feature = "bundled")]
     pub fn bundled() -> Result<Self, Error> {
         Self::check(include_bytes!("../assets/u-medsam-int8.umedsam").as_slice().into(), "bundled model")
     }
 
-    /// Reads and checks a bundle.
+    /// Reads a bundle and checks it.
+    ///
+    /// # Errors
+    /// [`Error::Bundle`] if the file cannot be read, is larger than 256 MiB, is of another kind, or is damaged or not
+    /// of this version.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         let io = |source| BundleError::Io { path: path.into(), source };
@@ -136,6 +146,9 @@ impl Model {
     }
 
     /// Checks a bundle in memory.
+    ///
+    /// # Errors
+    /// As for [`load`](Self::load).
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, Error> {
         Self::check(bytes.into(), "model in memory")
     }
@@ -154,23 +167,15 @@ impl Model {
         expect_digest(json.as_bytes(), entry(MANIFEST_DIGEST)?).map_err(|m| invalid("manifest", m))?;
 
         // The version first: a later layout may hold other fields.
-        let mut value: serde_json::Value =
-            serde_json::from_str(json).map_err(|e| invalid("manifest", e.to_string()))?;
+        let value: serde_json::Value = serde_json::from_str(json).map_err(|e| invalid("manifest", e.to_string()))?;
         let version = value.get("format_version").and_then(serde_json::Value::as_u64);
         if version != Some(u64::from(FORMAT_VERSION)) {
             let found = version.map_or("none".into(), |v| v.to_string());
             let message = format!("{found} found, {FORMAT_VERSION} is what this version of the library reads");
             return Err(invalid("format_version", message).into());
         }
-        let mut other_version = None;
-        if let Some(report) = value.get_mut("validation").filter(|v| !v.is_null()) {
-            other_version = OtherVersion::of(report);
-            if other_version.is_some() {
-                *report = serde_json::Value::Null;
-            } else {
-                Validation::read(report).map_err(|(field, message)| invalid(field, message))?;
-            }
-        }
+        #[cfg(feature = "evaluation")]
+        let (value, other_version) = OtherVersion::take(value).map_err(|(field, message)| invalid(field, message))?;
         let manifest: Manifest = serde_json::from_value(value).map_err(|e| invalid("manifest", e.to_string()))?;
         if manifest.architecture != ARCHITECTURE {
             let message = format!("'{}' found, '{ARCHITECTURE}' is what this library runs", manifest.architecture);
@@ -190,23 +195,19 @@ impl Model {
         };
         let encoder = graph(ENCODER, &manifest.encoder_sha256)?;
         let decoder = graph(DECODER, &manifest.decoder_sha256)?;
-        Ok(Self { bytes, encoder, decoder, manifest, other_version })
+        Ok(Self {
+            bytes,
+            encoder,
+            decoder,
+            manifest,
+            #[cfg(feature = "evaluation")]
+            other_version,
+        })
     }
 
-    /// What the bundle says of itself.
+    /// What the bundle says about itself.
     pub const fn manifest(&self) -> &Manifest {
         &self.manifest
-    }
-
-    /// Whether these graphs went through the accuracy gate.
-    pub fn validation(&self) -> ValidationStatus<'_> {
-        let Manifest { validation, encoder_sha256, decoder_sha256, .. } = &self.manifest;
-        match validation {
-            None => self.other_version.map_or(ValidationStatus::Absent, ValidationStatus::OtherVersion),
-            Some(report) if !report.is_of(encoder_sha256, decoder_sha256) => ValidationStatus::OtherGraphs(report),
-            Some(report) if report.verdict == Verdict::Passed => ValidationStatus::Passed(report),
-            Some(report) => ValidationStatus::Refused(report),
-        }
     }
 
     /// The encoder graph, an ONNX file: `image` (B,3,256,256) to `embedding` (B,256,64,64).
@@ -225,20 +226,29 @@ impl Model {
         self.bytes.len()
     }
 
-    /// Loads both graphs, ready to run. The model may be dropped afterwards.
+    /// Loads both graphs. The model may be dropped afterwards.
+    ///
+    /// # Errors
+    /// [`Error::Engine`] if a graph cannot be run as `options` ask, or if the threads cannot be started.
     pub fn session(&self, options: &SessionOptions) -> Result<Session, Error> {
         Session::new(self, options)
     }
 }
 
-/// Writes a bundle of two ONNX graphs; the manifest's format version and digests of the graphs are filled in.
+/// Writes a bundle of two ONNX graphs. The manifest's format version and the digests of the graphs are filled in.
+///
+/// # Errors
+/// [`Error::Bundle`] if the file cannot be written, or a value of the manifest's report is out of its bounds.
 pub fn write_bundle(path: &Path, encoder: &[u8], decoder: &[u8], manifest: &Manifest) -> Result<(), Error> {
     let bytes = encode_bundle(encoder, decoder, manifest)?;
     crate::files::write_atomically(path, |out| out.write_all(&bytes))
         .map_err(|source| BundleError::Io { path: path.into(), source }.into())
 }
 
-/// As [`write_bundle`], the bytes alone, for [`Model::from_bytes`].
+/// As [`write_bundle`], but returns the bytes of the file, which [`Model::from_bytes`] takes.
+///
+/// # Errors
+/// [`Error::Bundle`] if a value of the manifest's report is out of its bounds.
 pub fn encode_bundle(encoder: &[u8], decoder: &[u8], manifest: &Manifest) -> Result<Vec<u8>, Error> {
     let manifest = Manifest {
         format_version: FORMAT_VERSION,
@@ -248,6 +258,7 @@ pub fn encode_bundle(encoder: &[u8], decoder: &[u8], manifest: &Manifest) -> Res
     };
     let wrong = |field, message: String| BundleError::Invalid { name: "new bundle".into(), field, message };
     let invalid = |message: String| wrong("bundle", message);
+    #[cfg(feature = "evaluation")]
     if let Some(report) = &manifest.validation {
         report.check().map_err(|(field, message)| wrong(field, message))?;
     }
@@ -264,7 +275,7 @@ fn expect_digest(bytes: &[u8], expected: &str) -> Result<(), String> {
     if actual == expected { Ok(()) } else { Err(format!("damaged: SHA-256 {actual}, {expected} expected")) }
 }
 
-/// SHA-256 in lower-case hexadecimal.
+/// SHA-256 of these bytes, in lower-case hexadecimal.
 pub fn hex_digest(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
         // Writing to a string cannot fail.

@@ -1,39 +1,39 @@
-//! What can go wrong before and around inference.
+//! Errors of segmentation.
 
 use std::fmt;
 use std::prelude::v1::*;
 
-/// An input that cannot be segmented, with the value that is wrong and the bound that it breaks.
+/// Why something could not be segmented, with the value that is wrong and the bound that it violates.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// An image or a slice of zero or absurd size.
+    /// A side of an image or a slice is out of its bounds.
     #[error("image is {width}x{height} pixels; each side must be 1 to {max}")]
     ImageSize {
         /// Width in pixels.
         width: usize,
         /// Height in pixels.
         height: usize,
-        /// Largest side accepted.
+        /// Largest side that is accepted.
         max: usize,
     },
-    /// A buffer does not hold the image, or the network's input, that it is said to hold.
+    /// A buffer is shorter than the image, or not of the length of the network's input, that it should contain.
     #[error("buffer holds {actual} values, the image needs {expected}")]
     BufferSize {
-        /// Values needed.
+        /// Number of values needed.
         expected: usize,
-        /// Values given.
+        /// Number of values given.
         actual: usize,
     },
-    /// A row stride shorter than a row.
+    /// A row stride is shorter than a row.
     #[error("row stride {stride} is shorter than a row of {row} values")]
     Stride {
         /// Stride given, in values.
         stride: usize,
-        /// Values in a row.
+        /// Number of values in a row.
         row: usize,
     },
-    /// A crop that reaches beyond its image.
+    /// A crop reaches beyond its image.
     #[error("crop of {width}x{height} pixels at ({x}, {y}) reaches beyond the image of {image_width}x{image_height}")]
     CropOutside {
         /// First column of the crop.
@@ -49,15 +49,15 @@ pub enum Error {
         /// Height of the image.
         image_height: usize,
     },
-    /// NaN or infinity among the pixels of a floating-point image.
+    /// A pixel of a floating-point image is NaN or infinite.
     #[error("pixel {index} is {value}; floating-point images must be finite")]
     PixelNotFinite {
-        /// Index into the buffer.
+        /// Index of the pixel's value in the buffer.
         index: usize,
         /// The value found.
         value: f64,
     },
-    /// An intensity window without a width, or of numbers that are not finite.
+    /// The width of an intensity window is not above 0, or one of its numbers is not finite.
     #[error(
         "window of width {} at level {}; both must be finite and the width above 0",
         Plain((*width).into()), Plain((*level).into())
@@ -71,10 +71,10 @@ pub enum Error {
     /// The system has no memory for a large buffer.
     #[error("no memory for {bytes} bytes")]
     Memory {
-        /// Bytes asked for.
+        /// Number of bytes asked for.
         bytes: u64,
     },
-    /// NaN or infinity in a box.
+    /// A coordinate of a box is NaN or infinite.
     #[error("box {}: {coordinate} is {value}, not a finite number", index + 1)]
     BoxNotFinite {
         /// Position of the box in the request, from 0; messages count from 1, as labels do.
@@ -84,7 +84,7 @@ pub enum Error {
         /// The value found.
         value: f64,
     },
-    /// A box whose end lies before its start.
+    /// A box ends before it starts.
     #[error("box {}: {axis}0 = {} lies beyond {axis}1 = {}", index + 1, Plain(*start), Plain(*end))]
     BoxReversed {
         /// Position of the box in the request, from 0; messages count from 1, as labels do.
@@ -96,7 +96,7 @@ pub enum Error {
         /// End coordinate.
         end: f64,
     },
-    /// A box that does not touch the image.
+    /// A box does not touch the image.
     #[error(
         "box {}: {axis} range {}..{} lies outside the image (0..{size})",
         index + 1, Plain(*start), Plain(*end)
@@ -113,15 +113,15 @@ pub enum Error {
         /// Size of the image along this axis, in pixels.
         size: usize,
     },
-    /// A volume of no slices or of an absurd number.
+    /// The number of a volume's slices is out of its bounds.
     #[error("volume has {depth} slices; 1 to {max} are accepted")]
     VolumeDepth {
-        /// Slices given.
+        /// Number of slices given.
         depth: usize,
-        /// Most slices accepted.
+        /// Greatest number that is accepted.
         max: usize,
     },
-    /// A slice whose size is not the volume's.
+    /// A slice is not of the volume's size.
     #[error("slice {z} is {width}x{height} pixels, the volume's slices are {expected_width}x{expected_height}")]
     SliceSize {
         /// Index of the slice.
@@ -135,7 +135,7 @@ pub enum Error {
         /// Height of the volume.
         expected_height: usize,
     },
-    /// A mask that the propagation did not ask for, or that it has already.
+    /// A mask was supplied that the propagation did not request, or that it has already.
     #[error("slice {z}: no mask of object {object} was asked for")]
     NotRequested {
         /// Index of the slice.
@@ -143,7 +143,7 @@ pub enum Error {
         /// Position of the object in the list of boxes, from 0.
         object: usize,
     },
-    /// The next slice was asked for before this one's masks were all there.
+    /// The next slice was requested before all masks of this one were supplied.
     #[error("slice {z}: the mask of object {object} is still to come")]
     NotSupplied {
         /// Index of the slice.
@@ -154,48 +154,48 @@ pub enum Error {
     /// The caller's progress function ended the work.
     #[error("cancelled after {done} of {total} slices")]
     Cancelled {
-        /// Slices done.
+        /// Number of slices done.
         done: usize,
-        /// Slices in all.
+        /// Number of slices in all.
         total: usize,
     },
-    /// More objects than a label map can number.
+    /// There are more boxes than a label map has labels.
     #[error("{count} boxes; a label map holds at most {max}")]
     TooManyBoxes {
-        /// Boxes given.
+        /// Number of boxes given.
         count: usize,
-        /// Most labels possible.
+        /// Greatest number that is accepted.
         max: usize,
     },
-    /// An embedding that does not belong to this model or has another size.
+    /// An embedding was made by another model.
     #[error("embedding: {0}")]
     Embedding(String),
-    /// The network answered a box with NaN or infinity: its weights or the box are unusable.
+    /// The network's output for a box is NaN or infinite, which means that its weights or its input are unusable.
     #[error("box {}: the network's answer is not a finite number", index + 1)]
     NotFinite {
         /// Position of the box in the request, from 0; messages count from 1, as labels do.
         index: usize,
     },
-    /// A model file that cannot be used.
+    /// A model bundle cannot be used.
     #[cfg(feature = "runtime")]
     #[error(transparent)]
     Bundle(#[from] crate::BundleError),
-    /// A graph was given inputs of other shapes than it takes.
+    /// The inputs of a graph are not of the shapes that it takes.
     #[cfg(feature = "runtime")]
     #[error("{graph}: {message}")]
     Input {
         /// Name of the graph.
         graph: &'static str,
-        /// The input, its shape and the shape expected.
+        /// The input, its shape, and the shape that is expected.
         message: String,
     },
-    /// The graph engine refused or failed.
+    /// A graph could not be loaded or run.
     #[cfg(feature = "runtime")]
     #[error("{stage}: {message}")]
     Engine {
-        /// What was being done (`encoder: load`, `decoder: run`, ...).
+        /// The graph and the step that failed: `encoder: load`, `decoder: run`, ...
         stage: String,
-        /// The engine's account, with its chain of causes.
+        /// The cause, with its own causes.
         message: String,
     },
 }

@@ -1,9 +1,9 @@
-//! What a file is that was given in the place of a model or of weights.
+//! What a file is that was given in place of a model or of weights.
 
 use std::fmt;
 use std::prelude::v1::*;
 
-/// What a file holds, by its first bytes. `Display` says it in words, with the command that takes it.
+/// What a file contains, by its first bytes. `Display` puts it in words, with the command that takes such a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FileKind {

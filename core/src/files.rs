@@ -1,4 +1,4 @@
-//! Writing files so that nobody ever sees half of one, even after a loss of power.
+//! Writing files atomically: nobody ever sees half of one, not even after a loss of power.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::prelude::v1::*;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Replaces `path` by what `write` puts into the temporary file that it is given.
+/// Replaces the file `path` by the temporary file that `write` is given to fill.
 ///
-/// The temporary file is in the same folder. It is synced to the disk and renamed when `write` is done, and removed when
-/// anything fails; `path` then stays as it was.
+/// The temporary file is in the same folder. It is synced to the disk and renamed when `write` is done, and removed
+/// when anything fails; `path` then stays as it was.
 ///
 /// # Errors
 /// Those of `write`, and the system's.

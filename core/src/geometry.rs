@@ -1,7 +1,7 @@
 //! Coordinates: pixels of the given image, and the 256x256 grid that the network sees.
 //!
-//! Every box is in one of two spaces, and each space has a type of its own: [`PixelBox`] and [`ModelBox`].
-//! A [`Frame`] knows how an image maps into the model's grid and is the only way from one to the other.
+//! Every box is in one of two coordinate spaces, and each space has its own type: [`PixelBox`] and [`ModelBox`].
+//! A [`Frame`] maps an image to the model's grid and is the only way from one space to the other.
 
 use std::prelude::v1::*;
 
@@ -10,13 +10,13 @@ use crate::Error;
 /// Side of the network's square input, in pixels.
 pub const MODEL_SIDE: usize = 256;
 
-/// Largest image side accepted, in pixels: beyond it a size is more likely a damaged header than a picture.
+/// Largest image side that is accepted, in pixels. A larger size is more likely a damaged header than a picture.
 pub const MAX_SIDE: usize = 1 << 16;
 
-/// A box in pixels of the given image: `x` to the right, `y` down, the origin at the first pixel.
+/// A box in pixels of the given image: `x` runs to the right and `y` down, from 0 at the first pixel.
 ///
-/// Coordinates name pixels and both ends belong to the box, as in the challenge's data: a single pixel has
-/// `x0 == x1` and `y0 == y1`.
+/// Coordinates are indices of pixels, and both ends belong to the box, as in the challenge's data: a box of a single
+/// pixel has `x0 == x1` and `y0 == y1`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PixelBox {
     /// Left column.
@@ -30,7 +30,7 @@ pub struct PixelBox {
 }
 
 impl PixelBox {
-    /// A box from its left, top, right and bottom coordinates in pixels. Checked when it is used.
+    /// A box of these left, top, right and bottom coordinates in pixels, which are checked when the box is used.
     pub const fn new(x0: f64, y0: f64, x1: f64, y1: f64) -> Self {
         Self { x0, y0, x1, y1 }
     }
@@ -43,9 +43,9 @@ pub struct Region {
     pub x: usize,
     /// First row.
     pub y: usize,
-    /// Columns.
+    /// Number of columns.
     pub width: usize,
-    /// Rows.
+    /// Number of rows.
     pub height: usize,
 }
 
@@ -68,24 +68,24 @@ pub struct VoxelBox {
 }
 
 impl VoxelBox {
-    /// A box from the challenge's order: x, y, z of its first corner, then of its last, in voxels.
+    /// A box of the coordinates in the challenge's order: x, y, z of its first corner, then of its last, in voxels.
     pub const fn new(x0: f64, y0: f64, z0: f64, x1: f64, y1: f64, z1: f64) -> Self {
         Self { plane: PixelBox::new(x0, y0, x1, y1), z0, z1 }
     }
 }
 
-/// Size of a volume in voxels, in the order in which its values lie in memory.
+/// Size of a volume in voxels. Its values are stored slice by slice, row by row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VolumeSize {
-    /// Slices.
+    /// Number of slices.
     pub depth: usize,
-    /// Rows of a slice.
+    /// Number of rows of a slice.
     pub height: usize,
-    /// Columns of a slice.
+    /// Number of columns of a slice.
     pub width: usize,
 }
 
-/// A box on the model's 256x256 grid, as the prompt encoder takes it (which adds half a pixel itself).
+/// A box on the model's 256x256 grid, as the prompt encoder takes it; the encoder adds half a pixel itself.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ModelBox {
     /// Left column, 0 to 256.
@@ -99,13 +99,14 @@ pub struct ModelBox {
 }
 
 impl ModelBox {
-    /// The coordinates in the order of the decoder's input: x0, y0, x1, y1.
+    /// The coordinates x0, y0, x1, y1, in the order of the decoder's input.
     pub const fn to_array(self) -> [f32; 4] {
         [self.x0, self.y0, self.x1, self.y1]
     }
 }
 
-/// How an image fits the model's grid: its longest side becomes 256, the rest is padded right and below.
+/// How an image is mapped to the model's grid: its longest side becomes 256, and the rest is padded on the right and
+/// below.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame {
     width: usize,
@@ -120,7 +121,7 @@ impl Frame {
     pub(crate) const MODEL: Self =
         Self { width: MODEL_SIDE, height: MODEL_SIDE, scaled_width: MODEL_SIDE, scaled_height: MODEL_SIDE };
 
-    /// The frame of an image of `width` x `height` pixels, each 1 to [`MAX_SIDE`].
+    /// The frame of an image of `width` x `height` pixels; each side must be 1 to [`MAX_SIDE`].
     ///
     /// The scaled sides are `int(side * 256 / max(width, height) + 0.5)`, as upstream rounds them. Upstream fails on
     /// an image more than 512 times as long as wide, whose short side would become 0; here it becomes 1.
@@ -156,9 +157,9 @@ impl Frame {
         self.scaled_height
     }
 
-    /// Maps a box onto the model's grid: each coordinate times `256 / max(width, height)`, truncated.
+    /// Maps a box to the model's grid: each coordinate is multiplied by `256 / max(width, height)` and truncated.
     ///
-    /// Parts of the box beyond the image are cut off. `index` is the box's position in the request, for errors.
+    /// Parts of the box beyond the image are cut off. `index`, the box's position in the request, stands in errors.
     ///
     /// # Errors
     /// Those of [`clamp`](Self::clamp).
@@ -169,7 +170,8 @@ impl Frame {
         Ok(ModelBox { x0: map(b.x0), y0: map(b.y0), x1: map(b.x1), y1: map(b.y1) })
     }
 
-    /// Checks a box and cuts off what lies beyond the image. `index` is the box's position in the request, for errors.
+    /// Checks a box and cuts off what lies beyond the image. `index`, the box's position in the request, stands in
+    /// errors.
     ///
     /// # Errors
     /// [`Error::BoxNotFinite`], [`Error::BoxReversed`], or [`Error::BoxOutside`] if it does not touch the image.

@@ -20,8 +20,8 @@ impl Channels {
 
 /// An 8-bit gray or RGB image in the caller's memory: rows from top to bottom, channels interleaved.
 ///
-/// Images of more than 8 bits are brought to 0..=255 first, by [`crate::intensity`]: the network was trained on such
-/// windows, and how to choose one depends on the modality.
+/// Images of more than 8 bits must be mapped to 0..=255 first ([`crate::intensity`]). The network was trained on such
+/// windows, and the choice of a window depends on the modality.
 #[derive(Clone, Copy, Debug)]
 pub struct ImageView<'a> {
     pixels: &'a [u8],
@@ -32,21 +32,35 @@ pub struct ImageView<'a> {
 
 impl<'a> ImageView<'a> {
     /// A gray image of `width` x `height` bytes without gaps between rows.
+    ///
+    /// # Errors
+    /// [`Error::ImageSize`] if a side is out of its bounds, [`Error::BufferSize`] if `pixels` is too short.
     pub fn gray8(pixels: &'a [u8], width: usize, height: usize) -> Result<Self, Error> {
         Self::new(pixels, width, height, width, Channels::Gray)
     }
 
     /// A gray image whose rows start `stride` bytes apart.
+    ///
+    /// # Errors
+    /// [`Error::ImageSize`] if a side is out of its bounds, [`Error::BufferSize`] if `pixels` is too short,
+    /// [`Error::Stride`] if `stride` is less than a row.
     pub fn gray8_strided(pixels: &'a [u8], width: usize, height: usize, stride: usize) -> Result<Self, Error> {
         Self::new(pixels, width, height, stride, Channels::Gray)
     }
 
     /// An RGB image of `width` x `height` x 3 bytes without gaps between rows.
+    ///
+    /// # Errors
+    /// [`Error::ImageSize`] if a side is out of its bounds, [`Error::BufferSize`] if `pixels` is too short.
     pub fn rgb8(pixels: &'a [u8], width: usize, height: usize) -> Result<Self, Error> {
         Self::new(pixels, width, height, width.saturating_mul(3), Channels::Rgb)
     }
 
     /// An RGB image whose rows start `stride` bytes apart.
+    ///
+    /// # Errors
+    /// [`Error::ImageSize`] if a side is out of its bounds, [`Error::BufferSize`] if `pixels` is too short,
+    /// [`Error::Stride`] if `stride` is less than a row.
     pub fn rgb8_strided(pixels: &'a [u8], width: usize, height: usize, stride: usize) -> Result<Self, Error> {
         Self::new(pixels, width, height, stride, Channels::Rgb)
     }
@@ -64,7 +78,10 @@ impl<'a> ImageView<'a> {
         Ok(Self { pixels, channels, stride, frame })
     }
 
-    /// The part of `width` x `height` pixels whose first is at (`x`, `y`), in the same memory.
+    /// The part of `width` x `height` pixels whose first pixel is at (`x`, `y`), in the same memory.
+    ///
+    /// # Errors
+    /// [`Error::CropOutside`] if the part reaches beyond the image, [`Error::ImageSize`] if a side is 0.
     pub fn crop(&self, x: usize, y: usize, width: usize, height: usize) -> Result<Self, Error> {
         let (image_width, image_height) = (self.width(), self.height());
         if x.saturating_add(width) > image_width || y.saturating_add(height) > image_height {
@@ -74,7 +91,7 @@ impl<'a> ImageView<'a> {
         Ok(Self { pixels: &self.pixels[y * self.stride + x * self.channels.count()..], frame, ..*self })
     }
 
-    /// How this image maps onto the model's grid.
+    /// How this image is mapped to the model's grid.
     pub const fn frame(&self) -> Frame {
         self.frame
     }
@@ -89,7 +106,7 @@ impl<'a> ImageView<'a> {
         self.frame.height()
     }
 
-    /// Interleaved channels: 1 or 3.
+    /// Number of interleaved channels: 1 or 3.
     pub const fn channel_count(&self) -> usize {
         self.channels.count()
     }

@@ -1,6 +1,6 @@
 //! Box-prompted segmentation of medical images with LiteMedSAM on devices without a GPU.
 //!
-//! One box drawn by a person, one mask back, in 2D and in 3D:
+//! A person draws a box around an object, and the library returns the object's mask, in images and in volumes:
 //!
 //! ```no_run
 //! # #[cfg(feature = "runtime")] fn main() -> Result<(), umedsam::Error> {
@@ -17,8 +17,12 @@
 //! # #[cfg(not(feature = "runtime"))] fn main() {}
 //! ```
 //!
-//! Without default features the crate is `no_std` + `alloc` and holds everything but inference: [`geometry`],
-//! [`image`], [`preprocess`], [`postprocess`], [`volume`], [`zoom`] and [`metrics`].
+//! Without default features the crate is `no_std` + `alloc` and contains everything but inference: [`geometry`],
+//! [`image`], [`intensity`], [`preprocess`], [`postprocess`], [`volume`] and [`zoom`].
+//!
+//! What judges a model is not part of the library on a device. The feature `evaluation` adds it: `metrics`, scores
+//! against the truth, and `validation`, the report of the accuracy gate that a bundle carries. The feature `npz` adds
+//! the files of the challenge.
 
 #![no_std]
 #![deny(unsafe_code)]
@@ -33,6 +37,7 @@ pub mod geometry;
 pub mod image;
 pub mod intensity;
 pub mod memory;
+#[cfg(feature = "evaluation")]
 pub mod metrics;
 #[cfg(feature = "npz")]
 pub mod npz;
@@ -56,7 +61,7 @@ mod picture;
 mod session;
 #[cfg(feature = "runtime")]
 mod storage;
-#[cfg(feature = "runtime")]
+#[cfg(all(feature = "evaluation", feature = "runtime"))]
 pub mod validation;
 
 #[cfg(feature = "runtime")]
@@ -76,7 +81,7 @@ pub use runtime::Execution;
 pub use session::{EMBEDDING_BYTES, Embedding, Segmentation, Session, SessionOptions, Stats, VolumeOptions};
 #[cfg(feature = "runtime")]
 pub use storage::Storage;
-#[cfg(feature = "runtime")]
+#[cfg(all(feature = "evaluation", feature = "runtime"))]
 pub use validation::{Validation, ValidationStatus, Verdict};
 pub use volume::VolumeSegmentation;
 pub use zoom::ZoomOptions;

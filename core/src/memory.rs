@@ -1,10 +1,10 @@
-//! Large buffers that an input asks for: an error, not an abort, where there is no memory for them.
+//! Large buffers whose size an input decides: where there is no memory for one, the result is an error, not an abort.
 
 use std::prelude::v1::*;
 
 use crate::Error;
 
-/// An empty vector with room for `count` values.
+/// An empty vector with capacity for `count` values.
 ///
 /// # Errors
 /// [`Error::Memory`] if the system has no memory for them.
@@ -15,7 +15,7 @@ pub fn with_room<T>(count: usize) -> Result<Vec<T>, Error> {
     Ok(values)
 }
 
-/// `count` times the same value.
+/// A vector of `count` copies of `value`.
 ///
 /// # Errors
 /// As for [`with_room`].
@@ -25,7 +25,7 @@ pub fn filled<T: Clone>(count: usize, value: T) -> Result<Vec<T>, Error> {
     Ok(values)
 }
 
-/// `count` zeros, which take memory of the system only as they are written.
+/// A vector of `count` zeros. The system provides the memory page by page, when it is first written.
 ///
 /// # Errors
 /// As for [`with_room`].

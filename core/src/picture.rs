@@ -6,20 +6,24 @@ use std::time::{Duration, Instant};
 use crate::zoom::{Window, plan};
 use crate::{Error, ImageView, MODEL_SIDE, ModelBox, PixelBox, Region, Session, ZoomOptions, memory};
 
-/// Labels of an image and how sure the network is of each object.
+/// The label map of an image, and the network's estimate of each mask's quality.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ImageSegmentation {
-    /// Label `i + 1` for box `i`, 0 elsewhere: (height, width). Of objects that overlap the later box is seen.
+    /// Label map (height,width): `i + 1` for box `i`, 0 for background. Where objects overlap, the later box prevails.
     pub labels: Vec<u16>,
-    /// The network's own estimate of each mask's intersection over union with the truth, 0 to 1 (uncalibrated).
+    /// The network's own, uncalibrated estimate of each mask's intersection over union with the truth, 0 to 1.
     pub predicted_iou: Vec<f32>,
 }
 
 impl Session {
-    /// Segments the objects in `boxes` (pixels of the image) and paints them into one label map.
+    /// Segments the objects in `boxes`, which are in pixels of the image, and paints them into one label map.
     ///
-    /// Without `zoom` the image is encoded once, as a whole; with it, once for each window of its [`plan`], and no more
-    /// than the windows that hold boxes.
+    /// Without `zoom` the image is encoded once, as a whole. With it, each window of the [`plan`] is encoded once.
+    ///
+    /// # Errors
+    /// [`Error::TooManyBoxes`] for more than 65535 boxes; [`Error::BoxNotFinite`], [`Error::BoxReversed`] or
+    /// [`Error::BoxOutside`] for a box; [`Error::Memory`] if there is none for the label map; those of
+    /// [`encode`](Self::encode) and [`decode`](Self::decode).
     pub fn segment_image(
         &mut self,
         image: &ImageView<'_>,

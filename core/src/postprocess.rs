@@ -1,19 +1,19 @@
-//! From the network's 256x256 logits to a mask of the image's size.
+//! Postprocessing: from the network's 256x256 logits to a mask of the image's size.
 
 use std::prelude::v1::*;
 
 use crate::{Frame, MODEL_SIDE, Region};
 
-/// Values of one object's logits: 256x256, row by row.
+/// Number of logits of one object, which are (256,256).
 pub const LOGITS_LEN: usize = MODEL_SIDE * MODEL_SIDE;
 
 /// Columns of the image that are interpolated together.
 const STRIP: usize = 256;
 
-/// Logits of one object on the model's grid, with the frame of the image that they belong to.
+/// The logits of one object on the model's grid, and the frame of the image that they belong to.
 ///
-/// A pixel belongs to the object where the logit, interpolated bilinearly to the image's size
-/// (`align_corners = False`, after the padding is cropped away), is above 0.
+/// The padding is cropped away, and the logits are interpolated bilinearly to the image's size (`align_corners =
+/// False`). A pixel belongs to the object if its logit is above 0.
 #[derive(Clone, Copy, Debug)]
 pub struct MaskLogits<'a> {
     logits: &'a [f32],
@@ -21,7 +21,7 @@ pub struct MaskLogits<'a> {
 }
 
 impl<'a> MaskLogits<'a> {
-    /// Logits ([`LOGITS_LEN`] values) of an object in an image with this frame.
+    /// The logits of an object, (256,256) row-major, in an image with this frame.
     ///
     /// # Panics
     /// If `logits` does not hold [`LOGITS_LEN`] values.
@@ -35,14 +35,14 @@ impl<'a> MaskLogits<'a> {
         self.frame
     }
 
-    /// The values on the model's grid.
+    /// The logits on the model's grid: (256,256), row-major.
     pub const fn values(&self) -> &'a [f32] {
         self.logits
     }
 
-    /// Writes `label` over the object's pixels in a label map of the image's size, and returns their number.
+    /// Writes `label` into the object's pixels of a label map (height,width), and returns their number.
     ///
-    /// Objects painted later hide earlier ones, as upstream does it.
+    /// Objects that are painted later hide earlier ones, as in the published LiteMedSAM.
     ///
     /// # Panics
     /// If `labels` is not of the image's size.
@@ -50,8 +50,8 @@ impl<'a> MaskLogits<'a> {
         self.scan(labels, |pixel, _, _| *pixel = label)
     }
 
-    /// As [`Self::paint`], but only where the label map holds less than `label`: the same result as painting in
-    /// ascending order, whatever the order.
+    /// As [`Self::paint`], but only where the label map is less than `label`. Whatever the order in which objects are
+    /// painted, the result is that of ascending order.
     ///
     /// # Panics
     /// If `labels` is not of the image's size.
@@ -59,7 +59,7 @@ impl<'a> MaskLogits<'a> {
         self.scan(labels, |pixel, _, _| *pixel = label.max(*pixel))
     }
 
-    /// As [`Self::paint_max`], and returns the smallest region that holds the object, or nothing if it has no pixel.
+    /// As [`Self::paint_max`], but returns the object's bounding box, or `None` if it has no pixel.
     ///
     /// # Panics
     /// If `labels` is not of the image's size.
@@ -73,18 +73,19 @@ impl<'a> MaskLogits<'a> {
         (area > 0).then(|| Region { x: x0, y: y0, width: x1 - x0 + 1, height: y1 - y0 + 1 })
     }
 
-    /// As [`Self::paint_max`], for an image that is a part of a larger one: paints the label map of the larger image,
-    /// `width` pixels wide, with the part's first pixel at (`x`, `y`).
+    /// As [`Self::paint_max`], for an image that is a crop of a larger one: paints the label map of the larger image,
+    /// which is `width` pixels wide and has the crop's first pixel at (`x`, `y`).
     ///
     /// # Panics
-    /// If the part reaches beyond the label map.
+    /// If the crop reaches beyond the label map.
     pub fn paint_max_at(&self, label: u16, labels: &mut [u16], width: usize, (x, y): (usize, usize)) -> usize {
         assert!(x + self.frame.width() <= width, "width of the label map");
         assert!((y + self.frame.height()) * width <= labels.len(), "size of the label map");
         self.scan_strided(&mut labels[y * width + x..], width, |pixel, _, _| *pixel = label.max(*pixel))
     }
 
-    /// Fills `mask` (one byte a pixel) with 1 for the object and 0 elsewhere, and returns the object's pixels.
+    /// Fills `mask`, one byte a pixel, with 1 for the object and 0 elsewhere, and returns the number of the object's
+    /// pixels.
     ///
     /// # Panics
     /// If `mask` is not of the image's size.
@@ -93,13 +94,13 @@ impl<'a> MaskLogits<'a> {
         self.paint(1, mask)
     }
 
-    /// Number of the object's pixels in the image's size.
+    /// Number of the image's pixels that belong to the object.
     pub fn area(&self) -> usize {
         // Values without size: no memory is taken.
         self.paint((), &mut vec![(); self.frame.width() * self.frame.height()])
     }
 
-    /// Whether all values are finite numbers. NaN is not above 0, so that unnoticed it would look like background.
+    /// Whether all logits are finite. NaN is not above 0 and would pass for background.
     pub fn is_finite(&self) -> bool {
         // The greatest exponent is that of infinity and NaN. A maximum is taken many values at a time, unlike a search.
         let exponent = |v: &f32| v.to_bits() & f32::INFINITY.to_bits();

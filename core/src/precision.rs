@@ -5,8 +5,8 @@ use std::prelude::v1::*;
 /// The precision that a session computes the network in: the number format of the operands of its matrix products. All
 /// else, biases, norms and activation functions, is in f32 in every precision.
 ///
-/// Every precision runs on every CPU and gives the same masks up to rounding. Which is the fastest depends on the CPU. A
-/// model may mark blocks that lower precision would harm: they are in f32 in every precision.
+/// Every precision runs on every CPU and gives the same masks up to rounding. Which is the fastest depends on the CPU.
+/// A model may mark blocks that lower precision would harm: they are in f32 in every precision.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "lowercase"))]
 #[non_exhaustive]
@@ -22,8 +22,8 @@ pub enum Precision {
     /// ±65504 saturate.
     F16,
     /// Linear layers in 8-bit integers, accumulated in 32 bits: weights are quantized by output channel, activations by
-    /// token while the network runs. Attention and the convolutions around depthwise ones, which 8 bits would harm, are in
-    /// the floating-point precision that is the fastest on the CPU: bf16, f16 or f32.
+    /// token while the network runs. Attention and the convolutions around depthwise ones, which 8 bits would harm, are
+    /// in the floating-point precision that is the fastest on the CPU: bf16, f16 or f32.
     Int8,
 }
 

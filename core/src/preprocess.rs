@@ -1,16 +1,16 @@
-//! From an image to the network's input.
+//! Preprocessing: from an image to the network's input.
 
 use std::prelude::v1::*;
 
 use crate::{Frame, ImageView, MODEL_SIDE, image::Channels, resize::Resizer};
 
-/// Version of this procedure: part of a bundle's manifest and of every key under which an embedding is kept.
+/// Version of the preprocessing. It is part of a bundle's manifest and of every key that embeddings are stored under.
 pub const PREPROCESSING_VERSION: u32 = 1;
 
-/// Values of the network's input: 3 channels of 256x256, channel by channel (CHW).
+/// Number of values of the network's input, which is (3,256,256).
 pub const INPUT_LEN: usize = 3 * MODEL_SIDE * MODEL_SIDE;
 
-/// Turns images into network inputs; keeps its buffers, so that a second image of the same size allocates nothing.
+/// Turns images into network inputs. It keeps its buffers: a second image of the same size allocates nothing.
 #[derive(Debug, Default)]
 pub struct Preprocessor {
     resizer: Resizer,
@@ -18,21 +18,21 @@ pub struct Preprocessor {
 }
 
 impl Preprocessor {
-    /// Empty buffers.
+    /// A preprocessor with empty buffers.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Bytes held by the buffers.
+    /// Memory of the buffers, in bytes.
     pub fn capacity_bytes(&self) -> usize {
         self.resizer.capacity_bytes() + self.resized.capacity()
     }
 
-    /// Writes the network's input for `image` into `input` ([`INPUT_LEN`] values, CHW, 0 to 1, padding 0).
+    /// Writes the network's input for `image` into `input`: (3,256,256), values 0 to 1. Returns the image's frame.
     ///
-    /// The longest side is resized to 256 (OpenCV's INTER_AREA), then the range of all channels together is brought
-    /// to 0..1 by `(x - min) / max(max - min, 1e-8)`, then the right and lower rest is filled with 0. A gray image
-    /// fills all three channels.
+    /// The longest side is resized to 256 (OpenCV's INTER_AREA). The values of all channels together are scaled to 0..1
+    /// by `(x - min) / max(max - min, 1e-8)`, and the rest on the right and below is padded with 0. A gray image fills
+    /// all three channels.
     ///
     /// # Panics
     /// If `input` does not hold [`INPUT_LEN`] values.

@@ -1,9 +1,8 @@
 //! OpenCV's `resize(..., INTER_AREA)` on 8-bit images, bit for bit.
 //!
-//! The network was trained on images resized by it, and its rounding decides mask rims when a mask is carried from
-//! slice to slice. Three branches, chosen as OpenCV chooses them: integer factors (integer sums), other shrinking
-//! (exact fractional coverage in f32), enlarging (bilinear on shifted coordinates in 11-bit fixed point).
-//! Behaviour follows `modules/imgproc/src/resize.cpp` of OpenCV 4.
+//! The network was trained on images that were resized so. There are three cases, as in OpenCV: shrinking by integer
+//! factors (integer sums), other shrinking (exact fractional coverage in f32), and enlarging (bilinear on shifted
+//! coordinates in 11-bit fixed point). They follow `modules/imgproc/src/resize.cpp` of OpenCV 4.
 
 use std::prelude::v1::*;
 
@@ -25,7 +24,7 @@ struct Blend {
     weights: [i32; 2],
 }
 
-/// Reusable buffers of [`Resizer::resize_into`]: after the first image of a size nothing is allocated.
+/// Resizes images. It keeps its buffers: a second image of the same size allocates nothing.
 #[derive(Debug, Default)]
 pub struct Resizer {
     columns: Vec<Share>,
@@ -38,12 +37,12 @@ pub struct Resizer {
 }
 
 impl Resizer {
-    /// Empty buffers.
+    /// A resizer with empty buffers.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Bytes held by the buffers.
+    /// Memory of the buffers, in bytes.
     pub fn capacity_bytes(&self) -> usize {
         (self.columns.capacity() + self.rows.capacity()) * size_of::<Share>()
             + (self.blend_columns.capacity() + self.blend_rows.capacity()) * size_of::<Blend>()
@@ -51,7 +50,8 @@ impl Resizer {
             + (self.lines[0].capacity() + self.lines[1].capacity()) * 4
     }
 
-    /// Resizes `image` into `target`, `width` x `height` pixels with the image's channels.
+    /// Resizes `image` to `width` x `height` pixels in `target`: rows from top to bottom, the image's channels
+    /// interleaved.
     ///
     /// # Panics
     /// If `target` does not hold `width * height * channels` bytes, or one of the sizes is 0.

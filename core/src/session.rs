@@ -14,54 +14,54 @@ use crate::{
     Error, Frame, ImageView, MODEL_SIDE, MaskLogits, Model, ModelBox, PixelBox, Precision, VolumeSize, VoxelBox,
 };
 
-/// Bytes of an image's embedding: 256 channels of 64x64 in f32.
+/// Size of an image's embedding in bytes: 256 channels of 64x64 values in f32.
 pub const EMBEDDING_BYTES: usize = 256 * 64 * 64 * 4;
 
 const INPUT_SHAPE: [usize; 4] = [1, 3, MODEL_SIDE, MODEL_SIDE];
 const EMBEDDING_SHAPE: [usize; 4] = [1, 256, 64, 64];
 
-/// How a session runs.
+/// How a session runs the network.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SessionOptions {
-    /// Threads that one encode or decode may use; 0 counts as 1.
+    /// Number of threads that one encode or decode may use, at most 1024; 0 counts as 1.
     pub threads: usize,
-    /// Boxes that go through the decoder together; 0 counts as 1. A box costs about 9 MiB while it is decoded, and more
-    /// than a few at once are no faster.
+    /// Number of boxes that are decoded in one batch; 0 counts as 1. A box takes about 9 MiB of memory while it is
+    /// decoded, and batches of more than a few boxes are no faster.
     pub max_batch: usize,
-    /// How the network is computed. If left out, as the model was made: in int8 if its weights are, in f32
-    /// otherwise, whatever its weights are kept in.
+    /// The precision that the network is computed in. `None` takes the one that belongs to the storage of the model's
+    /// weights ([`Storage::precision`](crate::Storage::precision)): int8 for weights in int8, f32 for all others.
     pub precision: Option<Precision>,
-    /// What runs the graphs. [`Execution::Fused`] forbids the slow way, which [`Execution::Any`] takes for graphs that
-    /// do not run fused.
+    /// What runs the graphs. [`Execution::Any`] accepts that graphs which cannot run in fused blocks run slowly;
+    /// [`Execution::Fused`] makes that an error.
     pub execution: Execution,
 }
 
 impl SessionOptions {
-    /// One thread, 4 boxes at a time, the model's own precision, [`Execution::Any`].
+    /// One thread, batches of 4 boxes, the model's own precision, [`Execution::Any`].
     pub const fn new() -> Self {
         Self { threads: 1, max_batch: 4, precision: None, execution: Execution::Any }
     }
 
-    /// With this number of threads; 0 counts as 1.
+    /// Sets the number of threads; 0 counts as 1.
     #[must_use]
     pub fn with_threads(self, threads: usize) -> Self {
         Self { threads: threads.max(1), ..self }
     }
 
-    /// With this number of boxes decoded together; 0 counts as 1.
+    /// Sets the number of boxes in a batch; 0 counts as 1.
     #[must_use]
     pub fn with_max_batch(self, max_batch: usize) -> Self {
         Self { max_batch: max_batch.max(1), ..self }
     }
 
-    /// Computed in this precision.
+    /// Sets the precision.
     #[must_use]
     pub const fn with_precision(self, precision: Precision) -> Self {
         Self { precision: Some(precision), ..self }
     }
 
-    /// Run by this.
+    /// Sets what runs the graphs.
     #[must_use]
     pub const fn with_execution(self, execution: Execution) -> Self {
         Self { execution, ..self }
@@ -78,27 +78,28 @@ impl Default for SessionOptions {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct VolumeOptions {
-    /// Bytes of embeddings kept for slices that are passed upwards by one object and downwards by another, 4 MiB each. A
-    /// slice that finds no room is encoded twice.
+    /// Memory for embeddings, in bytes; each takes [`EMBEDDING_BYTES`], 4 MiB. An embedding is kept for a slice that
+    /// one object passes upwards and another downwards. A slice that finds no room is encoded twice.
     pub cache_bytes: usize,
-    /// Boxes are carried from slice to slice as the published LiteMedSAM does it, to the voxel
-    /// ([`Propagation::with_upstream_rounding`]). An object's mask then depends on its place in the list.
+    /// Whether boxes are carried from slice to slice with the rounding of the published LiteMedSAM
+    /// ([`Propagation::with_upstream_rounding`]), for voxel-exact comparison with it. An object's mask then depends on
+    /// its position in the list.
     pub upstream_rounding: bool,
 }
 
 impl VolumeOptions {
-    /// 64 MiB of embeddings, which is 16 slices, and masks that do not depend on their place in the list.
+    /// 64 MiB of embeddings, which is 16 slices, and masks that do not depend on their position in the list.
     pub const fn new() -> Self {
         Self { cache_bytes: 64 << 20, upstream_rounding: false }
     }
 
-    /// With this many bytes of embeddings kept.
+    /// Sets the memory for embeddings, in bytes.
     #[must_use]
     pub const fn with_cache_bytes(self, cache_bytes: usize) -> Self {
         Self { cache_bytes, ..self }
     }
 
-    /// With boxes carried on as the published LiteMedSAM does it.
+    /// Turns on the rounding of the published LiteMedSAM.
     #[must_use]
     pub const fn with_upstream_rounding(self) -> Self {
         Self { upstream_rounding: true, ..self }
@@ -111,27 +112,27 @@ impl Default for VolumeOptions {
     }
 }
 
-/// What a session has done so far, and how long it took.
+/// What a session has done so far, and how long that took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Images or slices encoded.
+    /// Number of images or slices encoded.
     pub encodes: usize,
-    /// Boxes decoded.
+    /// Number of boxes decoded.
     pub decodes: usize,
-    /// Time spent on resizing and normalising.
+    /// Time spent resizing and normalising.
     pub preprocess: Duration,
     /// Time spent in the encoder.
     pub encode: Duration,
     /// Time spent in the decoder.
     pub decode: Duration,
-    /// Time spent on painting the masks of images ([`Session::segment_image`]).
+    /// Time spent painting the masks of images ([`Session::segment_image`]).
     pub postprocess: Duration,
 }
 
-/// An encoded image: decode as many boxes from it as you like.
+/// An encoded image, from which any number of boxes can be decoded.
 ///
-/// It owns its values (a clone shares them) and knows the image's frame and the model that made it.
+/// It owns its values, which clones share, and records the image's frame and the model that made it.
 #[derive(Clone, Debug)]
 pub struct Embedding {
     values: Arc<Vec<f32>>,
@@ -149,13 +150,13 @@ impl Embedding {
         self.frame
     }
 
-    /// The values: 256 channels of 64x64.
+    /// The values: (256,64,64), row-major.
     pub fn values(&self) -> &[f32] {
         &self.values
     }
 }
 
-/// One object's mask, on the model's grid, and how sure the network is of it.
+/// One object's mask on the model's grid, and the network's estimate of its quality.
 #[derive(Clone, Debug)]
 pub struct Segmentation {
     logits: Vec<f32>,
@@ -164,30 +165,31 @@ pub struct Segmentation {
 }
 
 impl Segmentation {
-    /// The logits, from which a mask of the image's size is made.
+    /// The logits on the model's grid, from which masks of the image's size are made.
     pub fn logits(&self) -> MaskLogits<'_> {
         MaskLogits::new(&self.logits, self.frame)
     }
 
-    /// The network's own estimate of the mask's intersection over union with the truth, 0 to 1 (uncalibrated).
+    /// The network's own, uncalibrated estimate of the mask's intersection over union (IoU) with the truth, 0 to 1.
     pub const fn predicted_iou(&self) -> f32 {
         self.predicted_iou
     }
 
-    /// The mask in the image's size, one byte a pixel: 1 for the object, 0 elsewhere.
+    /// The mask, (height,width) of the image, one byte a pixel: 1 for the object, 0 elsewhere.
     pub fn mask(&self) -> Vec<u8> {
         let mut mask = vec![0; self.frame.width() * self.frame.height()];
         self.logits().paint(1, &mut mask);
         mask
     }
 
-    /// Number of the object's pixels in the image's size.
+    /// Number of the image's pixels that belong to the object.
     pub fn area(&self) -> usize {
         self.logits().area()
     }
 }
 
-/// The two graphs of a model, loaded, and every buffer that they need outside tract.
+/// The two graphs of a model, loaded, with all the memory that they run in. [`runtime`](crate::runtime) says what runs
+/// them.
 #[derive(Debug)]
 pub struct Session {
     encoder: Graph,
@@ -222,23 +224,23 @@ impl Session {
         })
     }
 
-    /// What this session has done so far.
+    /// What this session has done so far, and how long that took.
     pub const fn stats(&self) -> Stats {
         self.stats
     }
 
-    /// Why a graph does not run fused although [`Execution::Any`] would have it so, or nothing if both run as they were
+    /// Why tract runs a graph although [`Execution::Any`] prefers fused blocks; `None` if both graphs run as they were
     /// asked to. Such a graph takes about three times as long and twice the memory.
     pub fn fallback(&self) -> Option<&Error> {
         self.encoder.fallback().or(self.decoder.fallback())
     }
 
-    /// Time spent so far in each function of the encoder and of the decoder, for finding out where it goes.
+    /// Time spent so far in each function of the encoder and of the decoder, for profiling.
     pub fn profile(&self) -> Vec<(String, Duration)> {
         self.encoder.profile().into_iter().chain(self.decoder.profile()).collect()
     }
 
-    /// Encodes an image or a slice: the expensive part, done once however many boxes follow.
+    /// Encodes an image or a slice. This is the expensive part; it is done once, however many boxes follow.
     ///
     /// # Errors
     /// [`Error::Engine`] if the encoder fails.
@@ -248,7 +250,7 @@ impl Session {
         Ok(embedding)
     }
 
-    /// As [`encode`](Self::encode), into an embedding whose memory is used again unless a clone shares it.
+    /// As [`encode`](Self::encode), into an existing embedding, whose memory is reused unless a clone shares it.
     ///
     /// # Errors
     /// [`Error::Engine`] if the encoder fails.
@@ -262,8 +264,8 @@ impl Session {
         result
     }
 
-    /// Encodes an input that was prepared elsewhere: [`INPUT_LEN`] values as
-    /// [`preprocess_into`](Preprocessor::preprocess_into) writes them, and the frame of the image that it shows.
+    /// Encodes an input that was preprocessed elsewhere. `input` is (3,256,256) as
+    /// [`preprocess_into`](Preprocessor::preprocess_into) writes it, and `frame` is that of the image.
     ///
     /// # Errors
     /// [`Error::BufferSize`] if `input` does not hold [`INPUT_LEN`] values, [`Error::Engine`] if the encoder fails.
@@ -300,7 +302,8 @@ impl Session {
         Embedding { values: Arc::default(), frame: Frame::MODEL, model: self.model.clone(), number: u64::MAX }
     }
 
-    /// Segments the objects in `boxes` (pixels of the encoded image), many boxes to one pass of the decoder.
+    /// Segments the objects in `boxes`, which are in pixels of the encoded image, in batches of
+    /// [`max_batch`](SessionOptions::max_batch) boxes. Returns one segmentation for each box, in order.
     ///
     /// # Errors
     /// [`Error::BoxNotFinite`], [`Error::BoxReversed`] or [`Error::BoxOutside`] for a box, and those of
@@ -316,8 +319,8 @@ impl Session {
         Ok(found)
     }
 
-    /// Decodes boxes on the model's grid and hands each object's logits and predicted IoU to `take`, in order, without
-    /// keeping them.
+    /// Decodes boxes on the model's grid. `take` is called with each box's position in `boxes`, its logits and its
+    /// predicted IoU, in order; nothing is kept.
     ///
     /// # Errors
     /// [`Error::Embedding`] if another model made the embedding, [`Error::NotFinite`] if the network answers a box with
@@ -355,9 +358,9 @@ impl Session {
         Ok(())
     }
 
-    /// Segments objects through a volume: `slices` are lent one after another ([`from_fn`](crate::volume::from_fn) makes
-    /// them of a volume in memory), and `progress` is told of the slices done and the slices in all after each.
-    /// [`ControlFlow::Break`] from it ends the work there.
+    /// Segments the objects in `boxes` through a volume. `slices` lends one slice after another
+    /// ([`from_fn`](crate::volume::from_fn) makes it of a volume in memory). After each slice `progress` is called with
+    /// the number of slices done and their total; the work ends if it returns [`ControlFlow::Break`].
     ///
     /// ```no_run
     /// # use umedsam::{Error, ImageView, Session, VolumeOptions, VolumeSize, VoxelBox, volume};

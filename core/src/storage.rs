@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::Precision;
 
-/// The number format that a model's weights are stored in. It decides the size of the file; a session may compute in any
-/// [`Precision`], whatever the weights are stored in.
+/// The number format that a model's weights are stored in. It decides the size of the file; a session may compute in
+/// any [`Precision`], whatever the weights are stored in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]

@@ -1,21 +1,23 @@
-//! What the commands print, and where it goes if nobody takes it.
+//! Printing of the commands, which goes on when nobody reads it.
 //!
 //! A reader that closes the pipe (`| head -1`) or a full disk must not end the work: what is printed after the first
-//! failure is dropped, and the exit status stays that of the work. A closed pipe was the reader's wish; any other
-//! failure is told once on standard error.
+//! failure is dropped, and the exit status stays that of the work. A failure other than a closed pipe is reported once
+//! on standard error.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Write};
 use std::prelude::v1::*;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Prints a line on standard output, as `println!` does, but goes on where that fails ([`terminal`](crate::terminal)).
+/// Prints a line on standard output, as `println!` does, but does not panic if that fails
+/// ([`terminal`](crate::terminal)).
 #[macro_export]
 macro_rules! outln {
     ($($text:tt)*) => { $crate::terminal::out(::core::format_args!($($text)*)) };
 }
 
-/// Prints a line on standard error, as `eprintln!` does, but goes on where that fails ([`terminal`](crate::terminal)).
+/// Prints a line on standard error, as `eprintln!` does, but does not panic if that fails
+/// ([`terminal`](crate::terminal)).
 #[macro_export]
 macro_rules! errln {
     ($($text:tt)*) => { $crate::terminal::err(::core::format_args!($($text)*)) };
@@ -44,7 +46,7 @@ pub fn err(line: fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
-/// An error with its causes in one line. A cause that the text before it ends with already is left out.
+/// An error and its causes in one line. A cause is left out if the text before it already ends with it.
 pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -1,8 +1,8 @@
-//! What the accuracy gate found, as a bundle carries it.
+//! The report of the accuracy gate, as a bundle carries it.
 //!
-//! A compressed model is compared with a reference on labelled cases (`umedsam-export validate`); the summary lies in the
-//! bundle's manifest and names the graphs that it is about, so that it says nothing of others that it is copied to.
-//! [`Bounds`] says by what rules it was judged.
+//! `umedsam-export validate` compares a compressed model with a reference on labelled cases and writes its report into
+//! the manifest of the model's bundle. The report names the digests of the graphs that it is about and is void in a
+//! bundle of other graphs. [`Bounds`] are the rules by which the model was judged.
 
 use std::fmt;
 use std::prelude::v1::*;
@@ -10,28 +10,28 @@ use std::prelude::v1::*;
 use serde::{Deserialize, Serialize};
 
 use crate::metrics::{Difference, Interval};
-use crate::{Precision, Storage};
+use crate::{Manifest, Model, Precision, Storage};
 
-/// Version of the gate's rules and of the summary's fields. A summary of another version is kept apart: it was judged by
-/// other rules ([`ValidationStatus::OtherVersion`]).
+/// Version of the gate's rules and of the report's fields. A report of another version counts as
+/// [`ValidationStatus::OtherVersion`], because it was made by other rules.
 pub const VALIDATION_VERSION: u32 = 2;
 
-/// Most rows of a summary.
+/// Greatest number of rows of a report.
 pub const MAX_ROWS: usize = 256;
 
-/// Most reasons of a summary: the gate has four for each row and some for the whole.
+/// Greatest number of reasons of a report: the gate has four for each row and some for the whole.
 pub const MAX_REASONS: usize = 4 * MAX_ROWS + 16;
 
-/// Bytes that a name or a reason may take.
+/// Greatest length of a name or a reason, in bytes.
 pub const MAX_TEXT: usize = 512;
 
 /// Whether a model may stand in for its reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
-    /// It keeps to every bound.
+    /// It keeps every bound.
     Passed,
-    /// It breaks one at least.
+    /// It violates at least one bound.
     Refused,
 }
 
@@ -44,44 +44,46 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// What a model may lose, and how much must be known of it.
+/// What a model may lose against its reference, and how much evidence a verdict needs.
 ///
-/// A model passes if it is shown not to lose more, which is a test of non-inferiority: of the mean of the rows and of each
-/// row, the lower end of the difference's 95 % interval lies above the bound. Every one of them must, so that their number
-/// needs no correction. A model that loses as much as a bound passes in about 2.5 % of the trials; in more of them where
-/// few cases make up the loss, which the report's [`refused`](ValidationRow::refused) tells.
+/// The gate is a test of non-inferiority: a model passes if the lower end of the difference's 95 % interval lies above
+/// the bound, for the mean of the rows and for each row. All of these tests must succeed, so their number needs no
+/// correction. A model that loses exactly as much as a bound passes in about 2.5 % of trials, and in more where few
+/// cases make up the loss; [`refused`](ValidationRow::refused) estimates how often.
 ///
-/// A row may lose four times as much as the mean, because it is known that much worse: the mean of ten to sixteen rows has
-/// an error of a third to a quarter of a row's. A narrower bound would refuse most models that lose nothing, on as many
-/// cases as there are of rare modalities. NSD spreads about twice as wide as DSC does, and may lose twice as much.
+/// A row may lose four times as much as the mean, because its difference is known that much less precisely: the
+/// standard error of the mean of ten to sixteen rows is a third to a quarter of a row's. With as few cases as there are
+/// of rare modalities, a narrower bound would refuse most models that lose nothing. NSD varies about twice as much as
+/// DSC and may lose twice as much.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Bounds {
-    /// DSC that the mean of the rows may lose, in points of 100.
+    /// Loss of DSC that the mean of the rows may have, in points of 100.
     pub tolerance_points: f64,
-    /// Share of the objects that may collapse, 0 to 1.
+    /// Share of the objects that may collapse ([`ValidationRow::collapsed`]), 0 to 1.
     pub collapse_rate: f64,
-    /// Least agreement of the two models' masks in the mean of the rows, as DSC, 0 to 1; a row may lack twice as much to 1.
+    /// Least agreement of the two models' masks in the mean of the rows: a DSC, 0 to 1. A row may be twice as far below
+    /// 1.
     pub agreement: f64,
-    /// How far the bias of the predicted IoU may lie from the reference's in the mean of the rows; twice as far in a row.
+    /// Greatest distance of the predicted IoU's bias from the reference's in the mean of the rows; twice that in a row.
     pub iou_bias: f64,
-    /// How far the correlation of the predicted IoU with the true one may fall below the reference's.
+    /// Greatest decrease of the correlation between predicted and true IoU from the reference's.
     pub iou_correlation: f64,
-    /// Patients that a row must have to be judged.
+    /// Number of patients that a row must have to be judged.
     pub least_patients: usize,
-    /// Rows that must be judged for a verdict.
+    /// Number of judged rows that a verdict needs.
     pub least_rows: usize,
-    /// Mean DSC, 0 to 1, that the reference must have in every row that is judged: else there is nothing to lose.
+    /// Mean DSC, 0 to 1, that the reference must have in every judged row: a reference near 0 has nothing to lose.
     pub least_reference: f64,
 }
 
 impl Bounds {
-    /// How much more a row may lose than the mean of the rows.
+    /// Loss that a row may have, as a multiple of that of the mean of the rows.
     pub const ROW: f64 = 4.0;
-    /// How much more NSD may lose than DSC.
+    /// Loss that NSD may have, as a multiple of that of DSC.
     pub const NSD: f64 = 2.0;
 
-    /// What a measure may lose, in points of 100: in the mean of the rows, and in a row.
+    /// The loss that a measure may have, in points of 100: in the mean of the rows, and in a row.
     pub fn loss_points(&self, nsd: bool) -> [f64; 2] {
         let mean = if nsd { Self::NSD } else { 1.0 } * self.tolerance_points;
         [mean, Self::ROW * mean]
@@ -89,8 +91,8 @@ impl Bounds {
 }
 
 impl Default for Bounds {
-    /// Half a point of DSC, no object, agreement 0.95, predicted IoU 0.02 (bias) and 0.05 (correlation); three rows of five
-    /// patients, in which the reference has a DSC of 0.2.
+    /// A loss of half a point of DSC, no collapsed object, an agreement of 0.95, a predicted IoU within 0.02 (bias) and
+    /// 0.05 (correlation); at least three rows of five patients, in each of which the reference has a DSC of 0.2.
     fn default() -> Self {
         Self {
             tolerance_points: 0.5,
@@ -111,7 +113,7 @@ impl Default for Bounds {
 pub struct ValidatedModel {
     /// Name of the weights, for people.
     pub name: String,
-    /// How the weights are stored.
+    /// What the weights are stored in.
     pub storage: Storage,
     /// The precision that the network was computed in.
     pub precision: Precision,
@@ -123,7 +125,7 @@ pub struct ValidatedModel {
     pub decoder_sha256: String,
 }
 
-/// A measure of both models, 0 to 1; nothing where no object has it.
+/// A measure of both models, 0 to 1; `None` where it is not defined for any object.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Measure {
@@ -131,31 +133,31 @@ pub struct Measure {
     pub reference: Option<f64>,
     /// The model's mean.
     pub model: Option<f64>,
-    /// Model minus reference, case by case, with the 95 % interval of a paired bootstrap over patients.
+    /// Mean over the cases of model minus reference, with the 95 % interval of a paired bootstrap over patients.
     pub difference: Option<Difference>,
 }
 
-/// A figure of both models; nothing where it is not defined.
+/// A figure of both models; `None` where it is not defined.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pair {
-    /// The reference's.
+    /// The figure of the reference.
     pub reference: Option<f64>,
-    /// The model's.
+    /// The figure of the model.
     pub model: Option<f64>,
 }
 
-/// How far the model's masks are the reference's: DSC of the two masks of an object, 0 to 1.
+/// How well the model's masks agree with the reference's: the DSC of the two masks of an object, 0 to 1.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Agreement {
-    /// Mean over the objects; in the last row over the rows.
+    /// Mean over the objects; in the last row, mean over the rows.
     pub mean: f64,
-    /// The object in which they differ most.
+    /// The least agreement of an object.
     pub worst: f64,
 }
 
-/// What was found in a modality.
+/// What was found in the cases of a modality.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ValidationRow {
@@ -163,78 +165,81 @@ pub struct ValidationRow {
     pub modality: String,
     /// `2D` or `3D`; `-` where the name does not say; empty in the last row.
     pub dimensions: String,
-    /// Cases that both models segmented.
+    /// Number of cases that both models segmented.
     pub cases: usize,
-    /// Patients that these cases are of, as far as their names tell.
+    /// Number of these cases' patients, as far as the names tell ([`patient`](crate::metrics::patient)).
     pub patients: usize,
-    /// Whether there are enough of them to judge the row; if not it counts in the collapsed objects only. The last row is
-    /// the mean of those that are judged.
+    /// Whether there are enough patients to judge the row. If not, only its collapsed objects count. The last row is
+    /// the mean of the judged rows.
     pub judged: bool,
-    /// Objects that both have scored.
+    /// Number of objects that have a score of both models.
     pub objects: usize,
-    /// Objects whose DSC falls from reference to model by more than 20 points, or to less than half of what it was.
+    /// Number of objects whose DSC falls by more than 20 points from reference to model, or to less than half.
     pub collapsed: usize,
     /// Dice similarity coefficient with the truth.
     pub dsc: Measure,
-    /// NSD of the true boundary, 2 px or 2 mm.
+    /// Normalised surface Dice of the boundary ([`Convention::Boundary`](crate::metrics::Convention)): within 2 pixels
+    /// or 2 mm.
     pub nsd: Measure,
-    /// Of the two models' masks; nothing where both are empty.
+    /// Agreement of the two models' masks; `None` where no object has a mask.
     pub agreement: Option<Agreement>,
-    /// Bias of the predicted IoU: its mean over the objects minus the true IoU's; in the last row the mean over the rows.
+    /// Bias of the predicted IoU: the mean over the objects of predicted minus true IoU; in the last row, mean over the
+    /// rows.
     pub iou_bias: Pair,
-    /// Share of simulated trials, with other patients of the same spread, in which this row refuses a model that loses
-    /// nothing, half and all of the row's bound of DSC here and nothing elsewhere; in the last row, in which anything
-    /// refuses one that loses nothing, half and all of the mean's bound in every row. Nothing where a row is not judged.
+    /// How often the gate would refuse: shares of simulated trials, on other patients whose differences vary as these
+    /// do. In a row, the shares in which this row refuses a model that loses nothing, half and all of the row's bound
+    /// of DSC in this row alone. In the last row, the shares in which any rule refuses a model that loses nothing, half
+    /// and all of the mean's bound in every row. `None` where a row is not judged.
     pub refused: Option<[f64; 3]>,
 }
 
-/// The accuracy gate's summary.
+/// The report of the accuracy gate.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Validation {
     /// [`VALIDATION_VERSION`].
     pub version: u32,
-    /// The verdict.
+    /// Whether the model passed.
     pub verdict: Verdict,
-    /// Why it was refused, in words with figures; empty if it passed.
+    /// Why the model was refused, in words and figures; empty if it passed.
     pub reasons: Vec<String>,
-    /// The model.
+    /// The model that was judged.
     pub model: ValidatedModel,
-    /// What it was compared with.
+    /// The model that it was compared with.
     pub reference: ValidatedModel,
-    /// What the model might lose.
+    /// The bounds that it was judged by.
     pub bounds: Bounds,
-    /// Cases given.
+    /// Number of cases given.
     pub cases: usize,
-    /// Cases of these that the model failed to segment; they are in no row.
+    /// Number of these cases that the model failed to segment; they are in no row.
     pub failed: usize,
-    /// Correlation of the predicted IoU with the true one, over all objects.
+    /// Pearson's correlation between predicted and true IoU over all objects.
     pub iou_correlation: Pair,
-    /// The modalities; the last row is the mean of those that are judged, in which every row counts the same.
+    /// One row for each modality and dimension; the last is the mean of the judged rows, all of equal weight.
     pub rows: Vec<ValidationRow>,
 }
 
-/// What is wrong with a summary: the field, and the matter in words.
+/// What is wrong with a report: the field, and the fault in words.
 type Problem = (&'static str, String);
 
 impl Validation {
-    /// Whether the summary is about these graphs.
+    /// Whether the report is about the graphs of these digests.
     pub fn is_of(&self, encoder_sha256: &str, decoder_sha256: &str) -> bool {
         self.model.encoder_sha256 == encoder_sha256 && self.model.decoder_sha256 == decoder_sha256
     }
 
-    /// The last row, the mean of those that are judged.
+    /// The last row, which is the mean of the judged rows.
     pub fn mean(&self) -> Option<&ValidationRow> {
         self.rows.last()
     }
 
-    /// The rows of modalities that are judged.
+    /// The judged rows, without their mean.
     pub fn judged(&self) -> impl Iterator<Item = &ValidationRow> {
         self.rows.iter().take(self.rows.len().saturating_sub(1)).filter(|row| row.judged)
     }
 
-    /// Reads a summary of this version.
-    pub(crate) fn read(value: &mut serde_json::Value) -> Result<Self, Problem> {
+    /// Reads a report of this version.
+    fn read(value: &mut serde_json::Value) -> Result<Self, Problem> {
         for model in ["model", "reference"] {
             rename(value.get_mut(model).and_then(serde_json::Value::as_object_mut));
         }
@@ -243,7 +248,7 @@ impl Validation {
         Ok(found)
     }
 
-    /// Looks at every value's bounds.
+    /// Checks every value's bounds.
     pub(crate) fn check(&self) -> Result<(), Problem> {
         if self.version != VALIDATION_VERSION {
             let message = format!("{}: {VALIDATION_VERSION} is what this version of the library writes", self.version);
@@ -266,10 +271,10 @@ impl Validation {
 }
 
 impl Bounds {
-    /// What is wrong with a value, in words.
+    /// Checks every value.
     ///
     /// # Errors
-    /// If a value is out of its range.
+    /// The field, its value and its range, in words, if a value is out of its range.
     pub fn check(&self) -> Result<(), String> {
         for (name, value, high) in [
             ("tolerance_points", self.tolerance_points, 100.0),
@@ -344,8 +349,8 @@ impl ValidationRow {
     }
 }
 
-/// Gives the fields `precision` and `arithmetic` their names of today, `storage` and `precision`: the first bundles have
-/// those.
+/// Gives the fields `precision` and `arithmetic` their names of today, `storage` and `precision`: the first bundles
+/// have those.
 fn rename(model: Option<&mut serde_json::Map<String, serde_json::Value>>) {
     let Some(fields) = model.filter(|fields| !fields.contains_key("storage")) else { return };
     if let Some(precision) = fields.remove("arithmetic")
@@ -368,37 +373,64 @@ fn at_most(field: &'static str, what: &str, value: usize, max: usize) -> Result<
     if value <= max { Ok(()) } else { Err((field, format!("{what}{value}: at most {max} expected"))) }
 }
 
-/// What is known of a report of another version than [`VALIDATION_VERSION`].
+/// A report of another version than [`VALIDATION_VERSION`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OtherVersion {
     /// Its version, if it has one.
     pub version: Option<u64>,
-    /// Its verdict, if it has one that this library knows.
+    /// Its verdict, if this library knows it.
     pub verdict: Option<Verdict>,
 }
 
 impl OtherVersion {
+    /// Takes a report of another version out of a manifest, and checks one of this version.
+    pub(crate) fn take(mut manifest: serde_json::Value) -> Result<(serde_json::Value, Option<Self>), Problem> {
+        let mut other = None;
+        if let Some(report) = manifest.get_mut("validation").filter(|v| !v.is_null()) {
+            other = Self::of(report);
+            if other.is_some() {
+                *report = serde_json::Value::Null;
+            } else {
+                Validation::read(report)?;
+            }
+        }
+        Ok((manifest, other))
+    }
+
     /// What a report is, if it is not of this library's version.
-    pub(crate) fn of(value: &serde_json::Value) -> Option<Self> {
+    fn of(value: &serde_json::Value) -> Option<Self> {
         let version = value.get("version").and_then(serde_json::Value::as_u64);
         let verdict = || Verdict::deserialize(value.get("verdict")?).ok();
         (version != Some(u64::from(VALIDATION_VERSION))).then(|| Self { version, verdict: verdict() })
     }
 }
 
-/// Whether a model went through the accuracy gate. Shown, it is one line for people.
+/// Whether a model went through the accuracy gate. `Display` puts it in one line.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum ValidationStatus<'a> {
-    /// It passed.
+    /// The model passed.
     Passed(&'a Validation),
-    /// It was refused.
+    /// The model was refused.
     Refused(&'a Validation),
     /// The report is about other graphs than the bundle's.
     OtherGraphs(&'a Validation),
-    /// The report is of a gate of another version, which judged by other rules.
+    /// The report is of another version of the gate, which judged by other rules.
     OtherVersion(OtherVersion),
-    /// There is no report.
+    /// The bundle has no report.
     Absent,
+}
+
+impl Model {
+    /// Whether the graphs of this bundle went through the accuracy gate.
+    pub fn validation(&self) -> ValidationStatus<'_> {
+        let Manifest { validation, encoder_sha256, decoder_sha256, .. } = self.manifest();
+        match validation {
+            None => self.other_version.map_or(ValidationStatus::Absent, ValidationStatus::OtherVersion),
+            Some(report) if !report.is_of(encoder_sha256, decoder_sha256) => ValidationStatus::OtherGraphs(report),
+            Some(report) if report.verdict == Verdict::Passed => ValidationStatus::Passed(report),
+            Some(report) => ValidationStatus::Refused(report),
+        }
+    }
 }
 
 impl fmt::Display for ValidationStatus<'_> {

@@ -1,55 +1,57 @@
-//! Where to look closer: crops of an image for the boxes that are small in it.
+//! Zooming in: crops of an image for the boxes that are small in it.
 //!
-//! The network sees an image at 256x256, so that a small object in a large image has few pixels there. Encoded from a
-//! [`window`] around its box, it has more; an object that fills much of the image gains nothing and loses its
-//! surroundings. [`plan`] decides by the box's share of the image and lets neighbours of similar size share a window,
-//! since every window is an encode of its own. Nothing here runs the network.
+//! The network sees an image at 256x256 pixels, of which a small object in a large image has few. It has more if a
+//! [`window`] around its box is encoded instead. An object that fills much of the image gains nothing and loses its
+//! surroundings. [`plan`] decides by the box's share of the image; neighbouring boxes of similar size share a window,
+//! since every window has to be encoded. Nothing here runs the network.
 
 use std::prelude::v1::*;
 
 use crate::PixelBox;
 use crate::geometry::Region;
 
-/// Smallest side of a window, in pixels: below it there is too little of the surroundings to see, however small the box.
+/// Smallest side of a window, in pixels. A smaller one would show too little of the surroundings, however small the
+/// box.
 const MIN_SIDE: usize = 32;
 
-/// A box joins a window if it keeps one part in so many of its longer side free on each side of it.
+/// A box joins a window only if on each side of the box the window extends by the box's longer side divided by this.
 const ROOM: usize = 4;
 
-/// A box joins a window if the window's side is at most so many times its own longer side, or no more than [`MIN_SIDE`].
+/// A box joins a window only if the window's side is at most this many times the box's longer side, or at most
+/// [`MIN_SIDE`].
 const MAX_RATIO: usize = 5;
 
-/// When to zoom, and how far.
+/// Which boxes are zoomed into, and how far.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct ZoomOptions {
-    /// What a window shows around its box on each side, in lengths of the box's longer side.
+    /// Margin of a window around its box on each side, in multiples of the box's longer side.
     pub margin: f64,
     /// A box is zoomed into if its longer side is at most this share of the image's longer side.
     pub max_share: f64,
-    /// Most windows of an image beside the whole of it, each of which is an encode.
+    /// Greatest number of windows of an image besides the whole image. Each of them has to be encoded.
     pub max_windows: usize,
 }
 
 impl ZoomOptions {
-    /// A margin of 0.6, for boxes of up to a third of the image (0.33), in at most 32 windows.
+    /// A margin of 0.6, boxes of up to 0.33 of the image, and at most 32 windows.
     pub const fn new() -> Self {
         Self { margin: 0.6, max_share: 0.33, max_windows: 32 }
     }
 
-    /// With this margin; what is below 0 or NaN counts as 0.
+    /// Sets the margin; a negative one and NaN count as 0.
     #[must_use]
     pub const fn with_margin(self, margin: f64) -> Self {
         Self { margin: margin.max(0.0), ..self }
     }
 
-    /// For boxes of up to this share of the image; 0 or NaN zooms into none.
+    /// Sets the greatest share of the image that a box may have; 0 and NaN turn zooming off.
     #[must_use]
     pub const fn with_max_share(self, max_share: f64) -> Self {
         Self { max_share, ..self }
     }
 
-    /// With at most this many windows beside the whole image; 0 zooms into none.
+    /// Sets the greatest number of windows besides the whole image; 0 turns zooming off.
     #[must_use]
     pub const fn with_max_windows(self, max_windows: usize) -> Self {
         Self { max_windows, ..self }
@@ -62,38 +64,38 @@ impl Default for ZoomOptions {
     }
 }
 
-/// A part of an image to encode, and the boxes to decode from it.
+/// A part of an image to encode, and the boxes to decode in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Window {
-    /// The part.
+    /// The part of the image.
     pub region: Region,
-    /// Positions of the boxes in the request, ascending.
+    /// Positions of the boxes in the request, in ascending order.
     pub boxes: Vec<usize>,
 }
 
 /// The window of one box in an image of `width` x `height` pixels: a square around it, with `margin` times the box's
 /// longer side on each side.
 ///
-/// The margin is rounded up to pixels, the side at least 32 pixels. At the image's edge it is shifted inwards; only where
-/// the image is smaller than the square is it cut to the image. The box, as far as it is within the image
-/// ([`Frame::clamp`](crate::Frame::clamp)), lies within it.
+/// The margin is rounded up to whole pixels, and the side is at least 32 pixels. At the image's edge the window is
+/// shifted inwards; if the image is smaller than the square, the window is cut to the image. It contains the box as far
+/// as the box lies within the image ([`Frame::clamp`](crate::Frame::clamp)).
 pub fn window(pixel_box: &PixelBox, width: usize, height: usize, margin: f64) -> Region {
     Extent::new(pixel_box, width, height).window(width, height, margin)
 }
 
-/// Divides `boxes` in an image of `width` x `height` pixels among windows, each box in exactly one.
+/// Divides `boxes` in an image of `width` x `height` pixels among windows, so that each box is in exactly one.
 ///
-/// The boxes are as [`Frame::clamp`](crate::Frame::clamp) gives them: what lies beyond the image is not looked at.
+/// The boxes must be those that [`Frame::clamp`](crate::Frame::clamp) returns; parts beyond the image are ignored.
 ///
-/// Boxes that are too large, or whose window is the whole image, stay in a window of the whole image, which comes
-/// first and only if a box needs it. The others are taken from the largest to the smallest. A box joins the smallest
-/// window so far in which it has a quarter of its longer side free on each side (or the window ends where the image
-/// does), if the window's side is at most five times its longer side, or the smallest that there is; otherwise it gets a
-/// [`window`] of its own.
+/// Boxes that are too large, or whose window would be the whole image, are in a window of the whole image, which comes
+/// first and is there only if a box needs it. The other boxes are taken from the largest to the smallest. A box joins
+/// the smallest window so far if the window extends beyond the box by a quarter of the box's longer side on each side
+/// (or ends at the image's edge) and if the window's side is at most five times the box's longer side or at most 32
+/// pixels. Otherwise the box gets its own [`window`].
 ///
-/// Of more than `max_windows` windows those are kept that gain most, by the number of their boxes times the
-/// magnification; the boxes of the others stay in the whole image. Windows come in the order of their first boxes.
+/// If there are more than `max_windows` windows, those with the greatest product of number of boxes and magnification
+/// are kept, and the boxes of the others are in the whole image. Windows are in the order of their first boxes.
 pub fn plan(boxes: &[PixelBox], width: usize, height: usize, options: &ZoomOptions) -> Vec<Window> {
     let extents: Vec<Extent> = boxes.iter().map(|b| Extent::new(b, width, height)).collect();
     let largest = options.max_share * width.max(height) as f64;

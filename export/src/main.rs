@@ -5,12 +5,13 @@
 
 mod commands;
 
+use std::convert::Infallible;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use umedsam::files::write_atomically;
 use umedsam::runtime::inline_functions;
 use umedsam::{Storage, errln, outln, terminal};
@@ -73,9 +74,11 @@ enum Command {
         /// Folder for the two files; made if absent.
         #[arg(short, long, value_name = "DIR")]
         out: PathBuf,
-        /// How the weights are stored: f32, f16 or int8.
+        /// What the weights are stored in: f32, f16 or int8.
         #[arg(long, default_value = "f32")]
         storage: Storage,
+        #[command(flatten)]
+        renamed: Renamed,
         /// How the operators are written; qdq is int8, of weights that `quantize` made.
         #[arg(long, value_enum, default_value_t = Format::Functions)]
         format: Format,
@@ -87,9 +90,11 @@ enum Command {
         /// The bundle to write.
         #[arg(short, long, value_name = "FILE")]
         out: PathBuf,
-        /// How the weights are stored: f32, f16 or int8.
+        /// What the weights are stored in: f32, f16 or int8.
         #[arg(long, default_value = "f16")]
         storage: Storage,
+        #[command(flatten)]
+        renamed: Renamed,
         /// Name of the model, for people; LiteMedSAM for the published weights, the file's for others, if left out.
         #[arg(long)]
         name: Option<String>,
@@ -99,6 +104,17 @@ enum Command {
     },
     Validate(Box<commands::validate::Validate>),
     Pipeline(Box<commands::pipeline::Pipeline>),
+}
+
+/// `--precision`, which is what a session computes in and has no meaning here.
+#[derive(Debug, Args)]
+struct Renamed {
+    #[arg(long, hide = true, value_parser = storage_is_meant)]
+    precision: Option<Infallible>,
+}
+
+fn storage_is_meant(_: &str) -> Result<Infallible, &'static str> {
+    Err("--storage says what weights are stored in; --precision is what a session computes in (umedsam segment)")
 }
 
 /// How operators are written.
@@ -146,7 +162,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             outln!("{}", out.display());
         }
         Command::Quantize(command) => command.run()?,
-        Command::Onnx { weights, out, storage, format } => {
+        Command::Onnx { weights, out, storage, format, .. } => {
             let weights = commands::load(&weights)?;
             let graphs = match format {
                 Format::Qdq => onnx::build_qdq(&weights)?,
@@ -161,7 +177,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
                 outln!("{} ({} bytes, {written})", path.display(), graph.len());
             }
         }
-        Command::Bundle { weights: path, out, storage, name, licence } => {
+        Command::Bundle { weights: path, out, storage, name, licence, .. } => {
             let mut weights = commands::load(&path)?;
             if let Some(licence) = licence {
                 weights = weights.with_licence(licence);

@@ -24,6 +24,9 @@ fn a_closed_pipe_ends_no_work() {
     let (status, text) = run(&["bundle", "weights.safetensors", "--out", "model.umedsam"]);
     assert!(status == Some(0) && text.is_empty(), "{text}");
     umedsam::Model::load(folder.path().join("model.umedsam")).unwrap();
+    // What weights are stored in is no precision.
+    let (status, text) = run(&["bundle", "weights.safetensors", "--out", "model.umedsam", "--precision", "f32"]);
+    assert!(status == Some(2) && text.contains("--storage says what weights are stored in"), "{text}");
     // The status is still the work's: 2 where a model cannot be judged.
     let (status, text) = run(&["validate", "model.umedsam", "--against", "weights.safetensors", "--cases", "."]);
     assert!(status == Some(2) && !text.contains("panicked"), "{text}");

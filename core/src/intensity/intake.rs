@@ -1,63 +1,64 @@
-//! What was done to values on their way in.
+//! The record of what was done to intensities.
 
 use std::fmt;
 use std::prelude::v1::*;
 
 use super::NumberType;
 
-/// What was done to the values of a file until they were the 8 bits that the network is given, for people and machines.
+/// What was done to the values of a file to make the 8 bits that the network is given. `Display` puts it in words.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Intake {
-    /// How the file stores them.
+    /// The number type that the file stores them in.
     pub number_type: NumberType,
-    /// What was done, in order; nothing where they were taken as they are.
+    /// What was done, in order; empty if the values were taken as they are.
     pub steps: Vec<Step>,
 }
 
-/// One thing that was done.
+/// One step of an [`Intake`].
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(tag = "step", rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum Step {
-    /// `low` became 0 and `high` 255, linearly; what lies beyond was cut off.
+    /// Values were mapped linearly from `low..=high` to 0..=255, and those beyond were clipped.
     Window {
-        /// How the two were found.
+        /// How the two bounds were found.
         rule: Rule,
         /// The value that became 0.
         low: f64,
         /// The value that became 255.
         high: f64,
     },
-    /// The image was mirrored or turned as its file says that it is to be shown.
+    /// The image was mirrored or rotated as the orientation in its file asks.
     Orientation {
-        /// The orientation by EXIF (and TIFF), 2 to 8.
+        /// The orientation in the numbers of EXIF and TIFF, 2 to 8.
         exif: u8,
     },
-    /// Opacity was left out.
+    /// The opacity (alpha) channel was dropped.
     AlphaDropped,
-    /// Of a file of several images only the first was read.
+    /// Only the first of several images in the file was read.
     FirstImageOnly,
 }
 
-/// How a window was found.
+/// How the bounds of a window were found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum Rule {
-    /// It was given by its level and width.
+    /// The window was given by its level and width.
     Level,
-    /// The 0.5th and 99.5th percentile of the non-zero values; zeros stayed 0.
+    /// They are the 0.5th and 99.5th percentile of the non-zero values; zeros stayed 0.
     Percentile,
-    /// The same percentiles, but among negative values, where zero is a value like any other.
+    /// They are the same percentiles of the non-zero values, some of which are negative, so that zero was mapped like
+    /// any other value.
     SignedPercentile,
-    /// The least and the largest value, because both percentiles were the same.
+    /// They are the least and the greatest value, because the two percentiles are equal.
     Range,
 }
 
 impl Intake {
-    /// Values of this type, taken as they are so far.
+    /// The record of values of this type to which nothing was done yet.
     pub const fn new(number_type: NumberType) -> Self {
         Self { number_type, steps: Vec::new() }
     }

@@ -1,10 +1,10 @@
-//! Bringing intensities to the 0..=255 that the network was trained on.
+//! Mapping intensities to the 0..=255 that the network was trained on.
 //!
-//! One way in for pictures and volumes of every format: a reader hands over [`Values`] in the number type of its file,
-//! [`Values::into_u8`] brings them to 8 bits, and an [`Intake`] says what was done to them.
+//! Pictures and volumes of every format pass through here: a reader provides [`Values`] in the number type of its file,
+//! [`Values::into_u8`] maps them to 8 bits, and an [`Intake`] records what was done to them.
 //!
-//! Follows the challenge's preparation: CT is clipped to a window in Hounsfield units; other modalities to the 0.5th
-//! and 99.5th percentile of their non-zero values, and zeros stay zero.
+//! The mapping follows the challenge's preparation: CT is clipped to a window in Hounsfield units (HU), other
+//! modalities to the 0.5th and 99.5th percentile of their non-zero values, and zeros stay zero.
 
 mod intake;
 mod number;
@@ -19,21 +19,21 @@ pub use values::Values;
 
 use crate::{Error, memory};
 
-/// Which intensities become 0 and 255.
+/// The intensities that become 0 and 255. Those between are mapped linearly, those beyond are clipped.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Window {
     /// From `level - width / 2` to `level + width / 2`, in the units of the values (Hounsfield units for CT).
     Level {
-        /// Centre, a finite number.
+        /// The centre, which must be finite.
         level: f32,
-        /// Width, a finite number above 0.
+        /// The width, which must be finite and above 0.
         width: f32,
     },
-    /// From the 0.5th to the 99.5th percentile of the non-zero values; from the least to the largest of all values
-    /// where these two are equal.
+    /// From the 0.5th to the 99.5th percentile of the non-zero values; if these two are equal, from the least to the
+    /// greatest of all values.
     ///
-    /// Zero is background, and stays 0, unless a value is negative: among signed values zero is one like any other.
+    /// Zero is background and stays 0 unless a value is negative: among signed values, zero is a value like any other.
     Percentile,
 }
 
@@ -50,15 +50,16 @@ impl Window {
     pub const BONE: Self = Self::Level { level: 400.0, width: 1800.0 };
 }
 
-/// Brings finite values to 0..=255 by the window: a slice, an image or a whole volume at a time.
+/// Maps finite values to 0..=255 by `window`, which is found in all of them: those of a slice, an image or a volume.
 ///
 /// # Errors
-/// [`Error::PixelNotFinite`], [`Error::Window`] for a window without a width, [`Error::Memory`].
+/// [`Error::PixelNotFinite`] if a value is NaN or infinite, [`Error::Window`] if the window's width is not above 0,
+/// [`Error::Memory`] if there is none for the result.
 pub fn to_u8<T: Number>(values: &[T], window: Window) -> Result<Vec<u8>, Error> {
     Ok(apply(values, window)?.0)
 }
 
-/// As [`to_u8`], with the window as it was found in these values.
+/// As [`to_u8`], with the step that says which window was found.
 fn apply<T: Number>(values: &[T], window: Window) -> Result<(Vec<u8>, Step), Error> {
     if let Some(index) = values.iter().position(|v| !v.is_finite()) {
         return Err(Error::PixelNotFinite { index, value: values[index].to_f64() });

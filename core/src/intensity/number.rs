@@ -1,8 +1,8 @@
-//! The number types of intensities.
+//! Number types of intensities.
 
 use std::fmt;
 
-/// How a file stores its intensities.
+/// The number type that a file stores its intensities in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "lowercase"))]
 #[allow(missing_docs, reason = "the types of the language")]
@@ -20,7 +20,7 @@ pub enum NumberType {
 }
 
 impl NumberType {
-    /// Bytes of one number.
+    /// Size of one number, in bytes.
     pub const fn size(self) -> usize {
         match self {
             Self::U8 | Self::I8 => 1,
@@ -48,9 +48,9 @@ impl fmt::Display for NumberType {
     }
 }
 
-/// A number as a file stores it: integers of 8 to 64 bits, floats of 32 and 64.
+/// A number as a file stores it: an integer of 8 to 64 bits, or a float of 32 or 64.
 pub trait Number: Copy + sealed::Bits {
-    /// Its type.
+    /// Its number type.
     const TYPE: NumberType;
 
     /// The value; integers beyond 2^53 are rounded.

@@ -5,7 +5,8 @@ use std::prelude::v1::*;
 use super::{Intake, Number, NumberType, Window, apply};
 use crate::{Error, memory};
 
-/// Intensities of an image or a volume as its file stores them: slice by slice, row by row, channels interleaved.
+/// Intensities of an image or a volume in the number type of its file: slice by slice, row by row, channels
+/// interleaved.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs, reason = "the types of the language")]
 pub enum Values {
@@ -40,7 +41,7 @@ macro_rules! each {
 }
 
 impl Values {
-    /// How they are stored.
+    /// Their number type.
     pub const fn number_type(&self) -> NumberType {
         match self {
             Self::U8(_) => NumberType::U8,
@@ -61,18 +62,19 @@ impl Values {
         each!(self, v => v.len())
     }
 
-    /// Whether there are none.
+    /// Whether there is no value.
     pub const fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// All values in one type, for arrays that are no images.
+    /// The values as f64, for arrays that are not images. Integers beyond 2^53 are rounded.
     pub fn to_f64(&self) -> Vec<f64> {
         each!(self, v => v.iter().map(|&x| x.to_f64()).collect())
     }
 
-    /// Brings them to 8 bits. Whole numbers from 0 to 255, in whatever type, are kept as they are; all others go
-    /// through the window. At the peak this takes one byte a value beside the values themselves.
+    /// Maps the values to 8 bits, and says what was done. If all of them are whole numbers from 0 to 255, in whatever
+    /// type, they are taken as they are; otherwise `window` is applied to all. The peak of memory is one byte a value
+    /// more than the values themselves take.
     ///
     /// # Errors
     /// Those of [`to_u8`](super::to_u8).

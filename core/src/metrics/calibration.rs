@@ -1,31 +1,31 @@
-//! Whether the predicted IoU is worth reading.
+//! Calibration of the predicted IoU.
 
 use std::fmt;
 use std::prelude::v1::*;
 
-/// Bins of the expected calibration error, of equal width.
+/// Number of bins of the expected calibration error, which are of equal width.
 const BINS: usize = 10;
 
-/// How well predictions in 0..1 agree with what they predict.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+/// How well predictions in 0..1 agree with the true values.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 #[non_exhaustive]
 pub struct Calibration {
-    /// Pairs.
+    /// Number of pairs of prediction and truth.
     pub count: usize,
-    /// Pearson's correlation; nothing where one of the two does not vary.
+    /// Pearson's correlation; `None` if predictions or true values do not vary.
     pub correlation: Option<f64>,
-    /// Expected calibration error: over ten bins of the prediction, the mean distance of the bins' mean prediction to
-    /// their mean truth, each bin by its pairs.
+    /// Expected calibration error: the mean over ten bins of the prediction, weighted by their pairs, of the distance
+    /// between mean prediction and mean truth.
     pub ece: f64,
-    /// Mean of prediction minus truth: above 0 is overconfidence.
+    /// Mean of prediction minus truth; above 0 the predictions are overconfident.
     pub bias: f64,
-    /// The straight line `slope * prediction + intercept` nearest to the truth (least squares).
+    /// Slope and intercept of the straight line that fits the truth best by least squares: `slope * prediction +
+    /// intercept`.
     pub line: (f64, f64),
 }
 
 impl Calibration {
-    /// Of pairs of prediction and truth; nothing if there is none.
+    /// The calibration of these pairs of prediction and truth; `None` if there is no pair.
     pub fn new(pairs: &[(f64, f64)]) -> Option<Self> {
         let n = pairs.len() as f64;
         if pairs.is_empty() {

@@ -1,4 +1,4 @@
-//! Scores of all labels of a case.
+//! Scores of the labels of a case.
 
 use std::collections::BTreeMap;
 use std::prelude::v1::*;
@@ -6,36 +6,36 @@ use std::prelude::v1::*;
 use super::dice;
 use super::surface::{Overlap, codes_2d, codes_3d, contour_lengths, overlap, surface_areas};
 
-/// Tolerance of the surface measures: 2 mm in 3D, 2 pixels in 2D, as in the challenge.
+/// Tolerance of the NSD: 2 mm in 3D and 2 pixels in 2D, as in the challenge.
 pub const TOLERANCE: f64 = 2.0;
 
-/// Which measure "NSD" is, and along which axes the spacing lies.
+/// How the NSD is computed, and to which axes the spacing is applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Convention {
-    /// As the challenge's evaluation computes it, for comparison with published tables.
+    /// As the challenge's evaluation does it, for comparison with published tables.
     ///
-    /// A 2D mask is taken for a slab one voxel thick whose two faces count as surface, which makes its "NSD" nearly an
-    /// area measure. In 3D the spacing, which is stored as x, y, z, is applied to the axes z, y, x in that order. Unless
-    /// the mean DSC of the case is above 0.2, every label gets 0 without a look at the surfaces.
+    /// A 2D mask is taken for a slab of one voxel whose two faces count as surface, which makes the "NSD" nearly an
+    /// area measure. In 3D the spacing, which is stored as x, y, z, is applied to the axes z, y, x in that order. If
+    /// the mean DSC of the case is 0.2 or less, the NSD of every label is 0.
     ///
-    /// One departure: the challenge's plain mean makes the DSC of a case NaN, and its NSD 0, if a label below the
-    /// largest is in neither map. Here such a label has no scores.
+    /// There is one difference: if a label below the largest is in neither map, the challenge's mean makes the DSC of
+    /// the case NaN and its NSD 0. Here such a label has no scores.
     Upstream,
-    /// What the name says: in 2D the share of the contours within 2 pixels, in 3D the share of the surfaces within 2
-    /// mm, with the spacing along the axes to which it belongs.
+    /// As NSD is defined: in 2D the share of both contours that is within 2 pixels of the other, in 3D the share of
+    /// both surfaces that is within 2 mm of the other, with the spacing applied to its own axes.
     Boundary,
 }
 
-/// Scores of one label; nothing where both objects are empty.
+/// Scores of one label; `None` if it is in neither map.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LabelScore {
     /// Dice similarity coefficient, 0 to 1.
     pub dsc: Option<f64>,
-    /// Normalised surface distance (surface Dice at [`TOLERANCE`]), 0 to 1.
+    /// Normalised surface Dice at [`TOLERANCE`], 0 to 1.
     pub nsd: Option<f64>,
 }
 
-/// Mean of the values that are there; nothing if none is.
+/// Mean of the values that are not `None`; `None` if there is no such value.
 pub fn mean(values: impl Iterator<Item = Option<f64>>) -> Option<f64> {
     let (sum, count) = values.flatten().fold((0.0, 0usize), |(sum, n), v| (sum + v, n + 1));
     (count > 0).then(|| sum / count as f64)
@@ -43,8 +43,8 @@ pub fn mean(values: impl Iterator<Item = Option<f64>>) -> Option<f64> {
 
 /// Scores of the labels 1 to the largest of `gt`, in order.
 ///
-/// Both label maps have the given shape, (H,W) or (D,H,W). `spacing` is the challenge's: mm along x, y, z; it counts in
-/// 3D only and is 1 where there is none.
+/// Both label maps have this shape, (H,W) or (D,H,W). `spacing` is the size of a voxel along x, y, z in mm; it is used
+/// in 3D only, where it is 1 mm if left out.
 ///
 /// # Panics
 /// If a label map is not of the shape, or the shape has neither two nor three axes.
@@ -90,8 +90,8 @@ pub fn score_case(
         .collect()
 }
 
-/// Dice similarity coefficient of two segmentations of one image, for each of the labels 1 to `labels`; nothing where
-/// neither has the label.
+/// Dice similarity coefficients, 0 to 1, of two label maps of one image, for each of the labels 1 to `labels`; `None`
+/// for a label that is in neither map.
 ///
 /// # Panics
 /// If the label maps are not of one size.
@@ -209,8 +209,8 @@ impl Measure {
     }
 }
 
-/// A label is scattered if the box around it holds more than this many voxels for each of its own: its cost would be that
-/// of the box, which noise gives every label anew.
+/// A label is scattered if the box around it holds more than this many voxels for each of its own: its cost would be
+/// that of the box, which noise gives every label anew.
 const SCATTERED: usize = 32;
 
 /// Position of a voxel in its map, and whether the map is the truth.

@@ -1,4 +1,4 @@
-//! Whether one model is better than another on the same cases: paired differences with bootstrap intervals.
+//! Comparing two models on the same cases: paired differences with bootstrap intervals.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -7,22 +7,22 @@ use std::prelude::v1::*;
 use super::bootstrap::{Draws, Sample, SplitMix};
 use super::{CaseScore, group, mean, patient};
 
-/// Bootstrap samples of a comparison.
+/// Number of bootstrap samples of a comparison.
 pub const RESAMPLES: usize = 10_000;
 
-/// A mean difference and its 95 % interval.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
+/// A mean difference with its 95 % interval.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Difference {
-    /// The mean.
+    /// The mean difference.
     pub mean: f64,
-    /// The interval; nothing where one patient is all there is.
+    /// The interval; `None` if there is one patient only.
     pub interval: Option<Interval>,
 }
 
-/// A 95 % interval of a mean over other patients (see [`Comparison::new`]).
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
+/// A 95 % confidence interval of a mean over other patients (see [`Comparison::new`]).
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Interval {
     /// The lower end.
     pub low: f64,
@@ -30,43 +30,41 @@ pub struct Interval {
     pub high: f64,
 }
 
-/// Differences in a modality.
-#[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+/// The differences in the cases of a modality.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct RowDifference {
     /// The modality, as in [`Row`](super::Row); "mean" in the last row.
     pub modality: String,
     /// `2D` or `3D`; empty in the last row.
     pub dimensions: String,
-    /// Cases that both have scored.
+    /// Number of cases that have a score of both models.
     pub cases: usize,
-    /// Patients that these cases are of, as far as their names tell ([`patient`]).
+    /// Number of these cases' patients, as far as the names tell ([`patient`]).
     pub patients: usize,
-    /// Dice similarity coefficient; nothing where no case has one.
+    /// Difference of the DSC; `None` if no case has one.
     pub dsc: Option<Difference>,
-    /// NSD of the true boundary.
+    /// Difference of the NSD of the boundary ([`Convention::Boundary`](super::Convention)); `None` if no case has one.
     pub nsd: Option<Difference>,
 }
 
-/// Differences `other - base` by modality; the last row is their mean, in which every row counts the same.
-#[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+/// Differences `other - base` by modality; the last row is the mean of the rows, all of equal weight.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
 #[non_exhaustive]
 pub struct Comparison {
-    /// The rows.
+    /// One row for each modality and dimension, and their mean.
     pub rows: Vec<RowDifference>,
-    /// The case whose DSC fell most, and by how much it changed.
+    /// The case whose DSC fell most, and the change of its DSC.
     pub worst: Option<(String, f64)>,
 }
 
 impl Comparison {
-    /// Compares scores of the same cases, by name; cases that only one of the two has are left out. Several scores of
-    /// one case (of runs with other seeds) count as their mean.
+    /// Compares the scores of cases of the same name; cases that only one of the two has are left out. Several scores
+    /// of one case, such as those of runs with different seeds, count as their mean.
     ///
-    /// Patients are drawn with replacement within their modality, each with all of its cases, [`RESAMPLES`] times, always
-    /// the same for one `seed`: the interval is of other patients of these modalities, not of other modalities. It is
-    /// widened where patients are few, so that it holds the true mean in 95 % of the trials from five patients on. A row
-    /// of one patient has none, nor has the mean of rows of which one has none.
+    /// Patients are drawn with replacement within their modality, each with all of its cases, [`RESAMPLES`] times. The
+    /// draws depend on `seed` alone. The interval holds for other patients of these modalities, not for other
+    /// modalities. It is widened for few patients, so that it contains the true mean in 95 % of trials from five
+    /// patients on. A row of one patient has no interval, nor has the mean of rows if one of them has none.
     pub fn new(base: &[CaseScore], other: &[CaseScore], seed: u64) -> Self {
         let (base, other) = (by_case(base), by_case(other));
         let changes = base.iter().filter_map(|(case, before)| Some((*case, change(*before, *other.get(case)?))));
@@ -135,40 +133,39 @@ fn by_row<'a>(changes: impl Iterator<Item = (&'a str, Change)>) -> Vec<RowChange
     rows.into_iter().map(row).collect()
 }
 
-/// What comparisons like one that was made would find in other patients, if nothing had changed: see
-/// [`Trials::new`].
+/// Simulated comparisons of models that do not differ, on other patients: see [`Trials::new`].
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Trials {
-    /// Lower ends of the intervals of each row's difference, one a trial; in the last row of their mean's.
+    /// The trials of each row; in the last row, those of the mean of the rows.
     pub rows: Vec<RowTrials>,
 }
 
-/// Lower ends of the intervals in a row, one a trial.
+/// Lower ends of the 95 % intervals of a row's differences, one for each trial.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RowTrials {
     /// The modality; "mean" in the last row.
     pub modality: String,
     /// `2D` or `3D`; empty in the last row.
     pub dimensions: String,
-    /// Of the DSC's difference.
+    /// Lower ends for the DSC.
     pub dsc: Vec<f64>,
-    /// Of the NSD's difference.
+    /// Lower ends for the NSD.
     pub nsd: Vec<f64>,
 }
 
 impl Trials {
-    /// Trials, so that a share of them is known to 1.6 points (standard error) at worst.
+    /// Number of trials. A share of them has a standard error of at most 1.6 points.
     pub const COUNT: usize = 1000;
 
-    /// Bootstrap samples of a trial.
+    /// Number of bootstrap samples of a trial.
     const RESAMPLES: usize = 400;
 
-    /// Repeats the comparison of `base` and `other` with other patients, as many in each row, whose differences spread as
-    /// these do around a mean of 0. Of a model that loses `x` every end lies lower by `x`, so that one set of trials tells
-    /// for every loss how often a bound would find it.
+    /// Repeats the comparison of `base` and `other` on simulated patients, as many as there are in each row, whose
+    /// differences vary as these do around a mean of 0. For a model that loses `x`, every lower end lies lower by `x`,
+    /// so that one set of trials tells for every loss how often a bound would detect it.
     ///
-    /// Rows of one patient are left out: nothing is known of their spread.
+    /// Rows of one patient are left out, because their spread is unknown.
     pub fn new(base: &[CaseScore], other: &[CaseScore], seed: u64) -> Self {
         let (base, other) = (by_case(base), by_case(other));
         let changes = base.iter().filter_map(|(case, before)| Some((*case, change(*before, *other.get(case)?))));

@@ -11,15 +11,14 @@ use std::prelude::v1::*;
 /// Lines gathered at once where an axis is not contiguous: one cache line of `f64`.
 const BLOCK: usize = 8;
 
-/// Squared Euclidean distance of every voxel of `shape`, last axis fastest, to the nearest of `sites`; infinite if there
-/// is none.
+/// Squared Euclidean distance of every voxel of a grid (depth,height,width), row-major, to the nearest voxel that is
+/// true in `sites`; infinite if there is no such voxel.
 ///
-/// `spacing` is the size of a voxel along the axes of `shape`, and the distances are in its unit. A 2D image has one
-/// plane: `[1, h, w]`.
+/// `spacing` is the size of a voxel along the axes of the shape; results are in its unit squared. A 2D image has a
+/// depth of 1.
 ///
-/// Results above `limit` (a squared distance; infinity for none) may come out too great, though never below it, which
-/// leaves little to do away from the sites. Up to half the limit the last bit is right, too: what is left out is too far
-/// to decide between two sites there.
+/// `limit` is a squared distance that bounds the work: results above it may be too great but are never below it;
+/// infinity makes all of them exact. Results up to half the limit are exact to the last bit.
 ///
 /// # Panics
 /// If `sites` is not of the shape.

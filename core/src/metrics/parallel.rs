@@ -1,16 +1,16 @@
-//! Scoring beside the work that makes what is scored.
+//! Scoring on all cores, beside the work that makes what is scored.
 
 use std::prelude::v1::*;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 
-/// Does `work` for every one of `jobs` on all cores and returns what it gave, in the order of the jobs.
+/// Calls `work` with every job on all cores and returns the results in the order of the jobs.
 ///
-/// The jobs are taken on the calling thread, one only when a core is free for it, so that a network may make them one
-/// after the other while earlier ones are scored, and few are in memory at a time.
+/// The iterator runs on the calling thread and is advanced only when a core is free. A network may therefore make one
+/// job after another while earlier ones are scored, and few jobs are in memory at a time.
 ///
 /// # Panics
-/// If `work` does.
+/// If `work` panics.
 pub fn on_all_cores<J: Send, R: Send>(jobs: impl IntoIterator<Item = J>, work: impl Fn(J) -> R + Sync) -> Vec<R> {
     let threads = thread::available_parallelism().map_or(1, usize::from);
     let mut found: Vec<(usize, R)> = thread::scope(|scope| {

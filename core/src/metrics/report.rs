@@ -1,4 +1,4 @@
-//! Scores of many cases: a line for each, a row for each modality.
+//! Scores of many cases, and their means by modality.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
@@ -6,19 +6,18 @@ use std::prelude::v1::*;
 
 use super::{Convention, LabelScore, mean, score_case};
 
-/// Scores of one case, 0 to 1: means over its labels, nothing where no label has a score.
-#[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+/// Scores of one case, 0 to 1: means over its labels; `None` if no label has a score.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct CaseScore {
     /// The case's file name.
     pub case: String,
-    /// Labels of the truth: the largest value in it.
+    /// Number of labels, which is the largest value of the truth.
     pub labels: usize,
     /// Dice similarity coefficient.
     pub dsc: Option<f64>,
     /// NSD in the challenge's convention ([`Convention::Upstream`]).
     pub nsd_upstream: Option<f64>,
-    /// NSD of the true boundary: 2 px in 2D, 2 mm in 3D ([`Convention::Boundary`]).
+    /// NSD of the boundary, within 2 pixels in 2D and 2 mm in 3D ([`Convention::Boundary`]).
     pub nsd: Option<f64>,
 }
 
@@ -26,7 +25,7 @@ impl CaseScore {
     /// Scores the label map `pred` against `gt`, in both conventions.
     ///
     /// # Panics
-    /// As [`score_case`], which says what the arguments are.
+    /// As [`score_case`], which explains the arguments.
     pub fn new(case: impl Into<String>, gt: &[u16], pred: &[u16], shape: &[usize], spacing: Option<[f64; 3]>) -> Self {
         let scores = |convention| score_case(gt, pred, shape, spacing, convention);
         let (upstream, boundary) = (scores(Convention::Upstream), scores(Convention::Boundary));
@@ -41,9 +40,8 @@ impl CaseScore {
     }
 }
 
-/// Means over the cases of a modality.
-#[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+/// Means of the scores over the cases of a modality.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct Row {
     /// The modality, as the file names have it; "mean" in the last row.
     pub modality: String,
@@ -51,28 +49,27 @@ pub struct Row {
     pub dimensions: String,
     /// Number of cases.
     pub cases: usize,
-    /// As in [`CaseScore`].
+    /// Mean DSC, 0 to 1.
     pub dsc: Option<f64>,
-    /// As in [`CaseScore`].
+    /// Mean of [`CaseScore::nsd_upstream`].
     pub nsd_upstream: Option<f64>,
-    /// As in [`CaseScore`].
+    /// Mean of [`CaseScore::nsd`].
     pub nsd: Option<f64>,
 }
 
-/// Scores by modality and by case. Shown, it is the table of the modalities, in percent.
-#[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+/// Scores by modality and by case. `Display` makes the table of the modalities, in percent.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
 #[non_exhaustive]
 pub struct Report {
-    /// One row a modality and dimension, by the names of the cases; the last is their mean, in which every row counts
-    /// the same.
+    /// One row for each modality and dimension, by the names of the cases ([`group`]); the last is the mean of the
+    /// rows, all of equal weight.
     pub rows: Vec<Row>,
-    /// The cases, as given.
+    /// The cases, in the order given.
     pub cases: Vec<CaseScore>,
 }
 
 impl Report {
-    /// Sums the cases up.
+    /// The report of these cases.
     pub fn new(cases: Vec<CaseScore>) -> Self {
         let mut groups: BTreeMap<(&str, &str), Vec<&CaseScore>> = BTreeMap::new();
         for case in &cases {
@@ -100,12 +97,12 @@ impl Report {
         Self { rows, cases }
     }
 
-    /// DSC of the last row: one number to choose a model by.
+    /// Mean DSC of the last row, 0 to 1: one number to choose a model by. `None` if no case has a DSC.
     pub fn mean_dsc(&self) -> Option<f64> {
         self.rows.last().and_then(|row| row.dsc)
     }
 
-    /// The cases as CSV, with a header; a score that is not there is an empty field.
+    /// The cases as CSV with a header; a missing score is an empty field.
     pub fn csv(&self) -> String {
         let number = |v: Option<f64>| v.map_or(String::new(), |v| v.to_string());
         let mut text = String::from("case,labels,dsc,nsd_upstream,nsd\n");
@@ -138,7 +135,8 @@ impl fmt::Display for Report {
     }
 }
 
-/// Modality and dimension: `2DBox_CT_0001.npz` is a 2D case of modality CT; other names are put under "other".
+/// Modality and dimension of a case by its file name: `2DBox_CT_0001.npz` is a 2D case of modality CT. Names of another
+/// form have the modality "other" and the dimension `-`.
 pub fn group(case: &str) -> (&str, &str) {
     let mut parts = case.split('_');
     match (parts.next(), parts.next()) {
@@ -147,11 +145,12 @@ pub fn group(case: &str) -> (&str, &str) {
     }
 }
 
-/// The patient that a case is of, as far as its name tells; another name for each case if it doesn't.
+/// The patient of a case, as far as its file name tells; otherwise the whole name, so that each case has its own
+/// patient.
 ///
-/// `2DBox_CT_KiTS19_10036-103.npz` is slice 103 of patient 10036, `2DBox_Fundus_SMDG_10009-cup.npz` the cup of eye 10009:
-/// what follows the last dash is left out if a digit stands before it in the last part of the name.
-/// `2DBox_Dermoscopy_ISIC2017_ISIC-0000521.npz` is a name as a whole.
+/// `2DBox_CT_KiTS19_10036-103.npz` is slice 103 of patient 10036, and `2DBox_Fundus_SMDG_10009-cup.npz` the cup of eye
+/// 10009: what follows the last dash is dropped if a digit stands before it in the last part of the name.
+/// `2DBox_Dermoscopy_ISIC2017_ISIC-0000521.npz` has no such part and is a patient as a whole.
 pub fn patient(case: &str) -> &str {
     let own = case.rfind('_').map_or(0, |at| at + 1);
     match case[own..].rfind('-') {

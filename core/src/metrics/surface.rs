@@ -1,4 +1,4 @@
-//! Share of two objects' surfaces that lie within a tolerance of each other.
+//! Surface Dice: the share of two objects' surfaces that lies within a tolerance of the other one.
 
 use std::prelude::v1::*;
 
@@ -7,8 +7,8 @@ use super::surfels::NORMALS;
 
 /// Surface Dice of two 3D masks: the share of both surfaces, by area, that lies within `tolerance` of the other one.
 ///
-/// Masks are (D,H,W), `spacing` is in mm along those axes, `tolerance` in mm. Nothing when both masks are empty, 0 when
-/// one is.
+/// The masks are (D,H,W), `spacing` is in mm along these axes, and `tolerance` is in mm. The result is `None` if both
+/// masks are empty, and 0 if one is.
 ///
 /// # Panics
 /// If a mask is not of the shape.
@@ -20,8 +20,8 @@ pub fn surface_dice(gt: &[bool], pred: &[bool], shape: [usize; 3], spacing: [f64
 
 /// Boundary Dice of two 2D masks: the share of both contours, by length, that lies within `tolerance` of the other.
 ///
-/// Masks are (H,W), `spacing` and `tolerance` in the same unit, pixels or mm. Nothing when both masks are empty, 0 when
-/// one is.
+/// The masks are (H,W); `spacing`, along these axes, and `tolerance` are in the same unit, pixels or mm. The result is
+/// `None` if both masks are empty, and 0 if one is.
 ///
 /// # Panics
 /// If a mask is not of the shape.
@@ -69,7 +69,7 @@ pub(super) struct Overlap {
 }
 
 impl Overlap {
-    /// Nothing where there is no surface.
+    /// The share, or `None` if there is no surface.
     pub(super) fn share(self) -> Option<f64> {
         (self.all > 0.0).then(|| self.within / self.all)
     }

@@ -1,4 +1,4 @@
-//! Cases for training: an image or a volume with its label map, boxes or not.
+//! Cases for training: an image or a volume with its label map.
 
 use std::path::Path;
 use std::prelude::v1::*;
@@ -12,17 +12,18 @@ use crate::{Error, ImageView};
 pub struct Labelled {
     /// 8-bit intensities, slice by slice, row by row, channels interleaved.
     pub pixels: Vec<u8>,
-    /// Size.
+    /// Size of the image or the volume.
     pub shape: Shape,
     /// Label map of the same size, one value a pixel; 0 is background.
     pub labels: Vec<u16>,
 }
 
 impl Labelled {
-    /// Reads `imgs` and `gts`. Whether they are an image or a volume is told by `gts`: (H,W) or (D,H,W).
+    /// Reads `imgs` and `gts`. The shape of `gts`, (H,W) or (D,H,W), decides whether they are an image or a volume.
     ///
     /// # Errors
-    /// [`NpzError`] if the file is damaged, an array is missing, or the two are not of one size.
+    /// [`NpzError`] if the file is damaged or exceeds the limits, if an array is missing, or if the two are not of one
+    /// size.
     pub fn read(path: &Path, limits: &Limits) -> Result<Self, NpzError> {
         let fail = |array, problem| NpzError { path: path.into(), array: Some(array), problem };
         let mut archive = Archive::open(path, limits)?;
@@ -38,7 +39,7 @@ impl Labelled {
         Ok(Self { pixels, shape, labels })
     }
 
-    /// Number of slices; 1 for an image.
+    /// Number of slices, which is 1 for an image.
     pub fn depth(&self) -> usize {
         self.shape.depth.unwrap_or(1)
     }

@@ -1,8 +1,9 @@
 //! The challenge's NPZ files: cases with boxes, and segmentations.
 //!
-//! 2D: `imgs` (H,W) or (H,W,3), `boxes` (N,4) as x_min, y_min, x_max, y_max. 3D: `imgs` (D,H,W), `boxes` (N,6) as
-//! x_min, y_min, z_min, x_max, y_max, z_max, `spacing` (3) in mm. `gts`, where present, is a label map of the same size.
-//! A segmentation holds one array `segs`, label `i` for the `i`-th box from 1.
+//! A 2D case contains `imgs` (H,W) or (H,W,3) and `boxes` (N,4): x_min, y_min, x_max, y_max in pixels. A 3D case
+//! contains `imgs` (D,H,W), `boxes` (N,6): x_min, y_min, z_min, x_max, y_max, z_max in voxels, and `spacing` (3): the
+//! size of a voxel along x, y, z in mm. `gts`, where a case has it, is a label map of the same size. A segmentation
+//! contains one array `segs` of the same size, in which label `i` is the object of the `i`-th box, counted from 1.
 
 mod array;
 mod decode;
@@ -25,22 +26,22 @@ use crate::error::Plain;
 use crate::intensity::{Intake, NumberType, Values, Window};
 use crate::{Error, ImageView, PixelBox, VolumeSize, VoxelBox};
 
-/// How much memory a file may take.
+/// How much memory reading a file may take.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Bytes of memory that reading a file may take at its peak: all arrays that are asked for, in the types that are
-    /// kept, and a copy where an array has to be rearranged or brought to 8 bits.
+    /// Greatest peak of memory, in bytes: of all arrays that are read, in the types that are kept, and of a copy where
+    /// an array has to be rearranged or mapped to 8 bits.
     pub peak_bytes: u64,
 }
 
 impl Limits {
-    /// 2 GiB a file.
+    /// A peak of 2 GiB.
     pub const fn new() -> Self {
         Self { peak_bytes: 2 << 30 }
     }
 
-    /// With this many bytes a file.
+    /// Sets the peak of memory, in bytes.
     #[must_use]
     pub const fn with_peak_bytes(self, peak_bytes: u64) -> Self {
         Self { peak_bytes }
@@ -59,7 +60,7 @@ impl Default for Limits {
 pub struct NpzError {
     /// The file.
     pub path: PathBuf,
-    /// The array in it, if one is to blame.
+    /// The array that is wrong, if it is one.
     pub array: Option<&'static str>,
     /// What is wrong.
     pub problem: Problem,
@@ -72,60 +73,60 @@ pub enum Problem {
     /// The system could not read or write the file.
     #[error("{0}")]
     Io(std::io::Error),
-    /// No zip archive, or a damaged one.
+    /// The file is not a zip archive, or a damaged one.
     #[error("not a readable NPZ archive: {0}")]
     Archive(String),
-    /// A damaged array.
+    /// An array is damaged.
     #[error("damaged array: {0}")]
     Npy(String),
-    /// An array that must be there is not.
+    /// A required array is missing.
     #[error("missing")]
     Missing,
-    /// Python objects, which would have to be unpickled.
+    /// An array contains Python objects, which would have to be unpickled.
     #[error("holds Python objects; only arrays of numbers are read")]
     ObjectArray,
-    /// Elements that are no integers of 1 to 8 bytes nor floats of 4 or 8.
+    /// The elements are neither integers of 1 to 8 bytes nor floats of 4 or 8.
     #[error("elements are {0}; integers of 1 to 8 bytes and floats of 4 and 8 are read")]
     Type(String),
-    /// More data than the limits allow.
+    /// The data exceed the limits.
     #[error("shape {shape:?} of {stored} takes {bytes} bytes of memory to read, beyond the limit of {max}")]
     TooLarge {
         /// Shape in the array's header.
         shape: Vec<usize>,
         /// Its number type.
         stored: NumberType,
-        /// Bytes that reading takes at the peak, with the arrays before.
+        /// Peak of memory that reading would take, with the arrays read before, in bytes.
         bytes: u64,
-        /// Bytes allowed.
+        /// Peak of memory that is allowed, in bytes.
         max: u64,
     },
-    /// Less data than the shape asks for.
+    /// There are less data than the shape requires.
     #[error("holds {actual} of {expected} bytes")]
     Truncated {
-        /// Bytes that the shape asks for; `u64::MAX` where they cannot be counted.
+        /// Number of bytes that the shape requires; `u64::MAX` if it is beyond that.
         expected: u64,
-        /// Bytes found.
+        /// Number of bytes found.
         actual: u64,
     },
-    /// A shape that the format doesn't have.
+    /// The shape is not one of the format.
     #[error("has shape {found:?}; {expected} expected")]
     Shape {
         /// Shape found.
         found: Vec<usize>,
-        /// Shapes accepted, in words.
+        /// The shapes that are accepted, in words.
         expected: String,
     },
-    /// A value out of its range.
+    /// A value is out of its range.
     #[error("value {} at {index}: {expected} expected", Plain(*value))]
     Value {
-        /// Position in the array, in C order.
+        /// Index in the array, in C order.
         index: usize,
-        /// Value found.
+        /// The value found.
         value: f64,
-        /// What is accepted, in words.
+        /// The values that are accepted, in words.
         expected: &'static str,
     },
-    /// Labels that are not those of what they are to be compared with.
+    /// The labels are not those of the boxes or the segmentation that they should be compared with.
     #[error("has the labels {found}; {other}")]
     Labels {
         /// The labels found.
@@ -133,16 +134,16 @@ pub enum Problem {
         /// Those of the boxes or of the segmentation, in words.
         other: String,
     },
-    /// A label that is nowhere near the box of its number.
+    /// No part of a label is near the box of its number.
     #[error("label {label} lies outside box {label}; labels are numbered in the order of the boxes, from 1")]
     Outside {
         /// The label.
         label: usize,
     },
-    /// A folder without a case.
+    /// A folder contains no case.
     #[error("no NPZ file in this folder")]
     NoCases,
-    /// An image that cannot be segmented.
+    /// The image cannot be segmented.
     #[error(transparent)]
     Image(Error),
 }
@@ -160,23 +161,23 @@ impl Problem {
 /// Size of a case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
-    /// Number of slices of a volume; none for an image.
+    /// Number of slices of a volume; `None` for an image.
     pub depth: Option<usize>,
-    /// Rows.
+    /// Number of rows.
     pub height: usize,
-    /// Columns.
+    /// Number of columns.
     pub width: usize,
-    /// 1 for gray, 3 for RGB.
+    /// Number of channels: 1 for gray, 3 for RGB.
     pub channels: usize,
 }
 
 impl Shape {
-    /// Shape of the label map: (D,H,W) or (H,W).
+    /// Shape of the label map: (D,H,W) for a volume, (H,W) for an image.
     pub fn labels(&self) -> Vec<usize> {
         self.depth.into_iter().chain([self.height, self.width]).collect()
     }
 
-    /// Size of the volume; an image is a volume of one slice.
+    /// Size as a volume; an image has one slice.
     pub fn volume(&self) -> VolumeSize {
         VolumeSize { depth: self.depth.unwrap_or(1), height: self.height, width: self.width }
     }
@@ -185,9 +186,9 @@ impl Shape {
 /// The boxes of a case.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Boxes {
-    /// Of an image.
+    /// Boxes in an image.
     Plane(Vec<PixelBox>),
-    /// Of a volume.
+    /// Boxes in a volume.
     Volume(Vec<VoxelBox>),
 }
 
@@ -200,28 +201,31 @@ impl Boxes {
         }
     }
 
-    /// Whether there is none.
+    /// Whether there is no box.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
-/// An image or a volume with boxes.
+/// An image or a volume, and the boxes around its objects.
 #[derive(Clone, Debug)]
 pub struct Case {
     /// 8-bit intensities, slice by slice, row by row, channels interleaved.
     pub pixels: Vec<u8>,
     /// Size.
     pub shape: Shape,
-    /// What to segment.
+    /// The boxes around the objects to segment.
     pub boxes: Boxes,
     /// What was done to the intensities.
     pub intake: Intake,
 }
 
 impl Case {
-    /// Reads a case. Intensities that are not whole numbers from 0 to 255 are brought there by
-    /// [`Window::Percentile`].
+    /// Reads a case. Intensities that are not whole numbers from 0 to 255 are mapped to them by [`Window::Percentile`].
+    ///
+    /// # Errors
+    /// [`NpzError`] if the file is damaged or exceeds the limits, if an array is missing, or if an array cannot be
+    /// used.
     pub fn read(path: &Path, limits: &Limits) -> Result<Self, NpzError> {
         let fail = |array, problem| NpzError { path: path.into(), array: Some(array), problem };
         let mut archive = Archive::open(path, limits)?;
@@ -249,11 +253,11 @@ fn view<'a>(pixels: &'a [u8], shape: &Shape, z: usize) -> Result<ImageView<'a>, 
     if channels == 1 { ImageView::gray8(pixels, width, height) } else { ImageView::rgb8(pixels, width, height) }
 }
 
-/// The NPZ files of a folder, in order of name; or `path` itself if it is a file. Folders of such names and the
-/// attributes that macOS puts beside a file (`._case.npz`) are no cases.
+/// The NPZ files of the folder `path`, sorted by name, or `path` itself if it is a file. Folders with such names and
+/// the files of attributes that macOS writes (`._case.npz`) are left out.
 ///
 /// # Errors
-/// [`NpzError`] if the folder cannot be read or has no such file.
+/// [`NpzError`] if the folder cannot be read or contains no such file.
 pub fn cases(path: &Path) -> Result<Vec<PathBuf>, NpzError> {
     if path.is_file() {
         return Ok(std::vec![path.into()]);
@@ -269,7 +273,10 @@ pub fn cases(path: &Path) -> Result<Vec<PathBuf>, NpzError> {
     if cases.is_empty() { Err(fail(Problem::NoCases)) } else { Ok(cases) }
 }
 
-/// Reads the labels of a segmentation and their shape.
+/// Reads `segs`: the label map and its shape, (H,W) or (D,H,W).
+///
+/// # Errors
+/// [`NpzError`] if the file is damaged or exceeds the limits, or if `segs` is missing or cannot be used.
 pub fn read_segs(path: &Path, limits: &Limits) -> Result<(Vec<u16>, Vec<usize>), NpzError> {
     Archive::open(path, limits)?.labels("segs")
 }

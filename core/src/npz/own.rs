@@ -1,17 +1,18 @@
-//! The numbers that a case has for its own objects.
+//! The labels that a case itself has for its objects.
 
 use std::collections::BTreeMap;
 use std::prelude::v1::*;
 
 use super::Boxes;
 
-/// Share of the union of two boxes that both cover, from which they are of one object.
+/// Intersection over union of two boxes from which they count as boxes of one object.
 const SAME: f64 = 0.5;
 
-/// The label that the truth (label map of this shape, (H,W) or (D,H,W)) has for each box, where it leaves no doubt.
+/// The label that the truth has for each box, in the order of `boxes`, if there is no doubt about it. `truth` is a
+/// label map of this shape, (H,W) or (D,H,W).
 ///
-/// That is so if there are as many labels as boxes, and each box covers the same object as the tight box around one
-/// label, its own, and no other: their intersection is at least half of their union.
+/// There is no doubt if there are as many labels as boxes, and if each box has an intersection over union of at least
+/// 0.5 with the tight box around one label and with no other. Otherwise the result is `None`.
 pub fn own_labels(truth: &[u16], shape: &[usize], boxes: &Boxes) -> Option<Vec<u16>> {
     let (&width, height) = (shape.last()?, *shape.get(shape.len().checked_sub(2)?)?);
     let mut extents: BTreeMap<u16, [[f64; 2]; 3]> = BTreeMap::new();
@@ -51,7 +52,7 @@ pub fn own_labels(truth: &[u16], shape: &[usize], boxes: &Boxes) -> Option<Vec<u
     Some(labels)
 }
 
-/// Intersection over union of two boxes that hold both their ends.
+/// Intersection over union of two boxes, both of whose ends belong to them.
 fn overlap(a: &[[f64; 2]; 3], b: &[[f64; 2]; 3]) -> f64 {
     let size = |b: &[[f64; 2]; 3]| b.iter().map(|[low, high]| (high - low + 1.0).max(0.0)).product::<f64>();
     let both = core::array::from_fn(|axis| [a[axis][0].max(b[axis][0]), a[axis][1].min(b[axis][1])]);

@@ -1,4 +1,4 @@
-//! The truth of a case, and whether it can be compared with boxes and segmentations.
+//! The truth of a case, and whether boxes or segmentations can be compared with it.
 
 use std::path::{Path, PathBuf};
 use std::prelude::v1::*;
@@ -9,28 +9,28 @@ use crate::metrics::group;
 
 /// The truth of a case, for scoring.
 ///
-/// Labels are compared by their values. That is right only where the values mean the same, so whoever scores asks first:
-/// [`of_boxes`](Self::of_boxes) if the masks were made of the case's boxes, label `i` of the `i`-th,
-/// [`of_segs`](Self::of_segs) if they were read.
+/// Labels are compared by their values, which is right only if the values mean the same. Check this before scoring:
+/// with [`of_boxes`](Self::of_boxes) if the masks were made from the case's boxes and label `i` belongs to the `i`-th,
+/// with [`of_segs`](Self::of_segs) if they were read from a file.
 #[derive(Clone, Debug)]
 pub struct Truth {
     /// Label map; 0 is background.
     pub labels: Vec<u16>,
-    /// (H,W) or (D,H,W).
+    /// Shape of the label map: (H,W) or (D,H,W).
     pub shape: Vec<usize>,
-    /// `spacing` as stored: mm along x, y, z.
+    /// Size of a voxel along x, y, z in mm, if the case has `spacing`.
     pub spacing: Option<[f64; 3]>,
-    /// The boxes, where the case has them.
+    /// The boxes, if the case has them.
     pub boxes: Option<Boxes>,
     path: PathBuf,
 }
 
 impl Truth {
-    /// Reads `gts`, and `spacing` and `boxes` where they are there.
+    /// Reads `gts`, and `spacing` and `boxes` if the case has them.
     ///
     /// # Errors
-    /// [`NpzError`] if the file is damaged, an array cannot be used, or the file's name says 2D of a volume or 3D of an
-    /// image: it would be scored among others.
+    /// [`NpzError`] if the file is damaged or exceeds the limits, if an array cannot be used, or if the dimension in
+    /// the file's name, by which scores are grouped, is not that of `gts`.
     pub fn read(path: &Path, limits: &Limits) -> Result<Self, NpzError> {
         let fail = |array, problem| NpzError { path: path.into(), array: Some(array), problem };
         let mut archive = Archive::open(path, limits)?;
@@ -56,11 +56,11 @@ impl Truth {
         })
     }
 
-    /// Whether masks of the boxes, numbered from 1, can be compared with the truth.
+    /// Checks that masks of the boxes, numbered from 1, can be compared with the truth.
     ///
     /// # Errors
-    /// [`Problem::Labels`] unless the labels are 1 to the number of boxes, [`Problem::Outside`] if one of them lies beside
-    /// the box of its number.
+    /// [`Problem::Labels`] unless the labels are 1 to the number of boxes, [`Problem::Outside`] if one of them lies
+    /// beside the box of its number.
     pub fn of_boxes(&self) -> Result<(), NpzError> {
         let Some(boxes) = &self.boxes else { return Ok(()) };
         let (found, extents) = (self.found(), self.extents());
@@ -74,11 +74,11 @@ impl Truth {
         }
     }
 
-    /// Whether a segmentation, as it was read, can be compared with the truth: its labels are those of the boxes, and so
-    /// are the truth's, or both have the case's own numbers.
+    /// Checks that the label map `segs` of a segmentation can be compared with the truth: both number the objects by
+    /// the boxes, or both have the case's own labels.
     ///
     /// # Errors
-    /// [`Problem::Labels`] or [`Problem::Outside`] if not, or if that cannot be told.
+    /// [`Problem::Labels`] or [`Problem::Outside`] if they do not, or if it cannot be decided.
     pub fn of_segs(&self, segs: &[u16]) -> Result<(), NpzError> {
         let (found, segs) = (self.found(), present(segs));
         let within = segs.iter().all(|label| found.binary_search(label).is_ok());

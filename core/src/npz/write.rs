@@ -1,4 +1,4 @@
-//! Writing segmentations, and knowing them again.
+//! Writing segmentations, and recognising them.
 
 use std::fs::File;
 use std::io::{self, BufReader, Cursor, Write};
@@ -15,7 +15,7 @@ use crate::files::write_atomically;
 /// Comment of the archives that are written here, which numpy passes over.
 const COMMENT: &str = "umedsam segmentation";
 
-/// Whether this is a file that [`write_segs`] wrote: an archive with its comment, and with `segs` alone.
+/// Whether [`write_segs`] wrote this file: it is an archive with the comment of this library and with `segs` alone.
 pub fn is_segmentation(path: &Path) -> bool {
     let archive = File::open(path).ok().and_then(|file| ZipArchive::new(BufReader::new(file)).ok());
     archive.is_some_and(|zip| {
@@ -23,9 +23,12 @@ pub fn is_segmentation(path: &Path) -> bool {
     })
 }
 
-/// Writes `segs` of this shape, compressed, as numpy reads it: `np.load(path)["segs"]`.
+/// Writes a label map of this shape, (H,W) or (D,H,W), compressed; numpy reads it by `np.load(path)["segs"]`.
 ///
-/// Labels up to 255 are stored in bytes, as upstream does it; beyond, where its bytes would wrap, in 16 bits.
+/// Labels up to 255 are stored in 8 bits, as the published LiteMedSAM does it, greater ones in 16 bits.
+///
+/// # Errors
+/// [`NpzError`] if the file cannot be written.
 pub fn write_segs(path: &Path, labels: &[u16], shape: &[usize]) -> Result<(), NpzError> {
     let io = |e| NpzError { path: path.into(), array: Some("segs"), problem: Problem::Io(e) };
     assert_eq!(shape.iter().product::<usize>(), labels.len(), "shape of the labels");

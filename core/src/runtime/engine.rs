@@ -19,34 +19,36 @@ use crate::{Error, Precision};
 /// Most threads of a graph: a greater number is an error of the caller, and a system cannot start them.
 const MAX_THREADS: usize = 1024;
 
-/// What runs a graph.
+/// What runs a graph; [the module](super) says how the two ways differ.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Execution {
-    /// Our fused blocks. A graph that does not consist of them runs operator by operator instead if it is computed in
-    /// f32: about three times slower, in twice the memory. [`Graph::fallback`] says why.
+    /// Fused blocks where the graph can be built of them. Any other graph runs operator by operator in tract if the
+    /// precision is f32, and [`Graph::fallback`] says why; in other precisions it is an error.
     #[default]
     Any,
-    /// Our fused blocks; a graph that does not consist of them is an error.
+    /// Fused blocks only. A graph that cannot be built of them is an error.
     Fused,
-    /// Operator by operator in tract, the functions by their bodies; f32 only.
+    /// Operator by operator in tract, with every call replaced by the function's body. Any precision but f32 is an
+    /// error.
     Operators,
 }
 
-/// How a graph runs.
+/// How a graph is run.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct GraphOptions {
-    /// Threads, 1 to 1024; 1 is the caller's own, 0 counts as 1.
+    /// Number of threads, 1 to 1024, the caller's own among them; 0 counts as 1.
     pub threads: usize,
-    /// How products are computed.
+    /// The precision that matrix products are computed in.
     pub precision: Precision,
-    /// The kernels to compute them with, [`Kernels::detect`]ed if left out.
+    /// The kernels that compute them; [`Kernels::detect`] chooses if this is `None`.
     pub kernels: Option<Kernels>,
-    /// What runs it.
+    /// What runs the graph.
     pub execution: Execution,
-    /// Fill the memory that a block is about to write, and its scratch memory, with NaN first, so that a result shows
-    /// whether the block reads what nothing wrote. Slow: for tests. Builds with debug assertions always do it.
+    /// Whether the memory that a block is about to write, and its scratch memory, is filled with NaN first. A block
+    /// that reads what nothing wrote then shows it in its result. This is slow and meant for tests; it is on by default
+    /// in builds with debug assertions.
     pub poisoned: bool,
 }
 
@@ -58,38 +60,38 @@ impl Default for GraphOptions {
 }
 
 impl GraphOptions {
-    /// With this number of threads; 0 counts as 1.
+    /// Sets the number of threads; 0 counts as 1.
     #[must_use]
     pub fn with_threads(self, threads: usize) -> Self {
         Self { threads: threads.max(1), ..self }
     }
 
-    /// Computed in this precision.
+    /// Sets the precision.
     #[must_use]
     pub const fn with_precision(self, precision: Precision) -> Self {
         Self { precision, ..self }
     }
 
-    /// Computed with these kernels.
+    /// Sets the kernels.
     #[must_use]
     pub const fn with_kernels(self, kernels: Kernels) -> Self {
         Self { kernels: Some(kernels), ..self }
     }
 
-    /// Run by this.
+    /// Sets what runs the graph.
     #[must_use]
     pub const fn with_execution(self, execution: Execution) -> Self {
         Self { execution, ..self }
     }
 
-    /// With memory that is filled with NaN before each block.
+    /// Fills memory with NaN before each block.
     #[must_use]
     pub const fn with_poisoned_memory(self) -> Self {
         Self { poisoned: true, ..self }
     }
 }
 
-/// A loaded graph and all the memory that it runs in.
+/// A loaded graph with all the memory that it runs in.
 #[derive(Debug)]
 pub struct Graph {
     name: &'static str,
@@ -98,19 +100,20 @@ pub struct Graph {
 
 #[derive(Debug)]
 enum Engine {
-    /// Our blocks.
+    /// Fused blocks.
     Fused { program: Program, workers: Workers },
-    /// tract's operators, and why it is these if our blocks were wanted.
+    /// tract's operators, and why they run although fused blocks were wanted.
     #[cfg(feature = "tract")]
     Plan { plan: tract::Plan, fallback: Option<Error> },
 }
 
 impl Graph {
-    /// Loads an ONNX model. `shapes` fixes the sizes of the inputs; an input that it doesn't name keeps the sizes, and
-    /// the symbols, of the file.
+    /// Loads an ONNX model from the bytes of its file. `name` stands in error messages. `shapes` gives the shapes of
+    /// inputs by their positions; an input that is not among them has the shape, and the symbols, of the file.
     ///
     /// # Errors
-    /// [`Error::Engine`] if the model cannot be read, or does not run as the options have it.
+    /// [`Error::Engine`] if the file cannot be read, if the graph cannot be run as `options` ask, or if the threads
+    /// cannot be started.
     pub fn load(
         name: &'static str,
         onnx: &[u8],
@@ -151,12 +154,12 @@ impl Graph {
         Err(fallback.unwrap_or_else(|| refusal("this library is built without tract, which runs operators".into())))
     }
 
-    /// Whether the graph runs fused.
+    /// Whether the graph runs in fused blocks.
     pub const fn is_fused(&self) -> bool {
         matches!(self.engine, Engine::Fused { .. })
     }
 
-    /// Why the graph does not run fused although [`Execution::Any`] would have it so.
+    /// Why tract runs the graph although [`Execution::Any`] prefers fused blocks; `None` if it runs as it was asked to.
     pub const fn fallback(&self) -> Option<&Error> {
         match &self.engine {
             Engine::Fused { .. } => None,
@@ -165,7 +168,7 @@ impl Graph {
         }
     }
 
-    /// Time spent in each function so far, in the order of their first calls; nothing if the graph isn't fused.
+    /// Time spent so far in each function, in the order of their first calls; empty if the graph does not run fused.
     pub fn profile(&self) -> Vec<(String, Duration)> {
         match &self.engine {
             Engine::Fused { program, .. } => program.profile(),
@@ -174,7 +177,8 @@ impl Graph {
         }
     }
 
-    /// Bytes of the buffers that the blocks hand on, once the graph has run.
+    /// Bytes of the buffers for the values between blocks, which are allocated by the first run; 0 if the graph does
+    /// not run fused.
     pub fn buffer_bytes(&self) -> usize {
         match &self.engine {
             Engine::Fused { program, .. } => program.bytes(),
@@ -183,16 +187,18 @@ impl Graph {
         }
     }
 
-    /// Runs the graph once on inputs of these shapes; the batch is the greatest of their first sizes.
+    /// Runs the graph once. Each input is its shape and its values, row-major; the batch size is the greatest first
+    /// size of all shapes.
     ///
     /// # Errors
-    /// [`Error::Input`] if the inputs are not of the graph's shapes, [`Error::Engine`] if tract refuses or fails.
+    /// [`Error::Input`] if the number, a shape or the length of the inputs is not what the graph takes,
+    /// [`Error::Engine`] if tract runs the graph and fails.
     pub fn run(&mut self, inputs: &[(&[usize], &[f32])]) -> Result<(), Error> {
         self.run_with(inputs, false)
     }
 
-    /// As [`run`](Self::run); `unchanged` promises that the first of several inputs is what it was in the last run, so
-    /// that what depends on it alone is not computed again.
+    /// As [`run`](Self::run). If `unchanged` is true, the caller promises that the first of several inputs has the
+    /// values of the last run; what depends on this input alone is then not computed again.
     ///
     /// # Errors
     /// Those of [`run`](Self::run).
@@ -211,10 +217,10 @@ impl Graph {
         Ok(())
     }
 
-    /// The values of an output of the last run.
+    /// The values of an output of the last run, row-major.
     ///
     /// # Errors
-    /// [`Error::Engine`] if the graph has no such output, or has not run.
+    /// [`Error::Engine`] if the graph has no output of this index, has not run, or its last run did not complete.
     pub fn output(&self, index: usize) -> Result<&[f32], Error> {
         let found = match &self.engine {
             Engine::Fused { program, .. } => program.output(index),

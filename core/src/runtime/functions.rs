@@ -1,11 +1,13 @@
 //! The functions of our ONNX domain: what the exporter writes and the fused blocks compute.
 //!
-//! This is the one table of their names, inputs, shapes and attributes. The exporter (`umedsam-export`) gives each function
-//! a body of standard operators, which any runtime can execute; [`Graph`](super::Graph) replaces each call by one block.
+//! This is the one table of their names, inputs, shapes and attributes. The exporter (`umedsam-export`) gives each
+//! function a body of standard operators, which any runtime can execute; [`Graph`](super::Graph) replaces each call by
+//! one block.
 //!
-//! A shape lists its axes from the outermost to the innermost. A letter is a size that is the same throughout one call: `B`
-//! images, `N` boxes, `M` images that are one for all boxes or one for each, `H` and `W` rows and columns, `C` channels,
-//! `T` tokens of a box, `P` cells of the image embedding, `A` heads, `L` tokens of a window. `3C` is three times `C`.
+//! A shape lists its axes from the outermost to the innermost. A letter is a size that is the same throughout one call:
+//! `B` images, `N` boxes, `M` images that are one for all boxes or one for each, `H` and `W` rows and columns, `C`
+//! channels, `T` tokens of a box, `P` cells of the image embedding, `A` heads, `L` tokens of a window. `3C` is three
+//! times `C`.
 
 use std::prelude::v1::*;
 
@@ -40,8 +42,8 @@ pub struct Function {
     pub doc: &'static str,
     /// Its inputs in order: the activations first, then the weights.
     pub inputs: &'static [Input],
-    /// Shape of its one output. Beyond what inputs have there are sums (`T+2`), products (`H*W`), quotients rounded up by
-    /// the [`STRIDES`] (`H/s`) and the side of a square of cells (`√P`).
+    /// Shape of its one output. Beyond what inputs have there are sums (`T+2`), products (`H*W`), quotients rounded up
+    /// by the [`STRIDES`] (`H/s`) and the side of a square of cells (`√P`).
     pub output: &'static str,
     /// Names of its attributes besides [`EXACT`].
     pub attributes: &'static [&'static str],
@@ -67,8 +69,8 @@ pub enum Kind {
     Activation,
     /// A weight in f32.
     Weight,
-    /// A weight that the function's 8-bit form takes as two inputs: 8-bit integers of -127 to 127, and after them f32 scales
-    /// of one axis, the output channels (`NAME_scale`). Functions with such inputs have an 8-bit form.
+    /// A weight that the function's 8-bit form takes as two inputs: 8-bit integers of -127 to 127, and after them f32
+    /// scales of one axis, the output channels (`NAME_scale`). Functions with such inputs have an 8-bit form.
     Quantized,
 }
 
@@ -208,9 +210,9 @@ pub static PATCH_MERGING: Function = Function {
 
 /// Multi-head attention within windows, with LayerNorm before and the residual after.
 ///
-/// The image is padded with zeros to whole windows **before** the LayerNorm, so that padded tokens become the norm's bias
-/// and take part as keys: the network was trained so. `qkv_w` holds queries, keys and values in this order, and the
-/// queries' part carries the scale of the scores.
+/// The image is padded with zeros to whole windows **before** the LayerNorm, so that padded tokens become the norm's
+/// bias and take part as keys: the network was trained so. `qkv_w` holds queries, keys and values in this order, and
+/// the queries' part carries the scale of the scores.
 pub static WINDOW_ATTENTION: Function = Function {
     name: "WindowAttention",
     doc: "pad to whole windows, LayerNorm, multi-head attention with a bias table per head, projection, residual",
@@ -303,8 +305,8 @@ pub static BOX_TOKENS: Function = Function {
     attributes: &[],
 };
 
-/// Self-attention of the tokens in the decoder's first layer. In this and the next three functions the weights of the query
-/// carry the scale of the scores.
+/// Self-attention of the tokens in the decoder's first layer. In this and the next three functions the weights of the
+/// query carry the scale of the scores.
 pub static FIRST_SELF_ATTENTION: Function = Function {
     name: "FirstSelfAttention",
     doc: "attention, LayerNorm",

@@ -1,7 +1,7 @@
 //! Replacing calls of ONNX model-local functions by the functions' bodies.
 //!
-//! Our graphs are written in coarse functions whose bodies are standard operators. onnxruntime inlines them by itself;
-//! tract and OpenVINO don't know functions, so they get the inlined form.
+//! The graphs are written in coarse functions whose bodies are standard operators. onnxruntime inlines them itself;
+//! tract and OpenVINO do not support functions and are given the inlined form.
 
 use std::collections::HashMap;
 use std::prelude::v1::*;
@@ -18,48 +18,49 @@ const MAX_NODES: usize = 100_000;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InlineError {
-    /// The bytes are no ONNX model.
+    /// The bytes are not an ONNX model.
     #[error("not an ONNX model: {0}")]
     Decode(#[from] prost::DecodeError),
-    /// The model holds no graph.
+    /// The model contains no graph.
     #[error("ONNX model without a graph")]
     NoGraph,
-    /// More inputs or outputs than the function declares.
+    /// A call has more inputs or outputs than its function declares.
     #[error("node {node}: {given} {what}, function {function} has {declared}")]
     Arity {
-        /// Calling node.
+        /// Name of the calling node.
         node: String,
-        /// Function called.
+        /// Name of the function.
         function: String,
         /// `inputs` or `outputs`.
         what: &'static str,
-        /// Number in the call.
+        /// Their number in the call.
         given: usize,
-        /// Number declared.
+        /// Their number in the declaration.
         declared: usize,
     },
-    /// Calls nested too deep.
+    /// Calls are nested too deep.
     #[error("node {node}: function calls nested more than {max} deep")]
     Depth {
-        /// Calling node.
+        /// Name of the calling node.
         node: String,
-        /// Greatest depth.
+        /// Greatest depth that is accepted.
         max: usize,
     },
     /// The inlined graph would be too large.
     #[error("more than {max} nodes after inlining")]
     Size {
-        /// Greatest number of nodes.
+        /// Greatest number of nodes that is accepted.
         max: usize,
     },
 }
 
-/// The ONNX model in `bytes` with every call of a model-local function replaced by the function's body.
+/// Returns the ONNX model in `bytes` with every call of a model-local function replaced by the function's body.
 ///
-/// Values inside a body are renamed `CALL/NAME`, after the calling node, so that the result is readable.
+/// Values inside a body are named `CALL/NAME` after the calling node.
 ///
 /// # Errors
-/// [`InlineError`] if the bytes are no ONNX model, or one whose calls do not fit its functions or grow without bounds.
+/// [`InlineError`] if the bytes are not an ONNX model, if a call does not fit its function, or if the result would
+/// exceed the bounds on nesting and on the number of nodes.
 pub fn inline_functions(bytes: &[u8]) -> Result<Vec<u8>, InlineError> {
     let mut model = ModelProto::decode(bytes)?;
     inline_model(&mut model, |_, _| false)?;

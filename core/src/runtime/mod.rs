@@ -1,4 +1,22 @@
-//! Running ONNX graphs: fused blocks with kernels of our own, and tract for everything else.
+//! Running ONNX graphs: what this library does and what tract does.
+//!
+//! A model's graphs are calls of coarse functions ([`functions`]). [`Graph::load`] makes a program of them:
+//!
+//! 1. It reads the calls and computes the constants that they take: f16 weights become f32, 8-bit weights of
+//!    floating-point blocks are dequantized, tables are expanded, cells get their position encoding.
+//! 2. One block is built for each call, with its weights packed for the kernels of this CPU ([`Kernels`]) in the session's
+//!    [`Precision`](crate::Precision).
+//! 3. Buffers are assigned to the values that blocks pass on; a buffer is reused when its value has had its last reader.
+//!
+//! [`Graph::run`] then runs block after block, each with all threads, on memory that was allocated before.
+//!
+//! tract takes part only with the feature `tract`, and only for graphs that hold anything else. It parses them, replaces
+//! calls that depend on weights alone by the function's body, infers types and shapes and folds constants. If calls are
+//! all that is left, they become such a program, too. Otherwise, in f32, [`Execution::Any`] falls back on tract for the
+//! whole graph: every call is replaced by its body, and tract optimises and runs the standard operators, about three times
+//! slower and in twice the memory. [`Graph::fallback`] says why. In other precisions, with [`Execution::Fused`] and without
+//! the feature, loading fails and names the node. Tests compare each block with the body of its function
+//! ([`Execution::Operators`]).
 
 #[cfg(feature = "runtime")]
 mod calls;

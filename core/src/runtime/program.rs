@@ -1,4 +1,4 @@
-//! A graph whose every node is one of our blocks, with all the memory that it needs.
+//! A graph of fused blocks alone, with all the memory that it needs ([`runtime`](super) says how it comes about).
 
 use std::prelude::v1::*;
 use std::time::{Duration, Instant};
@@ -12,8 +12,8 @@ use super::workers::Workers;
 
 /// Blocks in the order in which they run, and the buffers that they hand on.
 ///
-/// A buffer is used again as soon as nobody reads it any more. Nothing is allocated while a program runs with a batch no
-/// greater than one that it ran with before.
+/// A buffer is used again as soon as nobody reads it any more. Nothing is allocated while a program runs with a batch
+/// no greater than one that it ran with before.
 #[derive(Debug)]
 pub(crate) struct Program {
     steps: Vec<Step>,
@@ -126,8 +126,8 @@ impl Program {
         Ok(batch)
     }
 
-    /// Runs the blocks on inputs whose [`batch`](Self::batch) is this; without those that depend on the first of several
-    /// inputs only if that is `unchanged` since the last run, and that run came to its end.
+    /// Runs the blocks on inputs whose [`batch`](Self::batch) is this; without those that depend on the first of
+    /// several inputs only if that is `unchanged` since the last run, and that run came to its end.
     pub(crate) fn run(&mut self, inputs: &[&[f32]], batch: usize, unchanged: bool, workers: &mut Workers) {
         let unchanged = std::mem::take(&mut self.complete) && unchanged;
         for step in &self.steps {

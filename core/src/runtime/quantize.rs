@@ -2,8 +2,12 @@
 
 use std::prelude::v1::*;
 
-/// Weights as integers of -127 to 127 and a scale for each output channel, which is that of the weight at place `i` by
-/// `channel(i)`: the largest becomes 127.
+/// Quantizes weights symmetrically to integers of -127 to 127, with a scale for each of `channels` output channels:
+/// the largest magnitude of a channel becomes 127, and values are rounded to nearest, ties to even. `channel(i)` is the
+/// output channel of `values[i]`. Returns the integers, in the order of `values`, and the scales.
+///
+/// # Panics
+/// If `channel` returns a number of `channels` or more.
 pub fn quantize_weights(values: &[f32], channels: usize, channel: impl Fn(usize) -> usize) -> (Vec<i8>, Vec<f32>) {
     let mut scale = vec![0.0f32; channels];
     for (i, v) in values.iter().enumerate() {

@@ -1,8 +1,8 @@
 //! Carrying masks from slice to slice through a volume.
 //!
-//! A [`Propagation`] performs no inference: it names a slice and the boxes to segment in it, and is handed the masks.
-//! All objects travel together, so that a slice is encoded once for all of them: first upwards from each object's
-//! middle slice, then downwards.
+//! A [`Propagation`] performs no inference: it requests the masks of some boxes in a slice, and they are supplied to
+//! it. All objects are carried together, first upwards from each object's middle slice, then downwards, so that a slice
+//! is encoded once for all of them.
 //!
 //! ```text
 //! while let Some(request) = propagation.next_request()? {
@@ -26,7 +26,7 @@ pub use slices::{Slices, from_fn};
 use crate::geometry::{MAX_SIDE, clamp_range};
 use crate::{Error, Frame, MaskLogits, ModelBox, VolumeSize, VoxelBox, memory};
 
-/// Margin by which the box moves out between slices, in pixels of the model's grid.
+/// Margin by which a box grows on each side from one slice to the next, in pixels of the model's grid.
 pub const MARGIN: usize = 3;
 
 /// A box to segment in a slice.
@@ -35,7 +35,7 @@ pub const MARGIN: usize = 3;
 pub struct Prompt {
     /// Position of the object in the list of boxes, from 0.
     pub object: usize,
-    /// Where to look.
+    /// The box, on the model's grid.
     pub model_box: ModelBox,
 }
 
@@ -62,14 +62,14 @@ pub trait SliceNetwork {
     /// Encodes slice `z`. The memory of `spare`, of no more use otherwise, may be used again.
     ///
     /// # Errors
-    /// Whatever the network says.
+    /// Those of the network.
     fn encode(&mut self, z: usize, spare: Option<Self::Embedding>) -> Result<Self::Embedding, Self::Error>;
 
     /// Decodes boxes in an encoded slice and hands each one's position in `boxes`, logits and predicted IoU to `take`,
     /// in order.
     ///
     /// # Errors
-    /// Whatever the network says.
+    /// Those of the network.
     fn decode(
         &mut self,
         embedding: &Self::Embedding,
@@ -78,13 +78,14 @@ pub trait SliceNetwork {
     ) -> Result<(), Self::Error>;
 }
 
-/// Labels of a volume and how sure the network is of each object.
+/// The label map of a volume, and the network's estimate of each mask's quality.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct VolumeSegmentation {
-    /// Label `i + 1` for box `i`, 0 elsewhere: (depth, height, width). Of objects that overlap the later box is seen.
+    /// Label map (depth,height,width): `i + 1` for box `i`, 0 for background. Where objects overlap, the later box
+    /// prevails.
     pub labels: Vec<u16>,
-    /// For each object the mean of its slices' predicted IoU (uncalibrated).
+    /// For each object the mean over its slices of the uncalibrated predicted IoU, 0 to 1.
     pub predicted_iou: Vec<f32>,
 }
 
@@ -107,8 +108,8 @@ struct Track {
 /// The order of slices and boxes for a volume, and the label volume that results.
 ///
 /// In the next slice the network is prompted with the bounding box of the object's mask, moved out by [`MARGIN`]: every
-/// cell of the model's grid that the mask touches is within it. No object's way depends on its place in the list, nor on
-/// the other objects; only what is seen where objects overlap does.
+/// cell of the model's grid that the mask touches is within it. No object's way depends on its place in the list, nor
+/// on the other objects; only what is seen where objects overlap does.
 #[derive(Debug)]
 pub struct Propagation {
     frame: Frame,
@@ -150,19 +151,19 @@ impl Propagation {
         Ok(Self { frame, tracks, labels, order, turn, position: 0, upstream: None })
     }
 
-    /// As the published LiteMedSAM does it, to the voxel, for comparison with it: the mask is resized as an image of its
-    /// label's value, whose rounding makes an object's way depend on its place in the list.
+    /// As the published LiteMedSAM does it, to the voxel, for comparison with it: the mask is resized as an image of
+    /// its label's value, whose rounding makes an object's way depend on its place in the list.
     #[must_use]
     pub fn with_upstream_rounding(self) -> Self {
         Self { upstream: Some(UpstreamRounding::new(&self.frame)), ..self }
     }
 
-    /// Requests still to come.
+    /// Number of requests still to come.
     pub fn remaining(&self) -> usize {
         self.order.len() - self.position
     }
 
-    /// The next slice and its boxes, or nothing when the volume is finished.
+    /// The next slice and its boxes; `None` when the volume is finished.
     ///
     /// # Errors
     /// [`Error::NotSupplied`] if a mask of the request before is still to come: the next box is made from it.
@@ -267,12 +268,12 @@ impl Propagation {
         Ok(VolumeSegmentation { labels: self.into_labels(), predicted_iou })
     }
 
-    /// The label volume (depth, height, width): label `i + 1` for box `i`.
+    /// The label map (depth,height,width): label `i + 1` for box `i`.
     pub fn labels(&self) -> &[u16] {
         &self.labels
     }
 
-    /// The label volume, without a copy.
+    /// The label map, without a copy.
     pub fn into_labels(self) -> Vec<u16> {
         self.labels
     }

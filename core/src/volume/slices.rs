@@ -27,13 +27,13 @@ use crate::{Error, ImageView};
 /// }
 /// ```
 pub trait Slices {
-    /// Why a slice cannot be had: the caller's own error, which segmentation hands on.
+    /// Why a slice cannot be provided: the caller's own error, which segmentation returns.
     type Error: From<Error>;
 
     /// Slice `z`, from 0. A slice may be asked for twice.
     ///
     /// # Errors
-    /// Whatever the source of the slices says.
+    /// Those of the source of the slices.
     fn slice(&mut self, z: usize) -> Result<ImageView<'_>, Self::Error>;
 }
 

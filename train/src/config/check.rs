@@ -10,7 +10,7 @@ use crate::loss::Weighting;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// No preset of this name.
+    /// There is no preset of this name.
     #[error("no preset '{name}'; there are {}", PRESETS.map(|(name, _)| name).join(", "))]
     Preset {
         /// The name given.
@@ -21,37 +21,37 @@ pub enum ConfigError {
     File {
         /// The file.
         path: PathBuf,
-        /// The system's account.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// Not TOML.
+    /// The text is not TOML.
     #[error("{source_name}: {message}")]
     Syntax {
-        /// File or setting.
+        /// The file or the setting.
         source_name: String,
-        /// The parser's account.
+        /// The parser's error.
         message: String,
     },
-    /// Not of the form `section.key=value`.
+    /// A setting is not of the form `section.key=value`.
     #[error("setting '{0}': section.key=value expected")]
     Setting(String),
-    /// A field that doesn't exist, or a value of another type.
+    /// A field does not exist, or a value is of another type.
     #[error("configuration: {0}")]
     Field(String),
-    /// A value out of its range.
+    /// A value is out of its range.
     #[error("{field} is {value}; {expected} expected")]
     Value {
-        /// Section and key.
+        /// The section and the key.
         field: &'static str,
-        /// What was given.
+        /// The value given.
         value: String,
-        /// What is accepted, in words.
+        /// The values that are accepted, in words.
         expected: &'static str,
     },
 }
 
 impl Config {
-    /// Checks every bound.
+    /// Checks that every value is within its range.
     ///
     /// # Errors
     /// [`ConfigError::Value`] for the first value out of its range.

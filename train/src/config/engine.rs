@@ -3,28 +3,30 @@
 use serde::{Deserialize, Serialize};
 use tch::Device;
 
-/// How the network is computed on its device. What is left out, the device decides: a CUDA device takes what is fast
-/// there, a CPU the plain form, which is as fast there.
+/// How the network is computed on its device. The default of a setting that is left out depends on the device: a CUDA
+/// device uses what is fast there, a CPU the plain form, which is as fast there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct EngineConfig {
-    /// The encoder's attention in one operation, which keeps no scores. Not in 8 bits, which prescribe theirs.
+    /// Whether the encoder's attention is one operation, which does not store the scores. It has no effect under
+    /// quantization, whose attention is prescribed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fused_attention: Option<bool>,
-    /// Images as (N,H,W,C) in memory, in which the layers between convolutions have them anyway.
+    /// Whether images are (N,H,W,C) in memory, as the layers between the convolutions need them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channels_last: Option<bool>,
-    /// AdamW of all parameters in one kernel.
+    /// Whether AdamW updates all parameters in one kernel.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fused_adamw: Option<bool>,
-    /// Steps from one look at the losses to the next. In between nothing waits for a CUDA device. Ranks look at every
-    /// step.
+    /// Number of steps after which the losses are read back. Between these, nothing waits for a CUDA device. Runs of
+    /// several ranks read every step.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub read_every: Option<u64>,
-    /// cuDNN times its algorithms for each new shape and takes the fastest. Not where `deterministic`.
+    /// Whether cuDNN times its algorithms for each new shape and takes the fastest. It has no effect if
+    /// `deterministic`.
     pub cudnn_benchmark: bool,
-    /// Only operations that give the same bits every time; one that has no such form ends the run with an error. On a
-    /// CUDA device it needs CUBLAS_WORKSPACE_CONFIG=:4096:8 in the environment.
+    /// Whether only operations are used that give the same bits every time. An operation that has no such form ends the
+    /// run with an error. On a CUDA device the environment must contain CUBLAS_WORKSPACE_CONFIG=:4096:8.
     pub deterministic: bool,
 }
 
@@ -41,7 +43,7 @@ impl Default for EngineConfig {
     }
 }
 
-/// An [`EngineConfig`] on a device.
+/// An [`EngineConfig`] with the defaults of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Engine {
     /// See [`EngineConfig::fused_attention`].
@@ -54,11 +56,11 @@ pub struct Engine {
     pub read_every: u64,
 }
 
-/// Steps from one look at the losses to the next on a CUDA device: some seconds at most.
+/// Default of [`EngineConfig::read_every`] on a CUDA device: a few seconds at most.
 const READ_EVERY: u64 = 20;
 
 impl EngineConfig {
-    /// With what `device` decides.
+    /// The settings, with the defaults of `device`.
     pub fn on(&self, device: Device) -> Engine {
         let cuda = device.is_cuda();
         Engine {

@@ -1,4 +1,4 @@
-//! Presets, files and single settings, later ones over earlier ones.
+//! Presets, files and single settings, of which later ones override earlier ones.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use toml::{Table, Value};
 use super::{Config, ConfigError};
 use crate::data::Modality;
 
-/// Names and texts of the presets: what differs from the defaults.
+/// Names of the presets, and their TOML texts, which contain what differs from the defaults.
 pub const PRESETS: [(&str, &str); 9] = [
     ("u-medsam", include_str!("presets/u-medsam.toml")),
     ("paper", include_str!("presets/paper.toml")),
@@ -20,7 +20,7 @@ pub const PRESETS: [(&str, &str); 9] = [
     ("no-sharpmin", include_str!("presets/no-sharpmin.toml")),
 ];
 
-/// The configuration of a preset, with `file` laid over it, and over that the settings (`section.key=value`).
+/// The configuration of a preset, overridden by `file`, and both overridden by the settings (`section.key=value`).
 ///
 /// # Errors
 /// [`ConfigError`], which names the preset, the file or the setting and what is wrong with it.

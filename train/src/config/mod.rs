@@ -1,4 +1,5 @@
-//! What a training run is: presets, a TOML file and single settings, laid over each other.
+//! The configuration of a training run: a preset, then a TOML file, then single settings, each of which overrides the
+//! ones before.
 
 mod check;
 mod engine;
@@ -16,43 +17,44 @@ use serde::{Deserialize, Serialize};
 
 use crate::loss::{Term, Weighting};
 
-/// A whole training run but for its files: model, data and folders are given on the command line.
+/// The configuration of a training run. The files of the model and the data, and the folders, are given on the command
+/// line.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Config {
-    /// Which part of the network is trained, and how it is computed.
+    /// Which part of the network is trained, and in which precision.
     pub model: ModelConfig,
-    /// How it is computed on its device.
+    /// How the network is computed on its device.
     pub engine: EngineConfig,
-    /// Training for 8 bits.
+    /// Quantization-aware training.
     pub quantization: QuantizationConfig,
-    /// What is drawn from the cases.
+    /// How samples are drawn from the cases.
     pub data: DataConfig,
-    /// What is minimised.
+    /// The losses.
     pub loss: LossConfig,
     /// Sharpness-aware minimisation.
     pub sharp_min: SharpMinConfig,
     /// The optimizer.
     pub optimizer: OptimizerConfig,
-    /// When the learning rate falls.
+    /// The learning rate's schedule.
     pub schedule: ScheduleConfig,
-    /// Length and pace.
+    /// Epochs, batches and the seed.
     pub training: TrainingConfig,
-    /// How progress is judged.
+    /// How the network is validated during training.
     pub validation: ValidationConfig,
-    /// Embeddings of a frozen encoder, kept on disk.
+    /// The cache of a frozen encoder's embeddings on disk.
     pub cache: CacheConfig,
 }
 
-/// Which part of the network is trained, and how it is computed.
+/// Which part of the network is trained, and in which precision.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct ModelConfig {
-    /// How large the encoder is.
+    /// The size of the encoder.
     pub encoder: EncoderSize,
-    /// Beginnings of the names of the parameters that are trained. `""` is all of them.
+    /// Prefixes of the names of the parameters that are trained; `""` selects all of them.
     pub trained: Vec<String>,
-    /// What BatchNorm, which is in the encoder only, normalises with.
+    /// Which statistics BatchNorm normalises with. Only the encoder has it.
     pub batch_norm: BatchNorm,
     /// The precision of the forward pass. Losses, gradients and parameters are in f32 always.
     pub precision: Precision,
@@ -76,24 +78,24 @@ impl ModelConfig {
     }
 }
 
-/// How large the encoder is.
+/// The size of the encoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum EncoderSize {
-    /// LiteMedSAM's: 5.7 million parameters, 75 GFLOP an image.
+    /// LiteMedSAM's encoder: 5.7 million parameters, 75 GFLOP an image.
     Lite,
-    /// Ours, narrower and with fewer blocks: 3.2 million parameters, 0.35 of the time on a CPU in libtorch. It is learnt
-    /// from the other; core cannot run it yet.
+    /// A narrower encoder with fewer blocks: 3.2 million parameters, 0.35 of the time on a CPU in libtorch. It is
+    /// trained by distillation from the other; the library `umedsam` cannot run it yet.
     Small,
 }
 
-/// What BatchNorm normalises with.
+/// The statistics that BatchNorm normalises with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum BatchNorm {
-    /// The running statistics, which stay as they are.
+    /// The running statistics, which are not updated.
     Frozen,
-    /// The batch's statistics; the running ones move once a step.
+    /// The statistics of the batch; the running statistics are updated once a step.
     Batch,
 }
 
@@ -105,51 +107,53 @@ pub enum Precision {
     F32,
     /// As f32, but a CUDA device may round the operands of its matrix products to TF32 (10 bits of mantissa).
     Tf32,
-    /// bfloat16 by libtorch's autocast (mixed precision). It is meant for CUDA devices; on a CPU it is tested, but slow.
+    /// bfloat16 by libtorch's autocast (mixed precision). It is meant for CUDA devices; on a CPU it is tested, but
+    /// slow.
     Bf16,
 }
 
-/// What is drawn from the cases.
+/// How samples are drawn from the cases.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct DataConfig {
-    /// What counts alike in an epoch.
+    /// The groups of cases among which the samples of an epoch are shared evenly, as far as their caps allow.
     pub balance: Balance,
-    /// Samples of an epoch, over all modalities; of each as many as its cap says if left out.
+    /// Number of samples of an epoch, over all modalities. If left out, each modality has as many as its cap.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub samples_per_epoch: Option<usize>,
-    /// Most samples an epoch of a modality, or a row, that has no entry in `caps`.
+    /// Greatest number of samples an epoch of a modality, or of a row, that has no entry in `caps`.
     pub default_cap: usize,
-    /// Most samples an epoch, by modality. Names count without case and hyphens; an entry replaces that of its modality
-    /// alone.
+    /// Greatest number of samples an epoch, by modality. Case and hyphens of the names are ignored; an entry replaces
+    /// the default of its own modality only.
     pub caps: BTreeMap<String, usize>,
     /// Probability of drawing one 8-connected component of a label instead of the whole label.
     pub component: f64,
-    /// Objects of this many pixels of the 256x256 grid or fewer are not drawn.
+    /// Objects of at most this many pixels of the 256x256 grid are not drawn.
     pub min_area: usize,
-    /// Probability of drawing a crop around the object instead of the whole picture, of images; volumes are not
-    /// zoomed into.
+    /// Probability of drawing a crop around the object instead of the whole image. Volumes are not cropped.
     pub zoom: f64,
-    /// Margins of crops, of which one is drawn: in lengths of the object's longer side, on each side. Few of them make
-    /// few embeddings.
+    /// Margins of crops on each side, in multiples of the object's longer side; one is drawn for each crop. Few margins
+    /// make few embeddings.
     pub zoom_margins: Vec<f64>,
-    /// Probability of each of the flips, left to right and upside down.
+    /// Probability of a horizontal flip, and of a vertical one.
     pub flip: f64,
-    /// How far gamma and contrast are changed: by a factor of at most `exp` of it, contrast by that of its half.
+    /// How far gamma and contrast are changed: gamma by a factor of at most `exp(tone)`, contrast by one of at most
+    /// `exp(tone / 2)`.
     pub tone: f64,
-    /// Flips and tones that a case is seen in, so that a frozen encoder need not look at each sample anew; 0 for new
-    /// ones every time.
+    /// Number of combinations of flip and tone that a case is seen in, which bounds the embeddings of a frozen encoder;
+    /// 0 draws new ones for every sample.
     pub looks: u64,
-    /// Each side of the box is moved outwards by 0 to this many pixels of the 256x256 grid.
+    /// Each side of the box is moved outwards by 0 to this many pixels of the 256x256 grid, or to `jitter_share` if
+    /// that is more.
     pub jitter: u32,
-    /// Or by 0 to this share of the box's longer side, where that is more.
+    /// The greatest movement of a side as a share of the box's longer side.
     pub jitter_share: f64,
-    /// Probability, in volumes, of the box that inference carries on from the slice before: around the label there, with
-    /// its margin, instead of around the object.
+    /// Probability, in volumes, that the box is the one that inference carries on from the slice before: around the
+    /// label in that slice, with its margin, instead of around the object.
     pub carried: f64,
-    /// A case that cannot be used: passed over and reported, or the end of the run.
+    /// What is done about cases that cannot be used.
     pub bad_cases: BadCases,
-    /// Most memory for images kept between epochs, in GiB; others are read again. Packs are kept whole.
+    /// Greatest memory for images that are kept between epochs, in GiB; others are read again. Packs are kept whole.
     pub memory_gib: f64,
 }
 
@@ -190,40 +194,41 @@ impl Default for DataConfig {
     }
 }
 
-/// What counts alike in an epoch.
+/// The groups of cases among which the samples of an epoch are shared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Balance {
-    /// Each modality.
+    /// The modalities.
     Modality,
-    /// Each row of the tables: images and volumes of a modality apart, so that the few volumes of a modality with many
-    /// images are seen as often as these.
+    /// The rows of the tables: images and volumes of a modality are separate, so that the few volumes of a modality
+    /// with many images are drawn as often as these.
     Row,
 }
 
-/// What becomes of a case that cannot be used.
+/// What is done about cases that cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum BadCases {
-    /// Passed over, and named in the report.
+    /// They are skipped, and named in the report.
     Skip,
     /// The run ends before it begins.
     Fail,
 }
 
-/// What is minimised.
+/// The losses and how they are weighed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct LossConfig {
-    /// The losses.
+    /// The losses that are minimised.
     pub terms: Vec<Term>,
     /// How they are weighed against each other.
     pub weighting: Weighting,
-    /// What each loss is multiplied with where they are weighed equally; 1 if left out.
+    /// Factors of the losses under equal weighting; a loss that is left out has the factor 1.
     pub weights: BTreeMap<Term, f64>,
-    /// Learning rate of the learnable uncertainties, which no schedule lowers: the step of ln s, or of c.
+    /// Learning rate of the learnable uncertainties: of ln s under one weighting, of c under the other. The schedule
+    /// does not lower it.
     pub learning_rate: f64,
-    /// Least uncertainty, s or c: a loss is multiplied with half of one over its square at the most.
+    /// Least uncertainty, s or c. It bounds the factor of a loss, which is `1 / (2 s^2)`.
     pub least_sigma: f64,
     /// Weight decay of the learnable uncertainties.
     pub weight_decay: f64,
@@ -247,9 +252,9 @@ impl Default for LossConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct SharpMinConfig {
-    /// Whether, and which.
+    /// The method, or `off`.
     pub kind: Sharpness,
-    /// Radius of the neighbourhood; 0.05 for SAM, about ten times as much for ASAM.
+    /// Radius of the neighbourhood. Usual values are 0.05 for SAM and about ten times as much for ASAM.
     pub rho: f64,
     /// ASAM's stabiliser, added to the magnitude of each parameter.
     pub eta: f64,
@@ -261,34 +266,34 @@ impl Default for SharpMinConfig {
     }
 }
 
-/// Kind of sharpness-aware minimisation.
+/// A method of sharpness-aware minimisation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Sharpness {
-    /// The base optimizer alone.
+    /// None: the base optimizer alone.
     Off,
-    /// Foret et al. 2020.
+    /// SAM (Foret et al. 2020).
     Sam,
-    /// Kwon et al. 2021: the neighbourhood scales with each parameter.
+    /// ASAM (Kwon et al. 2021), whose neighbourhood scales with each parameter.
     Asam,
 }
 
-/// AdamW.
+/// The optimizer, AdamW.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct OptimizerConfig {
     /// Learning rate at the start.
     pub learning_rate: f64,
-    /// Decay of the first moment.
+    /// Decay rate of the first moment.
     pub beta1: f64,
-    /// Decay of the second moment.
+    /// Decay rate of the second moment.
     pub beta2: f64,
-    /// Added to the root of the second moment.
+    /// Epsilon, which is added to the root of the second moment.
     pub epsilon: f64,
     /// Weight decay of the network's parameters.
     pub weight_decay: f64,
-    /// What a step leaves of the moving average of the parameters, which is then what is validated and written; 0 for
-    /// the parameters themselves.
+    /// Decay rate of the exponential moving average of the parameters, which is validated and written in their place; 0
+    /// turns averaging off.
     pub average: f64,
 }
 
@@ -298,19 +303,19 @@ impl Default for OptimizerConfig {
     }
 }
 
-/// ReduceLROnPlateau.
+/// The learning rate's schedule, ReduceLROnPlateau.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct ScheduleConfig {
-    /// What must improve.
+    /// The quantity that must improve.
     pub watch: Watch,
-    /// What the learning rate is multiplied with.
+    /// Factor of each reduction.
     pub factor: f64,
-    /// Epochs without improvement that are borne.
+    /// Number of epochs without improvement after which the next one reduces the learning rate.
     pub patience: u32,
-    /// Epochs after a reduction in which none are counted.
+    /// Number of epochs after a reduction that are not counted as epochs without improvement.
     pub cooldown: u32,
-    /// The learning rate falls no lower.
+    /// Least learning rate.
     pub min_learning_rate: f64,
 }
 
@@ -320,7 +325,7 @@ impl Default for ScheduleConfig {
     }
 }
 
-/// What the schedule watches.
+/// The quantity that the schedule watches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Watch {
@@ -330,21 +335,21 @@ pub enum Watch {
     Validation,
 }
 
-/// Length and pace.
+/// Epochs, batches and the seed.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct TrainingConfig {
-    /// Passes over the samples; 0 only measures the model as it is.
+    /// Number of epochs; 0 only validates the model as it is.
     pub epochs: u64,
-    /// Samples that go through the network together.
+    /// Number of samples in a batch.
     pub batch: usize,
-    /// Batches whose gradients are averaged into one step.
+    /// Number of batches whose gradients are averaged into one step.
     pub accumulation: usize,
-    /// All randomness comes from it.
+    /// Seed of all randomness.
     pub seed: u64,
-    /// Threads that prepare samples.
+    /// Number of threads that prepare samples.
     pub workers: usize,
-    /// The state is saved every so many steps, besides the end of each epoch; 0 for the end only.
+    /// Number of steps after which the state is saved, besides at the end of each epoch; 0 saves it there only.
     pub checkpoint_steps: u64,
 }
 
@@ -354,15 +359,15 @@ impl Default for TrainingConfig {
     }
 }
 
-/// How progress is judged: exact boxes around whole labels, DSC on the network's 256x256 grid.
+/// How the network is validated during training: by exact boxes around whole labels, and the DSC on the 256x256 grid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct ValidationConfig {
-    /// Epochs from one validation to the next.
+    /// Number of epochs from one validation to the next.
     pub every: u64,
-    /// Slices of a volume that are looked at, evenly spaced.
+    /// Number of slices of a volume that are validated, evenly spaced.
     pub slices_per_volume: usize,
-    /// Labels of a slice that are looked at, evenly spaced.
+    /// Number of labels of a slice that are validated, evenly spaced.
     pub labels_per_slice: usize,
 }
 
@@ -372,16 +377,16 @@ impl Default for ValidationConfig {
     }
 }
 
-/// Embeddings of a frozen encoder, kept on disk.
+/// The cache of a frozen encoder's embeddings on disk.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct CacheConfig {
-    /// Whether, and in which type.
+    /// The number format of the embeddings, or `off`.
     pub kind: CacheKind,
-    /// Where; `umedsam/embeddings` in the user's cache folder if left out.
+    /// The folder; `umedsam/embeddings` in the user's cache folder if left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub folder: Option<PathBuf>,
-    /// Most bytes that it may grow to, in GiB.
+    /// Greatest size of the cache, in GiB.
     pub max_gib: f64,
 }
 
@@ -391,15 +396,15 @@ impl Default for CacheConfig {
     }
 }
 
-/// Type of the embeddings on disk.
+/// The number format of the embeddings on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CacheKind {
-    /// Nothing is kept.
+    /// None: no embedding is kept.
     Off,
-    /// Half precision, 2 MiB an image. Every embedding is rounded to it, cached or fresh, so that a run does not depend
-    /// on what the cache held.
+    /// IEEE half precision, 2 MiB an image. Every embedding is rounded to it, whether it comes from the cache or not,
+    /// so that a run does not depend on what the cache contained.
     F16,
-    /// 4 MiB an image, to the bit.
+    /// IEEE single precision, 4 MiB an image, exact.
     F32,
 }

@@ -50,7 +50,7 @@ use table::{TABLES, Table};
 /// Longest row that is normalised or converted.
 pub(super) const MAX_ROW: usize = 2048;
 
-/// The kernels of one set of instructions.
+/// The kernels for one instruction set.
 #[derive(Clone, Copy, Debug)]
 pub struct Kernels(&'static Table);
 
@@ -132,22 +132,22 @@ const fn extent(rows: usize, n: usize, ld: usize) -> usize {
 }
 
 impl Kernels {
-    /// The fastest that this CPU runs.
+    /// The fastest kernels that this CPU can run.
     pub fn detect() -> Self {
         Self::available().next().unwrap_or(Self(TABLES[TABLES.len() - 1]))
     }
 
-    /// All that this CPU runs, the fastest first; the last are portable.
+    /// All kernels that this CPU can run, the fastest first; the last are in portable Rust.
     pub fn available() -> impl Iterator<Item = Self> {
         TABLES.into_iter().filter(|t| (t.runs)()).map(Self)
     }
 
-    /// Their name: `avx512-bf16`, `avx2`, `portable`, ...
+    /// Name of the instruction set: `avx512-bf16`, `avx2`, `portable`, ...
     pub const fn name(self) -> &'static str {
         self.0.name
     }
 
-    /// The precision of floats whose products are fastest.
+    /// The floating-point precision whose products are the fastest.
     pub(super) const fn fast_float(self) -> Precision {
         self.0.fast_float
     }
@@ -238,7 +238,8 @@ impl Kernels {
         unsafe { self.0.gemm[a.precision as usize](&gemm) }
     }
 
-    /// Rows of f32, `ld` apart, prepared and brought into `precision`, as rows of a product from row `first` of `words` on.
+    /// Rows of f32, `ld` apart, prepared and brought into `precision`, as rows of a product from row `first` of `words`
+    /// on.
     #[expect(clippy::too_many_arguments, reason = "one thing in several precisions")]
     pub(super) fn rows(
         self,

@@ -1,5 +1,5 @@
-//! Reading a graph of our functions without tract: its calls are taken as they are, and constants are computed that our
-//! export leaves to be (see [`Constant::compute`]). Whatever else a graph holds is refused by name.
+//! Reading a graph of our functions. Constants are computed that our export leaves to be (see [`Constant::compute`]);
+//! whatever else a graph holds beside its calls is refused by name.
 
 pub(super) mod message;
 

@@ -1,4 +1,4 @@
-//! The functions of our ONNX domain as blocks that run fused.
+//! One fused block for each of the [`functions`](super::functions).
 
 mod bottleneck;
 mod box_tokens;
@@ -53,9 +53,9 @@ pub(super) trait Block: std::fmt::Debug + Send + Sync {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Settings {
     pub(super) kernels: Kernels,
-    /// Precision of the products that bear 8 bits.
+    /// Precision of the products that tolerate 8 bits.
     linear: Precision,
-    /// Precision of all others: in attention, around depthwise convolutions, of a box's few tokens.
+    /// Precision of all other products: in attention, around depthwise convolutions, of a box's few tokens.
     float: Precision,
 }
 
