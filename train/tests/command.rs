@@ -116,6 +116,35 @@ fn a_run_that_is_asked_to_end_saves_first() {
 }
 
 #[test]
+fn a_closed_pipe_ends_no_work() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench::new(folder.path());
+    let at = |name: &str| bench.path(name).display().to_string();
+    let cache = format!("cache.folder={}/embeddings", env!("CARGO_TARGET_TMPDIR"));
+    let closed = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_umedsam-train"));
+        command.args(arguments).env("OMP_NUM_THREADS", "1").stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        let error = text(&output.stderr);
+        assert!(!error.contains("panicked") && !error.contains("Broken pipe"), "{error}");
+        (output.status.code(), error)
+    };
+    let train = ["train", "--device", "cpu", "--preset", "u-medsam", "--data", &at("cases"), "--out", &at("run")];
+    let settings = ["data.flip=0", "data.samples-per-epoch=2", "training.epochs=2", "training.batch=1", &cache];
+    let settings = settings.map(|setting| ["--set", setting]).concat();
+    let (status, error) = closed(&[&train[..], &["--weights", &at("weights.safetensors")], &settings].concat());
+    assert_eq!(status, Some(0), "{error}");
+    assert!(bench.path("run/final.safetensors").exists());
+    assert_eq!(std::fs::read_to_string(bench.path("run/metrics.jsonl")).unwrap().lines().count(), 3);
+    assert_eq!(closed(&["config"]).0, Some(0));
+    // The status is still the work's.
+    let (status, error) = closed(&["average", &at("absent.safetensors"), "--out", &at("mean.safetensors")]);
+    assert!(status == Some(1) && error.contains("absent.safetensors"), "{error}");
+}
+
+#[test]
 fn what_is_wrong_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name).display().to_string();
