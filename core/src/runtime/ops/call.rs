@@ -8,6 +8,8 @@ use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::{Expansion, InferenceOp, InferenceResult, IntoExp, Solver, TensorProxy, expand};
 
+use super::attributes::Attributes;
+
 /// What the names of functions in 8 bits end with.
 const INT8: &str = "Int8";
 
@@ -35,11 +37,11 @@ pub(crate) const FUNCTIONS: [&str; 20] = [
     "MaskHeadInt8",
 ];
 
-/// One call: the function's name and the attributes that are lists of integers.
+/// One call: the function's name and its attributes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Call {
     pub(crate) function: String,
-    attributes: Vec<(String, Vec<i64>)>,
+    attributes: Attributes,
 }
 
 /// Lets tract read the calls.
@@ -50,18 +52,14 @@ pub(crate) fn register(onnx: &mut Onnx) {
 }
 
 fn parse(_: &ParsingContext<'_>, node: &NodeProto) -> TractResult<(Box<dyn InferenceOp>, Vec<String>)> {
-    let attribute = |a: &tract_onnx::pb::AttributeProto| {
-        (a.name.clone(), if a.ints.is_empty() { vec![a.i] } else { a.ints.clone() })
-    };
-    let attributes = node.attribute.iter().map(attribute).collect();
+    let attributes = Attributes::read(node)?;
     Ok((expand(Call { function: node.op_type.clone(), attributes }), vec![]))
 }
 
 impl Call {
-    /// An attribute's integers.
-    pub(crate) fn attribute(&self, name: &str) -> TractResult<&[i64]> {
-        let found = self.attributes.iter().find(|(n, _)| n == name);
-        found.map(|(_, v)| v.as_slice()).with_context(|| format!("{}: attribute {name} is missing", self.function))
+    /// The `N` integers of an attribute.
+    pub(super) fn attribute<const N: usize>(&self, name: &str) -> TractResult<[i64; N]> {
+        Ok(self.attributes.get(name)?)
     }
 
     /// The function's name without the mark of its 8-bit form.
@@ -70,8 +68,8 @@ impl Call {
     }
 
     /// Whether the file wants it in f32, whatever the session computes in: what lower precision would break.
-    pub(super) fn exact(&self) -> bool {
-        self.attribute("exact").is_ok_and(|v| v == [1])
+    pub(super) fn exact(&self) -> TractResult<bool> {
+        Ok(self.attributes.flag("exact")?)
     }
 
     /// Whether it is the 8-bit form, in which a matrix takes two inputs: integers and scales.
@@ -98,8 +96,8 @@ impl Call {
         Ok(match self.kind() {
             "PatchEmbed" => tvec![size(0, 0)?, size(0, 2)?, size(0, 3)?, size(3, 0)?],
             "PatchMerging" => {
-                let strides = self.attribute("strides")?;
-                ensure!(strides.iter().all(|s| (1..=2).contains(s)) && strides.len() == 2, "strides {strides:?}");
+                let strides: [i64; 2] = self.attribute("strides")?;
+                ensure!(strides.iter().all(|s| (1..=2).contains(s)), "strides {strides:?}");
                 let part = |axis: usize| Ok::<_, TractError>(size(0, axis)?.divceil(strides[axis - 1] as usize));
                 tvec![size(0, 0)?, part(1)?, part(2)?, size(5, 0)?]
             }

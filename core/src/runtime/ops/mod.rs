@@ -1,5 +1,6 @@
 //! The functions of our ONNX domain as blocks that run fused.
 
+mod attributes;
 mod bottleneck;
 mod box_tokens;
 mod call;
@@ -81,7 +82,7 @@ impl Settings {
 
 /// Builds the block of a call whose weights are known.
 pub(super) fn build(call: &Call, inputs: &[&TypedFact], settings: Settings) -> TractResult<Box<dyn Block>> {
-    let p = Params::new(call, inputs, if call.exact() { settings.exact() } else { settings });
+    let p = Params::new(call, inputs, if call.exact()? { settings.exact() } else { settings });
     Ok(match call.kind() {
         "PatchEmbed" => Box::new(patch_embed::PatchEmbed::new(&p)?),
         "MbConv" => Box::new(bottleneck::Bottleneck::new(&p, true)?),

@@ -93,7 +93,7 @@ impl<'a> Params<'a> {
         Ok(tensor)
     }
 
-    pub(super) fn attribute(&self, name: &str) -> TractResult<&'a [i64]> {
+    pub(super) fn attribute<const N: usize>(&self, name: &str) -> TractResult<[i64; N]> {
         self.call.attribute(name)
     }
 
