@@ -8,10 +8,12 @@
 
 pub mod bundle;
 pub mod checkpoint;
+mod content_key;
 mod layers;
 pub mod onnx;
 mod plan;
 pub mod quantize;
 pub mod validate;
 
+pub use content_key::ContentKey;
 pub use plan::{FloatPrecision, Plan};

@@ -99,7 +99,7 @@ fn the_exit_status_tells_passed_from_refused_from_not_judged() {
     assert!(text.contains("judged: 1 of 1 rows, 3 cases of 3 patients") && text.contains("simulated trials"), "{text}");
     let refusal = status_of("wrong");
     assert!(refusal.starts_with("refused by the accuracy gate"), "{refusal}");
-    let page = fs::read_to_string(path("wrong.validation/report.html")).unwrap();
+    let page = fs::read_to_string(path("wrong.umedsam.validation/report.html")).unwrap();
     assert!(page.contains("data:image/png;base64,iVBOR"));
     // The same masks, and no idea how good they are.
     let (status, text) = against("sure", "right", &["--report", "r"]);

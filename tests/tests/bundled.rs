@@ -179,19 +179,23 @@ fn another_version_or_network_is_named() {
     assert!(error.contains("preprocessing_version: 2 found, 1"), "{error}");
 }
 
+/// A bundle of this model's graphs with a manifest that somebody else's program may have written.
+fn with_manifest(model: &Model, manifest: &serde_json::Value) -> Result<Model, Error> {
+    let json = manifest.to_string();
+    let digest = umedsam::hex_digest(json.as_bytes());
+    let metadata = [("umedsam.manifest", json), ("umedsam.manifest.sha256", digest)];
+    let metadata = metadata.map(|(key, value)| (key.to_owned(), value)).into();
+    let graph = |bytes| TensorView::new(Dtype::U8, vec![<[u8]>::len(bytes)], bytes).unwrap();
+    let graphs = [("encoder.onnx", graph(model.encoder_onnx())), ("decoder.onnx", graph(model.decoder_onnx()))];
+    Model::from_bytes(safetensors::serialize(graphs, Some(metadata)).unwrap())
+}
+
 #[test]
 fn a_manifest_may_grow() {
     let model = Model::bundled().unwrap();
     let mut manifest = serde_json::to_value(model.manifest()).unwrap();
     manifest["intended_use"] = "what a later version may say".into();
-    let json = manifest.to_string();
-    let digest = umedsam::hex_digest(json.as_bytes());
-    let metadata = [("umedsam.manifest", json), ("umedsam.manifest.sha256", digest)];
-    let graph = |bytes| TensorView::new(Dtype::U8, vec![<[u8]>::len(bytes)], bytes).unwrap();
-    let graphs = [("encoder.onnx", graph(model.encoder_onnx())), ("decoder.onnx", graph(model.decoder_onnx()))];
-    let metadata = metadata.map(|(key, value)| (key.to_owned(), value)).into();
-    let grown = Model::from_bytes(safetensors::serialize(graphs, Some(metadata)).unwrap()).unwrap();
-    assert_eq!(grown.manifest(), model.manifest());
+    assert_eq!(with_manifest(&model, &manifest).unwrap().manifest(), model.manifest());
 }
 
 /// A report that passed, about these graphs.
@@ -260,17 +264,10 @@ fn a_report_out_of_its_bounds_is_refused_by_its_field() {
         assert!(error.starts_with(&format!("new bundle: validation.{field}")), "{error}");
     }
 
-    // As somebody else's program may have written them.
     let with = |key: &str, value: serde_json::Value| {
         let mut manifest = serde_json::to_value(stamped.manifest()).unwrap();
         manifest["validation"][key] = value;
-        let json = manifest.to_string();
-        let digest = umedsam::hex_digest(json.as_bytes());
-        let metadata = [("umedsam.manifest", json), ("umedsam.manifest.sha256", digest)];
-        let graph = |bytes| TensorView::new(Dtype::U8, vec![<[u8]>::len(bytes)], bytes).unwrap();
-        let graphs = [("encoder.onnx", graph(model.encoder_onnx())), ("decoder.onnx", graph(model.decoder_onnx()))];
-        let metadata = metadata.map(|(key, value)| (key.to_owned(), value)).into();
-        Model::from_bytes(safetensors::serialize(graphs, Some(metadata)).unwrap())
+        with_manifest(&model, &manifest)
     };
     with("cases", 3.into()).unwrap();
     // A report of another version says nothing by this one's rules, and takes nothing from the model.

@@ -2,6 +2,7 @@
 #![cfg(feature = "wheel-tests")]
 
 use prost::Message;
+use tract_onnx::pb::attribute_proto::AttributeType;
 use tract_onnx::pb::{ModelProto, NodeProto};
 use umedsam::runtime::{Execution, Graph, GraphOptions};
 use umedsam::{Model, Precision};
@@ -22,6 +23,23 @@ fn calls_that_do_not_fit_are_errors() {
         let mut broken = model.clone();
         change(&mut broken.graph.as_mut().unwrap().node[call]);
         assert!(load(&broken).is_err());
+    }
+    // An attribute that is no integer would read as 0, one that says less than it should as a default.
+    let of = |function: &str, name: &str| {
+        let nodes = &model.graph.as_ref().unwrap().node;
+        let call = nodes.iter().position(|n| n.op_type.starts_with(function)).unwrap();
+        (call, nodes[call].attribute.iter().position(|a| a.name == name).unwrap())
+    };
+    for (function, name, change, message) in [
+        ("WindowAttention", "window", AttributeType::Float, "attribute window is of type FLOAT; an integer"),
+        ("WindowAttention", "num_heads", AttributeType::Ints, "attribute num_heads is []; 1 integers expected"),
+        ("PatchMerging", "strides", AttributeType::Int, "attribute strides is [0]; 2 integers expected"),
+    ] {
+        let (call, attribute) = of(function, name);
+        let mut broken = model.clone();
+        broken.graph.as_mut().unwrap().node[call].attribute[attribute].r#type = change as i32;
+        let error = load(&broken).unwrap_err().to_string();
+        assert!(error.contains(function) && error.contains(message), "{error}");
     }
     let mut graph = load(&model).unwrap();
     assert!(graph.output(0).is_err() && graph.output(1).is_err());

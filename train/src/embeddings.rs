@@ -2,8 +2,8 @@
 //!
 //! One file an embedding, named by the digest of the picture, in a folder named by the digest of the encoder's weights
 //! and by what computed it: runs with the same encoder share them, flips and all. A file is written beside its place and
-//! renamed, so that a killed run leaves whole files only, and ends with its content's digest, so that nothing else passes
-//! for one.
+//! renamed, so that a killed run leaves whole files only, and ends with a digest of its content and its place, so that
+//! neither a damaged file nor that of another picture or encoder passes for one: its embedding is made anew.
 
 use std::fs;
 use std::io;
@@ -82,14 +82,16 @@ impl EmbeddingCache {
 
     /// The embedding of a picture, if it is there and whole.
     pub fn get(&self, picture: &Picture) -> Option<Stored> {
-        let mut bytes = fs::read(self.path(picture)).ok()?;
+        let path = self.path(picture);
+        let mut bytes = fs::read(&path).ok()?;
         let length = LEN * self.kind.elt_size_in_bytes();
-        let whole = bytes.get(length..).is_some_and(|digest| *digest == *Sha256::digest(&bytes[..length]));
+        let whole = bytes.get(length..).is_some_and(|found| *found == digest(&path, &bytes[..length]));
         bytes.truncate(length);
         whole.then_some(Stored { bytes, kind: self.kind })
     }
 
-    /// Rounds a fresh embedding (1,256,64,64) to the cache's type and stores it, while there is room.
+    /// Rounds a fresh embedding (1,256,64,64) to the cache's type and stores it, while there is room, in the place of a file
+    /// that was no embedding.
     ///
     /// # Errors
     /// If the file cannot be written.
@@ -97,12 +99,15 @@ impl EmbeddingCache {
         let rounded = embedding.to_kind(self.kind).to_device(Device::Cpu).contiguous();
         let mut bytes = vec![0; LEN * self.kind.elt_size_in_bytes()];
         rounded.copy_data_u8(&mut bytes, LEN);
-        let size = bytes.len() as u64;
-        let room = |left: u64| left.checked_sub(size);
+        let path = self.path(picture);
+        let digest = digest(&path, &bytes);
+        let replaced = fs::metadata(&path).map_or(0, |file| file.len());
+        let size = (bytes.len() + digest.len()) as u64;
+        let room = |left: u64| (left + replaced).checked_sub(size);
         if self.bytes_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).is_ok() {
-            write_atomically(&self.path(picture), |file| {
+            write_atomically(&path, |file| {
                 file.write_all(&bytes)?;
-                file.write_all(&Sha256::digest(&bytes))
+                file.write_all(&digest)
             })?;
         }
         Ok(Stored { bytes, kind: self.kind })
@@ -117,6 +122,17 @@ impl EmbeddingCache {
         hash.update(&picture.pixels);
         self.folder.join(hex(&hash.finalize()[..16]))
     }
+}
+
+/// Digest of an embedding, the picture that names its file and the encoder that names the folder.
+fn digest(path: &Path, bytes: &[u8]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for name in [path.parent().and_then(Path::file_name), path.file_name()] {
+        hash.update(name.unwrap_or_default().as_encoded_bytes());
+        hash.update([0]);
+    }
+    hash.update(bytes);
+    hash.finalize().into()
 }
 
 /// `umedsam/embeddings` in the user's cache folder.

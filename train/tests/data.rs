@@ -274,10 +274,21 @@ fn embeddings_come_back_rounded_and_only_whole() {
     let whole = fs::read(&file).unwrap();
     let mut flipped = whole.clone();
     flipped[77] ^= 1;
-    for damaged in [&flipped[..], &whole[..100], &[]] {
+    for damaged in [&[][..], &whole[..100], &flipped] {
         fs::write(&file, damaged).unwrap();
         assert!(cache.get(&picture(1)).is_none());
     }
+    // Made anew, it takes the damaged one's place and room.
+    cache.put(&picture(1), &embedding).unwrap();
+    assert!(cache.get(&picture(1)).is_some() && fs::read(&file).unwrap() == whole);
+    // In the place of another picture's, it is no embedding of that.
+    let folder = tempfile::tempdir().unwrap();
+    let elsewhere = CacheConfig { folder: Some(folder.path().into()), ..config.clone() };
+    let foreign = EmbeddingCache::open(&elsewhere, &vs, "core").unwrap().unwrap();
+    foreign.put(&picture(2), &embedding).unwrap();
+    let name = fs::read_dir(foreign.folder()).unwrap().next().unwrap().unwrap().path();
+    fs::copy(&file, &name).unwrap();
+    assert!(foreign.get(&picture(2)).is_none());
 
     // Another encoder has embeddings of its own.
     let _ = tch::no_grad(|| vs.variables()["image_encoder.neck.0.weight"].shallow_clone().g_add_scalar_(1.0));

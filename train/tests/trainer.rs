@@ -262,6 +262,45 @@ fn the_sharpest_neighbour_leaves_no_trace_in_batch_norm() {
 }
 
 #[test]
+fn averaged_weights_have_averaged_statistics() {
+    let folder = tempfile::tempdir().unwrap();
+    let (bench, ranks) = (Bench::new(folder.path()), Ranks::alone());
+    let settings = |average| {
+        bench.config(&[
+            "training.epochs=1",
+            "training.batch=1",
+            "data.samples-per-epoch=2",
+            "model.batch-norm=batch",
+            "model.trained=['image_encoder.neck.']",
+            "optimizer.learning-rate=1e-2",
+            "sharp-min.kind=off",
+            average,
+        ])
+    };
+    // The same two steps without an average, stopped after the first and after the second.
+    let plain = settings("optimizer.average=0");
+    assert!(!bench.start(&ranks, &plain, "one", &mut Stop(1)).unwrap().run().unwrap().finished);
+    bench.train(&ranks, &plain, "two");
+    // Both averages outlast a stop between the steps.
+    let averaged = settings("optimizer.average=0.5");
+    assert!(!bench.start(&ranks, &averaged, "averaged", &mut Stop(1)).unwrap().run().unwrap().finished);
+    Trainer::resume(&bench.path("averaged"), None, Device::Cpu, &ranks, &mut ()).unwrap().run().unwrap();
+    let (one, two) = (bench.tensors("one/current.safetensors"), bench.tensors("two/final.safetensors"));
+    let found = bench.tensors("averaged/final.safetensors");
+    let (mut statistics, mut parameters) = (0, 0);
+    for (name, value) in &found {
+        // The last step counts twice as much as the one before.
+        let expected = (&one[name] + &two[name] * 2.0) / 3.0;
+        let largest = |t: Tensor| t.abs().max().double_value(&[]);
+        let (apart, between) = (largest(value - &expected), largest(&two[name] - &one[name]));
+        assert!(apart <= 1e-6 * (1.0 + largest(expected)) && apart <= 1e-3 * between + 1e-6, "{name}: {apart:e}");
+        statistics += usize::from(name.contains(".running_") && between > 1e-4);
+        parameters += usize::from(name.starts_with("image_encoder.neck.") && between > 1e-4);
+    }
+    assert!(statistics > 40 && parameters == 6, "{statistics} {parameters}");
+}
+
+#[test]
 fn the_sharpest_neighbour_is_the_networks() {
     let folder = tempfile::tempdir().unwrap();
     let (bench, ranks) = (Bench::new(folder.path()), Ranks::alone());

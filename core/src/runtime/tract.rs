@@ -12,7 +12,6 @@ use tract_core::runtime::RunOptions;
 use tract_linalg::multithread::Executor;
 use tract_onnx::Onnx;
 use tract_onnx::model::ParsingContext;
-use tract_onnx::pb::attribute_proto::AttributeType;
 use tract_onnx::pb::{AttributeProto, ModelProto, NodeProto};
 use tract_onnx::prelude::{Framework, InferenceModel, InferenceModelExt};
 use tract_onnx::tract_hir::internal::{Expansion, InferenceOp, InferenceResult, IntoExp, Solver, TensorProxy, expand};
@@ -21,6 +20,7 @@ use super::calls::{Calls, Node, Operand, Size};
 use super::constant::Constant;
 use super::functions::{ALL, DOMAIN, DOMAIN_VERSION, Function};
 use super::inline::inline_model;
+use super::onnx::message::Attribute;
 use super::ops::Call;
 
 /// A graph that runs operator by operator.
@@ -115,16 +115,10 @@ fn read(onnx: &Onnx, proto: &ModelProto, shapes: &[(usize, &[usize])]) -> Result
 }
 
 fn parse(_: &ParsingContext<'_>, node: &NodeProto) -> Result<(Box<dyn InferenceOp>, Vec<String>)> {
-    let attribute = |a: &AttributeProto| {
-        let integers = match a.r#type() {
-            AttributeType::Int => vec![a.i],
-            AttributeType::Ints => a.ints.clone(),
-            other => bail!("attribute {}: {other:?}, where integers are expected", a.name),
-        };
-        Ok((a.name.clone(), integers))
-    };
-    let attributes = node.attribute.iter().map(attribute).collect::<Result<_>>()?;
-    Ok((expand(Call::new(&node.op_type, attributes)?), vec![]))
+    let attribute =
+        |a: &'_ AttributeProto| Attribute { name: &a.name, kind: a.r#type as u64, int: a.i, ints: a.ints.clone() };
+    let attributes: Vec<Attribute<'_>> = node.attribute.iter().map(attribute).collect();
+    Ok((expand(Call::new(&node.op_type, &attributes)?), vec![]))
 }
 
 /// The size of an axis: a symbol is the batch.

@@ -36,6 +36,7 @@ pub use error::{Error, ErrorKind};
 pub use litemedsam::{Difference, KnownCheckpoint, Mismatch};
 pub use pickle::PickleError;
 pub use tensor::{DType, Tensor, TensorData};
+pub(crate) use weights::hex;
 pub use weights::{Provenance, Weights};
 
 /// Which checkpoints to accept.
@@ -93,7 +94,7 @@ impl Checkpoint {
 
     fn new(path: Option<PathBuf>, pth: Vec<u8>, limits: Limits) -> Result<Self, Error> {
         archive::Pth::new(&pth).map_err(|kind| Error::maybe_at(path.as_deref(), kind))?;
-        let sha256 = weights::hex(&Sha256::digest(&pth));
+        let sha256 = hex(&Sha256::digest(&pth));
         Ok(Self { path, pth, sha256, limits })
     }
 

@@ -7,11 +7,11 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Args;
 use umedsam::files::write_atomically;
-use umedsam::{Storage, hex_digest, outln};
-use umedsam_export::bundle;
+use umedsam::{Storage, outln};
 use umedsam_export::checkpoint::Weights;
 use umedsam_export::quantize::probes::{self, Probe};
 use umedsam_export::validate::{ValidateOptions, file_sha256, refuse_shared};
+use umedsam_export::{ContentKey, bundle};
 
 use super::quantize::Settings;
 use super::validate::{Gate, judge};
@@ -45,7 +45,7 @@ pub(crate) struct Pipeline {
 
 impl Pipeline {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        let work = self.out.with_extension("work");
+        let work = self.out.with_added_extension("work");
         fs::create_dir_all(&work).with_context(|| work.display().to_string())?;
         if let Some(calibration) = &self.calibration {
             refuse_shared(calibration, &self.cases)?;
@@ -55,9 +55,9 @@ impl Pipeline {
         let folder = self.calibration.as_ref().unwrap_or(&self.cases);
         let probes = probes::read(folder, self.settings.per_row)?;
 
-        let key = key(&weights, self.settings, &probes);
+        let key = key(&self.weights, self.settings, &probes)?;
         let quantized = work.join("quantized.safetensors");
-        let quantized = if done(&work, &key) && quantized.is_file() {
+        let quantized = if done(&work, &key, &quantized) {
             outln!("{} is there", quantized.display());
             Weights::load(&quantized)?
         } else {
@@ -65,6 +65,7 @@ impl Pipeline {
             let _ = fs::remove_file(work.join(KEY));
             let made = self.settings.quantize(&weights, &probes, Some(&work.join("quantized.json")))?;
             made.save(&quantized)?;
+            let key = entry(&key, &quantized)?;
             write_atomically(&work.join(KEY), |file| file.write_all(key.as_bytes()))
                 .with_context(|| work.join(KEY).display().to_string())?;
             made
@@ -76,7 +77,7 @@ impl Pipeline {
 
         let mut options = ValidateOptions::new(&self.out, &reference, &self.cases).with_report(&work);
         if self.calibration.is_none() {
-            let digests = probes.iter().map(|probe| file_sha256(&self.cases.join(&probe.file)));
+            let digests = probes.iter().map(|probe| file_sha256(&probe.path));
             options = options.with_skipped(digests.collect::<Result<_, _>>()?);
         }
         judge(&self.gate.over(options))
@@ -86,17 +87,24 @@ impl Pipeline {
 /// File that says what the quantized weights were made of.
 const KEY: &str = "quantized.key";
 
-/// All that quantized weights depend on: the program, the weights, the settings, and what the network is shown.
-fn key(weights: &Weights, settings: Settings, probes: &[Probe]) -> String {
-    let shown = |p: &Probe| {
-        let bytes: Vec<u8> = p.input.iter().flat_map(|v| v.to_le_bytes()).collect();
-        format!("{} {:?} {}", p.name, p.boxes, hex_digest(&bytes))
-    };
-    let probes: Vec<String> = probes.iter().map(shown).collect();
-    format!("{} {}\n{settings:?}\n{}\n", env!("CARGO_PKG_VERSION"), weights.content_sha256(), probes.join("\n"))
+/// All that quantized weights depend on: the weights' file with its provenance, the settings, and the cases that the network
+/// is shown.
+fn key(weights: &Path, settings: Settings, probes: &[Probe]) -> anyhow::Result<String> {
+    let add =
+        |key: ContentKey, name, path: &Path| key.with_file(name, path).with_context(|| path.display().to_string());
+    let program = ContentKey::of_program().context("this program")?;
+    let settled = add(program, "weights", weights)?.with("settings", format!("{settings:?}"));
+    let key = probes.iter().try_fold(settled, |key, p| add(key.with("probe", &p.name), "case", &p.path))?;
+    Ok(key.hex())
 }
 
-/// Whether what is in the folder was made of the same.
-fn done(work: &Path, key: &str) -> bool {
-    fs::read_to_string(work.join(KEY)).is_ok_and(|found| found == key)
+/// What stands in the file: the key, and the digest of what was made.
+fn entry(key: &str, quantized: &Path) -> anyhow::Result<String> {
+    Ok(format!("{key}\n{}\n", file_sha256(quantized)?))
+}
+
+/// Whether what is in the folder was made of the same, and is as it was made.
+fn done(work: &Path, key: &str, quantized: &Path) -> bool {
+    let found = fs::read_to_string(work.join(KEY)).ok();
+    found.is_some_and(|found| entry(key, quantized).is_ok_and(|entry| entry == found))
 }

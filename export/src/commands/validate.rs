@@ -29,7 +29,7 @@ pub(crate) struct Validate {
     calibration: Option<PathBuf>,
     #[command(flatten)]
     gate: Gate,
-    /// Folder for report.json and report.html; NAME.validation beside the model if left out.
+    /// Folder for report.json and report.html; FILE.validation beside the model if left out.
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
     /// Folder in which each case's result is kept, for going on after a stop; within the report's if left out.

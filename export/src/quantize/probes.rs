@@ -19,9 +19,9 @@ const LEAST_PIXELS: usize = 16;
 /// One image, or one slice of a volume, as the network sees it.
 #[derive(Debug)]
 pub struct Probe {
-    /// Name of the file.
-    pub file: String,
-    /// The file, and the slice.
+    /// The file.
+    pub path: PathBuf,
+    /// The file's name, and the slice.
     pub name: String,
     /// Modality and dimensions.
     pub row: String,
@@ -83,8 +83,7 @@ fn probe(path: &Path, row: &str) -> Result<Option<Probe>, QuantizeError> {
     let labelled = |z: &usize| case.slice_labels(*z).iter().filter(|&&l| l > 0).count();
     // The first of equals, whatever order `max_by_key` prefers.
     let z = (0..case.depth()).rev().max_by_key(labelled).unwrap_or(0);
-    let file = name_of(path);
-    let mut name = file.clone();
+    let mut name = name_of(path);
     if case.depth() > 1 {
         name = format!("{name} slice {z}");
     }
@@ -96,7 +95,7 @@ fn probe(path: &Path, row: &str) -> Result<Option<Probe>, QuantizeError> {
         let model_box = frame.to_model(&pixel_box, boxes.len());
         boxes.push(model_box.map_err(|source| QuantizeError::Case { name: name.clone(), source })?);
     }
-    Ok((!boxes.is_empty()).then(|| Probe { file, name, row: row.into(), input, frame, boxes }))
+    Ok((!boxes.is_empty()).then(|| Probe { path: path.into(), name, row: row.into(), input, frame, boxes }))
 }
 
 /// Boxes around the labels, in ascending order, ends within the object.

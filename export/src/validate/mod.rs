@@ -22,8 +22,8 @@
 //! # Going on
 //!
 //! For each case a record and both label maps are kept in a folder. They are found again by a digest of all that they
-//! depend on: both models' graphs, how they are computed, the number of threads, the case's bytes and the program's. A
-//! run that was stopped goes on there, with the times taken before.
+//! depend on ([`ContentKey`](crate::ContentKey)): the program and its kernels, both models' graphs, how they are computed,
+//! the number of threads and the case's bytes. A run that was stopped goes on there, with the times taken before.
 
 mod error;
 mod html;
@@ -47,9 +47,11 @@ pub use error::ValidateError;
 pub use html::page;
 pub use options::ValidateOptions;
 pub use pictures::Picture;
-pub use record::{CaseTime, Object, Record, Scores, Spent, file_sha256};
+pub use record::{CaseTime, Object, Record, Scores, Spent};
 pub use report::{REPORT_VERSION, Report, Times, WORST, WorstCase};
 
+use crate::ContentKey;
+use crate::content_key::sha256;
 use record::Work;
 use run::Pair;
 use verdict::Judgement;
@@ -184,13 +186,24 @@ fn summary(model: &Model, precision: Precision) -> Result<ValidatedModel, Valida
     Ok(ValidatedModel { name, storage, precision, size_bytes, encoder_sha256, decoder_sha256 })
 }
 
-/// What the records of a run have in common. The program belongs to it: another build may compute otherwise.
-fn run_key(summaries: &[ValidatedModel; 2], threads: usize) -> Result<String, ValidateError> {
-    let program = std::env::current_exe().map_err(|source| ValidateError::File { path: "program".into(), source })?;
-    let program = file_sha256(&program)?;
-    let of = |s: &ValidatedModel| [s.encoder_sha256.clone(), s.decoder_sha256.clone(), s.precision.to_string()];
-    let [reference, model] = summaries;
-    Ok(serde_json::json!([REPORT_VERSION, program, of(reference), of(model), threads]).to_string())
+/// SHA-256 of a file, in hexadecimal.
+///
+/// # Errors
+/// [`ValidateError::File`] if it cannot be read.
+pub fn file_sha256(path: &Path) -> Result<String, ValidateError> {
+    sha256(path).map_err(|source| ValidateError::File { path: path.into(), source })
+}
+
+/// What the records of a run have in common. Of the bundles it is the graphs: the report that is put into one changes
+/// nothing that is computed.
+fn run_key(summaries: &[ValidatedModel; 2], threads: usize) -> Result<ContentKey, ValidateError> {
+    let program = |source| ValidateError::File { path: "this program".into(), source };
+    let key = ContentKey::of_program().map_err(program)?.with("threads", threads.to_string());
+    Ok(["reference", "model"].iter().zip(summaries).fold(key, |key, (who, s)| {
+        let parts =
+            [("encoder", &s.encoder_sha256), ("decoder", &s.decoder_sha256), ("precision", &s.precision.to_string())];
+        parts.into_iter().fold(key, |key, (what, part)| key.with(&format!("{who}'s {what}"), part))
+    }))
 }
 
 fn write(folder: &Path, report: &Report, pictures: &[Picture]) -> Result<(), ValidateError> {

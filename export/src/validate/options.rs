@@ -37,10 +37,10 @@ pub struct ValidateOptions {
 
 impl ValidateOptions {
     /// Default bounds, reference in f32, one thread; the report into a folder beside the
-    /// model, `NAME.validation`, records within it, and the summary into the bundle.
+    /// model, `FILE.validation`, records within it, and the summary into the bundle.
     pub fn new(model: impl Into<PathBuf>, reference: impl Into<PathBuf>, cases: impl Into<PathBuf>) -> Self {
         let model = model.into();
-        let report = model.with_extension("validation");
+        let report = model.with_added_extension("validation");
         Self {
             reference: reference.into(),
             cases: cases.into(),

@@ -1,16 +1,15 @@
 //! What was found in one case, and the folder in which it is kept.
 
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use umedsam::files::write_atomically;
-use umedsam::hex_digest;
 use umedsam::npz::{Limits, read_segs, write_segs};
 
 use super::ValidateError;
+use crate::ContentKey;
 
 /// Bytes of the largest record that is read: one of 65535 objects stays below.
 const MAX_BYTES: u64 = 32 << 20;
@@ -19,7 +18,8 @@ const MAX_BYTES: u64 = 32 << 20;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Record {
-    /// What the record depends on, as a SHA-256: both models' graphs and how they are computed, the case, the program.
+    /// The [`ContentKey`] of what the record depends on: the program and its kernels, both models' graphs and how they are
+    /// computed, the case.
     pub key: String,
     /// The case's file name.
     pub case: String,
@@ -146,25 +146,6 @@ impl<'a> Work<'a> {
 }
 
 /// The key of a case's record: `run` is what all cases of a run have in common.
-pub(super) fn key(run: &str, name: &str, case_sha256: &str) -> String {
-    // Every part is of fixed length or JSON, so that no two runs are written alike.
-    hex_digest(serde_json::json!([run, name, case_sha256]).to_string().as_bytes())
-}
-
-/// SHA-256 of a file, in hexadecimal, read piece by piece.
-///
-/// # Errors
-/// [`ValidateError::File`] if it cannot be read.
-pub fn file_sha256(path: &Path) -> Result<String, ValidateError> {
-    let digest = || {
-        let mut file = File::open(path)?;
-        let (mut hash, mut buffer) = (Sha256::new(), vec![0; 1 << 16]);
-        loop {
-            match file.read(&mut buffer)? {
-                0 => return Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()),
-                count => hash.update(&buffer[..count]),
-            }
-        }
-    };
-    digest().map_err(|source| ValidateError::File { path: path.into(), source })
+pub(super) fn key(run: &ContentKey, name: &str, case_sha256: &str) -> String {
+    run.clone().with("case's name", name).with("case", case_sha256).hex()
 }

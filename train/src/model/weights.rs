@@ -1,19 +1,16 @@
 //! Weights in the published form: 435 tensors in a safetensors file.
 
 use std::collections::HashMap;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use tch::{Kind, Tensor, nn};
+use umedsam::FileKind;
 
 use crate::config::EncoderSize;
 use crate::store::{self, StoreError};
 
 /// Counters of BatchNorm, which libtorch's C++ layers don't have: the file's last 27 tensors.
 const COUNTER: &str = "num_batches_tracked";
-
-/// A tensor that bundles have, and weights don't.
-const BUNDLED: &str = "encoder.onnx";
 
 /// What stands in a file of weights as their source.
 const SOURCE: &str = "weights trained by umedsam-train";
@@ -31,14 +28,12 @@ pub enum WeightsError {
         source: tch::TchError,
     },
     /// A file of another kind.
-    #[error("{}: {found}, not weights in safetensors; {advice}", path.display())]
+    #[error("{}: not weights in safetensors: {found}", path.display())]
     Other {
         /// The file.
         path: PathBuf,
-        /// What it is by its first bytes.
-        found: &'static str,
-        /// What makes weights of it.
-        advice: &'static str,
+        /// What it is.
+        found: FileKind,
     },
     /// The file could not be written.
     #[error(transparent)]
@@ -144,28 +139,11 @@ pub(crate) fn write(tensors: &[(String, Tensor)], path: &Path) -> Result<(), Wei
 
 /// The tensors of a safetensors file.
 pub(crate) fn read(path: &Path) -> Result<Vec<(String, Tensor)>, WeightsError> {
-    if let Some((found, advice)) = other_kind(path) {
-        return Err(WeightsError::Other { path: path.into(), found, advice });
-    }
-    let tensors = Tensor::read_safetensors(path).map_err(|source| WeightsError::File { path: path.into(), source })?;
-    if tensors.iter().any(|(name, _)| name == BUNDLED) {
-        let (found, advice) =
-            ("a model bundle, which devices run", "train from the weights that `umedsam-export bundle` made it of");
-        return Err(WeightsError::Other { path: path.into(), found, advice });
-    }
-    Ok(tensors)
-}
-
-/// What a file is that others than this program make or take, by its first bytes, and what makes weights of it.
-fn other_kind(path: &Path) -> Option<(&'static str, &'static str)> {
-    let mut first = [0; 8];
-    std::fs::File::open(path).ok()?.read_exact(&mut first).ok()?;
-    let convert = "`umedsam-export checkpoint FILE --out weights.safetensors` converts it";
-    match &first {
-        [b'P', b'K', 3, 4, ..] => Some(("a Python wheel, a PyTorch checkpoint or another zip", convert)),
-        [0x80, 2..=4, ..] => Some(("a pickle, as old PyTorch checkpoints are", convert)),
-        b"umedpack" => Some(("a pack of cases", "--data and --validation take packs")),
-        _ => None,
+    let file = |source| WeightsError::File { path: path.into(), source };
+    match FileKind::of_file(path).map_err(|error| file(error.into()))? {
+        // libtorch says what is wrong with a file of no kind.
+        None | Some(FileKind::Weights) => Tensor::read_safetensors(path).map_err(file),
+        Some(found) => Err(WeightsError::Other { path: path.into(), found }),
     }
 }
 

@@ -1,4 +1,8 @@
 //! The moving average of the parameters: quieter than the last step's, at the price of a copy.
+//!
+//! Where BatchNorm's running statistics move, they are averaged as the parameters are, each step's with the same share,
+//! and saved with them. They are not estimated again by the averaged network: between the steps that count, the network
+//! changes so little that means and variances follow it nearly linearly.
 
 use tch::Tensor;
 

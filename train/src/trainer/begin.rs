@@ -192,7 +192,7 @@ fn blank(device: Device, size: EncoderSize, quantization: &QuantizationConfig) -
 
 fn average(config: &Config, network: &Network) -> Option<Average> {
     let decay = config.optimizer.average;
-    // With the statistics that BatchNorm had while the parameters were what they are averaged of.
+    // Each step's parameters with the statistics of BatchNorm that belong to them.
     let averaged = network.parameters().into_iter().chain(network.named_statistics());
     (decay > 0.0).then(|| Average::new(decay, averaged.collect()))
 }

@@ -40,9 +40,9 @@ pub(in super::super) struct Node<'a> {
 pub(in super::super) struct Attribute<'a> {
     pub(in super::super) name: &'a str,
     /// `AttributeProto.AttributeType`.
-    kind: u64,
-    int: i64,
-    ints: Vec<i64>,
+    pub(in super::super) kind: u64,
+    pub(in super::super) int: i64,
+    pub(in super::super) ints: Vec<i64>,
 }
 
 #[derive(Debug, Default)]
@@ -208,19 +208,34 @@ impl<'a> Node<'a> {
 }
 
 impl<'a> Attribute<'a> {
-    /// The integers, one or a list.
-    pub(in super::super) fn ints(&self) -> Result<Vec<i64>> {
-        match self.kind {
-            2 => Ok(vec![self.int]),
-            7 => Ok(self.ints.clone()),
-            kind => bail!("type {kind}, where integers are expected"),
+    /// The integers, one or a list, or the name of another type.
+    pub(in super::super) fn integers(&self) -> Result<Vec<i64>, &'static str> {
+        const TYPES: [&str; 11] = [
+            "UNDEFINED",
+            "FLOAT",
+            "INT",
+            "STRING",
+            "TENSOR",
+            "GRAPH",
+            "FLOATS",
+            "INTS",
+            "STRINGS",
+            "TENSORS",
+            "GRAPHS",
+        ];
+        match usize::try_from(self.kind).ok().and_then(|kind| TYPES.get(kind)).copied() {
+            Some("INT") => Ok(vec![self.int]),
+            Some("INTS") => Ok(self.ints.clone()),
+            other => Err(other.unwrap_or("unknown")),
         }
     }
 
     /// The integer.
     pub(in super::super) fn int(&self) -> Result<i64> {
-        ensure!(self.kind == 2, "type {}, where an integer is expected", self.kind);
-        Ok(self.int)
+        match self.integers().as_deref() {
+            Ok(&[int]) => Ok(int),
+            _ => bail!("an integer is expected"),
+        }
     }
 
     fn read(message: &'a [u8]) -> Result<Self> {

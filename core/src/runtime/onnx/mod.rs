@@ -94,10 +94,7 @@ impl<'a> Reader<'a> {
     }
 
     fn call(&mut self, node: &Node<'a>, operands: Vec<Operand>) -> Result<usize> {
-        let attribute = |a: &message::Attribute<'_>| {
-            Ok((a.name.to_owned(), a.ints().with_context(|| format!("attribute {}", a.name))?))
-        };
-        let call = Call::new(node.op, node.attributes.iter().map(attribute).collect::<Result<_>>()?)?;
+        let call = Call::new(node.op, &node.attributes)?;
         let facts: Vec<_> = operands.iter().map(|o| o.fact(&self.inputs, &self.shapes)).collect();
         let shape = call.shape(&facts)?;
         self.shapes.push(shape.clone());

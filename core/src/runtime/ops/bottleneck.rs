@@ -28,7 +28,7 @@ pub(super) struct Bottleneck {
 }
 
 /// A stride that is the same both ways.
-fn square(strides: &[i64]) -> Result<usize> {
+fn square(strides: [i64; 2]) -> Result<usize> {
     ensure!(matches!(strides, [1, 1] | [2, 2]), "strides {strides:?}");
     Ok(strides[0] as usize)
 }

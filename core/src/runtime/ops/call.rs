@@ -4,11 +4,13 @@ use std::prelude::v1::*;
 
 use anyhow::{Context, Result, ensure};
 
+use super::attributes::Attributes;
 use super::shape::Sizes;
 use crate::runtime::calls::Size;
 use crate::runtime::functions::{EXACT, Function, STRIDES};
+use crate::runtime::onnx::message::Attribute;
 
-/// One call: the function, its form, and the attributes that are lists of integers.
+/// One call: the function, its form and its attributes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Call {
     /// The function's name in this form.
@@ -16,26 +18,26 @@ pub(crate) struct Call {
     pub(super) function: &'static Function,
     /// Whether it is the 8-bit form, in which a matrix takes two inputs: integers and scales.
     int8: bool,
-    attributes: Vec<(String, Vec<i64>)>,
+    attributes: Attributes,
 }
 
 impl Call {
     /// A call of the function of this name.
-    pub(crate) fn new(name: &str, attributes: Vec<(String, Vec<i64>)>) -> Result<Self> {
+    pub(in crate::runtime) fn new(name: &str, attributes: &[Attribute<'_>]) -> Result<Self> {
         let (function, int8) = Function::find(name).with_context(|| format!("function {name} is not known"))?;
         ensure!(function.is_fused(), "function {name} has no block");
+        let attributes = Attributes::read(name, attributes)?;
         Ok(Self { name: name.into(), function, int8, attributes })
     }
 
-    /// An attribute's integers.
-    pub(crate) fn attribute(&self, name: &str) -> Result<&[i64]> {
-        let found = self.attributes.iter().find(|(n, _)| n == name);
-        found.map(|(_, v)| v.as_slice()).with_context(|| format!("{}: attribute {name} is missing", self.name))
+    /// The `N` integers of an attribute.
+    pub(super) fn attribute<const N: usize>(&self, name: &str) -> Result<[i64; N]> {
+        Ok(self.attributes.get(name)?)
     }
 
     /// Whether the file wants it in f32, whatever the session computes in: what lower precision would harm.
-    pub(super) fn exact(&self) -> bool {
-        self.attribute(EXACT).is_ok_and(|v| v == [1])
+    pub(super) fn exact(&self) -> Result<bool> {
+        Ok(self.attributes.flag(EXACT)?)
     }
 
     /// What an input is called in messages.
@@ -57,7 +59,10 @@ impl Call {
         for (index, ((_, shape), given)) in self.function.inputs_in(self.int8).zip(inputs).enumerate() {
             sizes.bind(shape, given.as_ref()).with_context(|| self.input_name(index))?;
         }
-        let shape = sizes.shape(self.function.output, self.attribute(STRIDES).ok());
-        shape.with_context(|| self.name.clone())
+        let strides = match self.function.attributes.contains(&STRIDES) {
+            true => Some(self.attribute(STRIDES)?),
+            false => None,
+        };
+        sizes.shape(self.function.output, strides).with_context(|| self.name.clone())
     }
 }

@@ -39,7 +39,7 @@ impl Sizes {
             p.same_batch(0, 2)?;
         }
         let [cells, image_channels] = p.sizes(2)?;
-        let [_, _, heads, depth] = p.attribute("split")?.try_into()?;
+        let [_, _, heads, depth] = p.attribute("split")?;
         ensure!(heads == HEADS as i64 && depth == 16, "{heads} heads of {depth}, not {HEADS} of 16");
         ensure!(p.channels(channels)? == image_channels && channels <= 256, "channels of cross-attention");
         ensure!((1..=64).contains(&tokens) && cells.is_multiple_of(64), "{tokens} tokens, {cells} cells");

@@ -1,5 +1,6 @@
 //! One fused block for each of the [`functions`](super::functions).
 
+mod attributes;
 mod bottleneck;
 mod box_tokens;
 mod call;
@@ -78,7 +79,7 @@ impl Settings {
 
 /// Builds the block of a call whose weights are known.
 pub(super) fn build(call: &Call, inputs: &[Fact<'_>], settings: Settings) -> Result<Box<dyn Block>> {
-    let p = Params::new(call, inputs, if call.exact() { settings.exact() } else { settings });
+    let p = Params::new(call, inputs, if call.exact()? { settings.exact() } else { settings });
     Ok(match call.function.name {
         "PatchEmbed" => Box::new(patch_embed::PatchEmbed::new(&p)?),
         "MbConv" => Box::new(bottleneck::Bottleneck::new(&p, true)?),

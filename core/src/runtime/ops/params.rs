@@ -100,7 +100,7 @@ impl<'a> Params<'a> {
         self.input(index)?.constant.with_context(|| format!("{} is no constant", self.call.input_name(index)))
     }
 
-    pub(super) fn attribute(&self, name: &str) -> Result<&'a [i64]> {
+    pub(super) fn attribute<const N: usize>(&self, name: &str) -> Result<[i64; N]> {
         self.call.attribute(name)
     }
 

@@ -28,7 +28,7 @@ impl SelfAttention {
         if !first {
             p.same(0, 1)?;
         }
-        let [_, _, heads, depth] = p.attribute("split")?.try_into()?;
+        let [_, _, heads, depth] = p.attribute("split")?;
         ensure!(heads > 0 && heads * depth == channels as i64, "{heads} heads of {depth} in {channels} channels");
         ensure!(tokens <= 64, "{tokens} tokens");
         let mut weights = p.weights();

@@ -46,11 +46,11 @@ impl<'a> Sizes<'a> {
     }
 
     /// The sizes of an output of this shape.
-    pub(super) fn shape(&self, shape: &str, strides: Option<&[i64]>) -> Result<Vec<Size>> {
+    pub(super) fn shape(&self, shape: &str, strides: Option<[i64; 2]>) -> Result<Vec<Size>> {
         shape.split(' ').map(|axis| self.size(axis, strides)).collect()
     }
 
-    fn size(&self, axis: &str, strides: Option<&[i64]>) -> Result<Size> {
+    fn size(&self, axis: &str, strides: Option<[i64; 2]>) -> Result<Size> {
         let number = |axis| self.size(axis, None)?.number();
         let fixed = |size: Option<usize>| size.map(Size::fixed).with_context(|| format!("{axis} is beyond all memory"));
         if let Some((a, b)) = axis.split_once('+') {
@@ -81,28 +81,28 @@ mod tests {
     use super::*;
     use crate::runtime::functions::{ALL, Function, Kind, MASK_HEAD, MB_CONV, NECK, PATCH_MERGING};
 
-    fn output(function: &Function, int8: bool, inputs: &[&[usize]], strides: &[i64]) -> Result<Vec<usize>> {
+    fn output(function: &Function, int8: bool, inputs: &[&[usize]], strides: Option<[i64; 2]>) -> Result<Vec<usize>> {
         let mut sizes = Sizes::default();
         for ((_, shape), given) in function.inputs_in(int8).zip(inputs) {
             sizes.bind(shape, &given.iter().map(|&n| Size::fixed(n)).collect::<Vec<_>>())?;
         }
-        sizes.shape(function.output, Some(strides))?.iter().map(|size| Ok(size.number()?)).collect()
+        sizes.shape(function.output, strides)?.iter().map(|size| Ok(size.number()?)).collect()
     }
 
     #[test]
     fn shapes_follow_from_the_table() {
         let conv: [&[usize]; 7] =
             [&[1, 5, 4, 16], &[64, 16, 1, 1], &[64], &[64, 1, 3, 3], &[64], &[32, 64, 1, 1], &[32]];
-        assert_eq!(output(&PATCH_MERGING, false, &conv, &[2, 2]).unwrap(), [1, 3, 2, 32]);
-        let error = output(&MB_CONV, false, &conv, &[]).unwrap_err().to_string();
+        assert_eq!(output(&PATCH_MERGING, false, &conv, Some([2, 2])).unwrap(), [1, 3, 2, 32]);
+        let error = output(&MB_CONV, false, &conv, None).unwrap_err().to_string();
         assert!(error.contains("(C E 1 1) with C = 16 expected"), "{error}");
-        assert!(output(&PATCH_MERGING, false, &conv, &[3, 3]).is_err());
+        assert!(output(&PATCH_MERGING, false, &conv, Some([3, 3])).is_err());
         let neck: [&[usize]; 9] =
             [&[1, 8, 8, 16], &[16, 32], &[32], &[32], &[32], &[32, 32, 3, 3], &[32], &[32], &[32]];
-        assert_eq!(output(&NECK, true, &neck, &[]).unwrap(), [1, 32, 8, 8]);
+        assert_eq!(output(&NECK, true, &neck, None).unwrap(), [1, 32, 8, 8]);
         let head = |up: usize, cells| {
             let inputs: [&[usize]; 3] = [&[3, 7, 16], &[3, cells, 16], &[16, up]];
-            output(&MASK_HEAD, false, &inputs, &[])
+            output(&MASK_HEAD, false, &inputs, None)
         };
         assert_eq!(head(64, 64).unwrap(), [3, 32, 32]);
         assert!(head(62, 64).is_err() && head(64, 63).is_err());
@@ -119,7 +119,7 @@ mod tests {
                 sizes.bind(shape, &ones).unwrap_or_else(|e| panic!("{} {name}: {e}", function.name));
                 letters.push(name);
             }
-            sizes.shape(function.output, Some(&[1, 1])).unwrap_or_else(|e| panic!("{}: {e}", function.name));
+            sizes.shape(function.output, Some([1, 1])).unwrap_or_else(|e| panic!("{}: {e}", function.name));
             let kinds: Vec<bool> = function.inputs.iter().map(|i| i.kind == Kind::Activation).collect();
             assert!(kinds.is_sorted_by_key(|activation| !activation), "{}", function.name);
             letters.sort();

@@ -45,7 +45,7 @@ pub(super) struct WindowAttention {
 impl WindowAttention {
     pub(super) fn new(p: &Params<'_>) -> Result<Self> {
         let [height, width, channels] = p.sizes(0)?;
-        let (window, heads) = (p.attribute("window")?[0], p.attribute("num_heads")?[0]);
+        let ([window], [heads]) = (p.attribute("window")?, p.attribute("num_heads")?);
         ensure!((1..=32).contains(&window) && (1..=64).contains(&heads), "{heads} heads in windows of {window}");
         let (window, heads) = (window as usize, heads as usize);
         ensure!(p.channels(channels)?.is_multiple_of(16 * heads), "{channels} channels of {heads} heads");
