@@ -82,7 +82,8 @@ pub struct VolumeOptions {
     /// slice that finds no room is encoded twice.
     pub cache_bytes: usize,
     /// Boxes are carried from slice to slice as the published LiteMedSAM does it, to the voxel
-    /// ([`Propagation::with_upstream_rounding`]). An object's mask then depends on its place in the list.
+    /// ([`Propagation::with_upstream_rounding`]). They are not cut to the object's own box then, and its mask depends on
+    /// its place in the list.
     pub upstream_rounding: bool,
 }
 
