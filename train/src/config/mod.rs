@@ -145,8 +145,14 @@ pub struct DataConfig {
     /// Or by 0 to this share of the box's longer side, where that is more.
     pub jitter_share: f64,
     /// Probability, in volumes, of the box that inference carries on from the slice before: around the label there, with
-    /// its margin, instead of around the object.
+    /// its margin, cut to the label's box in all slices, instead of around the object.
     pub carried: f64,
+    /// Probability, in volumes, of the box that inference begins with: around the label in all of its slices, in a slice near
+    /// its middle, as loose as other boxes.
+    pub opening: f64,
+    /// Probability of a box anywhere, whatever the labels say, in which the teacher's mask is the truth: what it knows of
+    /// things without a label is not forgotten. Neither the predicted IoU nor the shape distance learns of them.
+    pub unlabelled: f64,
     /// A case that cannot be used: passed over and reported, or the end of the run.
     pub bad_cases: BadCases,
     /// Most memory for images kept between epochs, in GiB; others are read again. Packs are kept whole.
@@ -184,6 +190,8 @@ impl Default for DataConfig {
             jitter: 5,
             jitter_share: 0.0,
             carried: 0.0,
+            opening: 0.0,
+            unlabelled: 0.0,
             bad_cases: BadCases::Skip,
             memory_gib: 4.0,
         }
@@ -199,6 +207,9 @@ pub enum Balance {
     /// Each row of the tables: images and volumes of a modality apart, so that the few volumes of a modality with many
     /// images are seen as often as these.
     Row,
+    /// Each row, and within it the sources by the square roots of their cases, so that few cases are neither drowned by
+    /// many nor drawn as often.
+    Source,
 }
 
 /// What becomes of a case that cannot be used.
