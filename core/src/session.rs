@@ -81,9 +81,9 @@ pub struct VolumeOptions {
     /// Memory for embeddings, in bytes; each takes [`EMBEDDING_BYTES`], 4 MiB. An embedding is kept for a slice that
     /// one object passes upwards and another downwards. A slice that finds no room is encoded twice.
     pub cache_bytes: usize,
-    /// Whether boxes are carried from slice to slice with the rounding of the published LiteMedSAM
-    /// ([`Propagation::with_upstream_rounding`]), for voxel-exact comparison with it. An object's mask then depends on
-    /// its position in the list.
+    /// Boxes are carried from slice to slice as the published LiteMedSAM does it, to the voxel
+    /// ([`Propagation::with_upstream_rounding`]). They are not cut to the object's own box then, and its mask depends on
+    /// its place in the list.
     pub upstream_rounding: bool,
 }
 

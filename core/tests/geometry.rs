@@ -93,6 +93,33 @@ fn only_the_masks_that_were_asked_for_are_taken_and_all_of_them() {
 }
 
 #[test]
+fn carried_boxes_stay_within_the_users_box_but_for_a_margin() {
+    let square = |first: usize, last: usize| -> Vec<f32> {
+        let inside = |i: usize| (first..=last).contains(&(i % 256)) && (first..=last).contains(&(i / 256));
+        (0..256 * 256).map(|i| if inside(i) { 1.0 } else { -1.0 }).collect()
+    };
+    let frame = Frame::new(256, 256).unwrap();
+    let size = VolumeSize { depth: 2, height: 256, width: 256 };
+    let next = |mask: &[f32], upstream: bool| {
+        let mut propagation = Propagation::new(&[VoxelBox::new(100.0, 100.0, 0.0, 150.0, 150.0, 1.0)], size).unwrap();
+        if upstream {
+            propagation = propagation.with_upstream_rounding();
+        }
+        assert_eq!(
+            propagation.next_request().unwrap().unwrap().prompts[0].model_box.to_array(),
+            [100., 100., 150., 150.]
+        );
+        propagation.supply(0, 0, &MaskLogits::new(mask, frame)).unwrap();
+        propagation.next_request().unwrap().unwrap().prompts[0].model_box.to_array()
+    };
+    // A mask that is smaller than the box, one that leaves it on all sides, and one beside it.
+    assert_eq!(next(&square(120, 130), false), [117., 117., 133., 133.]);
+    assert_eq!(next(&square(60, 200), false), [98., 98., 152., 152.]);
+    assert_eq!(next(&square(10, 40), false), [100., 100., 150., 150.]);
+    assert_eq!(next(&square(60, 200), true), [57., 57., 203., 203.]);
+}
+
+#[test]
 fn labels_that_no_memory_holds_are_an_error() {
     let size = VolumeSize { depth: 65_536, height: 65_536, width: 65_536 };
     let error = Propagation::new(&[], size).unwrap_err();

@@ -79,12 +79,43 @@ struct SegmentArguments {
     /// Print one JSON object for each input instead of text; of an input that failed one with `error`.
     #[arg(long)]
     json: bool,
+    /// How boxes are carried from slice to slice of a volume.
+    #[arg(long, value_name = "HOW", default_value_t)]
+    propagation: Propagation,
     #[command(flatten)]
     memory: MemoryArguments,
     #[command(flatten)]
     zoom: ZoomArguments,
     #[command(flatten)]
     model: ModelArguments,
+}
+
+impl SegmentArguments {
+    /// How volumes are segmented.
+    fn volume(&self) -> VolumeOptions {
+        match self.propagation {
+            Propagation::Cut => self.memory.volume(),
+            Propagation::Upstream => self.memory.volume().with_upstream_rounding(),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum Propagation {
+    /// Cut to the object's own box
+    #[default]
+    Cut,
+    /// As the published LiteMedSAM does it, to the voxel
+    Upstream,
+}
+
+impl std::fmt::Display for Propagation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Cut => "cut",
+            Self::Upstream => "upstream",
+        })
+    }
 }
 
 /// How much memory an input may take.

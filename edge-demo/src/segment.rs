@@ -256,7 +256,7 @@ fn segment_case(
         }
         Boxes::Volume(boxes) => {
             let start = Instant::now();
-            let found = segment_volume(session, &case, boxes, &arguments.memory.volume())
+            let found = segment_volume(session, &case, boxes, &arguments.volume())
                 .with_context(|| path.display().to_string())?;
             let spent = session.stats();
             let inference =

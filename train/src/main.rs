@@ -51,7 +51,7 @@ enum Command {
 
 #[derive(Args, Debug)]
 struct ConfigArguments {
-    /// What to begin with: u-medsam, paper, authors-code, edge, qat, or a row of the paper's ablation; edge if left out,
+    /// What to begin with: u-medsam, paper, authors-code, edge, broad, qat, or a row of the paper's ablation; edge if left out,
     /// or qat with --qat.
     #[arg(long, value_name = "NAME", value_parser = PRESETS.map(|(name, _)| name))]
     preset: Option<String>,

@@ -64,6 +64,8 @@ fn what_does_not_fit_is_named() {
         ("optimizer.lr=1", "lr"),
         ("schedule.factor=1.5", "schedule.factor is 1.5"),
         ("loss.terms=[]", "loss.terms"),
+        ("data.opening=2", "data.opening is 2.0; 0 to 1"),
+        ("data.unlabelled=0.1", "data.unlabelled is 0.1; 0, as no loss"),
         ("loss.learning-rate=0", "loss.learning-rate"),
         ("loss.least-sigma=0", "loss.least-sigma"),
         ("data.caps={ XRay = 1, x-ray = 2 }", "each modality once"),

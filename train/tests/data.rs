@@ -9,7 +9,7 @@ use common::{network, write_case};
 use proptest::prelude::*;
 use tch::{Device, Kind, Tensor};
 use umedsam_train::config::{BadCases, CacheConfig, CacheKind, DataConfig};
-use umedsam_train::data::{Dataset, DatasetError, Drawing, Loader, Picture, Sample, Staged, Task};
+use umedsam_train::data::{Around, Dataset, DatasetError, Drawing, Loader, Picture, Sample, Staged, Task};
 use umedsam_train::embeddings::EmbeddingCache;
 
 /// An image and a volume whose intensities are 50 times the labels: what is flipped with what can be seen. Label 3 is of
@@ -136,8 +136,9 @@ fn a_box_is_carried_on_from_the_slice_beside() {
     let dataset = dataset(&folder, &config);
     let mut seen = [false; 3];
     for position in 0..40 {
-        let drawing = Drawing::random(&dataset, 0, &config, 5, 0, position);
-        let from = drawing.carried_from.unwrap();
+        // The user's box is so loose that nothing of the carried one is cut.
+        let drawing = Drawing { jitter: [(1.0, 0.0); 4], ..Drawing::random(&dataset, 0, &config, 5, 0, position) };
+        let Around::Beside(from) = drawing.around else { panic!("{drawing:?}") };
         assert!(from.abs_diff(drawing.z) == 1 && drawing.component.is_none());
         let sample = Sample::new(&dataset, &drawing, 3).unwrap();
         // Four pixels of the grid to one; inference moves the box out by three.
@@ -147,6 +148,52 @@ fn a_box_is_carried_on_from_the_slice_beside() {
         seen[drawing.z] = true;
     }
     assert_eq!(seen, [true; 3]);
+}
+
+#[test]
+fn volumes_begin_with_the_box_of_the_whole_object_and_no_carried_box_leaves_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut volume = vec![0u8; 9 * 64 * 64];
+    // A bar that is 2 columns further right in each of slices 1 to 7, but for the one in the middle, where it is short.
+    for (z, slice) in volume.chunks_exact_mut(64 * 64).enumerate().take(8).skip(1) {
+        for row in slice.chunks_exact_mut(64).skip(10).take(20) {
+            row[10 + 2 * z..if z == 4 { 20 } else { 30 + 2 * z }].fill(1);
+        }
+    }
+    write_case(&folder.path().join("3DBox_MR_e.npz"), &volume, &[9, 64, 64]);
+    let config = DataConfig { opening: 1.0, flip: 0.0, jitter: 2, ..DataConfig::default() };
+    let dataset = dataset(&folder, &config);
+    let extent = dataset.entries()[0].extents[&1];
+    assert_eq!((extent.first, extent.last), (1, 7));
+    // Four pixels of the grid to one: columns 12 to 43.
+    assert_eq!(extent.bounds, umedsam::PixelBox::new(48.0, 40.0, 175.0, 119.0));
+    for position in 0..20 {
+        let drawing = Drawing::random(&dataset, 0, &config, 5, 0, position);
+        assert_eq!((drawing.z, drawing.component, drawing.around), (4, None, Around::Volume));
+        let [left, top, right, bottom] = drawing.jitter.map(|(pixels, _)| pixels as f32);
+        let sample = Sample::new(&dataset, &drawing, 3).unwrap();
+        assert!(sample.known);
+        assert_eq!(sample.model_box, [48.0 - left, 40.0 - top, 175.0 + right, 119.0 + bottom]);
+    }
+    // From the last slice but one, whose box would reach column 171 + 3; from the last it is cut to 175 + 2.
+    let carried = |from| Drawing { around: Around::Beside(from), flips: [true, false], ..Drawing::exact(0, 6, 1) };
+    let box_of = |from| Sample::new(&dataset, &carried(from), 3).unwrap().model_box;
+    assert_eq!(box_of(6), [255.0 - 167.0 - 3.0, 38.0, 255.0 - 88.0 + 3.0, 121.0]);
+    assert_eq!(box_of(7), [255.0 - 175.0 - 2.0, 38.0, 255.0 - 96.0 + 3.0, 121.0]);
+}
+
+#[test]
+fn boxes_anywhere_have_no_mask_of_their_own() {
+    let folder = folder();
+    let config = DataConfig { unlabelled: 1.0, ..DataConfig::default() };
+    let dataset = dataset(&folder, &config);
+    for position in 0..50 {
+        let drawing = Drawing::random(&dataset, (position % 2) as usize, &config, 5, 0, position);
+        let sample = Sample::new(&dataset, &drawing, 3).unwrap();
+        assert!(!sample.known && sample.mask.iter().all(|&inside| !inside));
+        let [x0, y0, x1, y1] = sample.model_box;
+        assert!(0.0 <= x0 && x0 < x1 && x1 < 256.0 && 0.0 <= y0 && y0 < y1 && y1 < 80.0, "{:?}", sample.model_box);
+    }
 }
 
 #[test]

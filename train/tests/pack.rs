@@ -11,14 +11,22 @@ use sha2::{Digest, Sha256};
 use tch::Tensor;
 use umedsam_train::config::DataConfig;
 use umedsam_train::data::pack::{Pack, PackProblem, PackSlice, Shard};
-use umedsam_train::data::{Dataset, DatasetError, Drawing, Picture, Sample};
+use umedsam_train::data::{Around, Dataset, DatasetError, Drawing, Picture, Sample};
 use zune_core::bit_depth::BitDepth;
 use zune_core::colorspace::ColorSpace;
 use zune_core::options::EncoderOptions;
 use zune_jpegxl::JxlSimpleEncoder;
 
 fn config() -> DataConfig {
-    DataConfig { component: 0.5, tone: 0.3, jitter_share: 0.1, carried: 0.5, ..DataConfig::default() }
+    DataConfig {
+        component: 0.5,
+        tone: 0.3,
+        jitter_share: 0.1,
+        carried: 0.5,
+        opening: 0.3,
+        unlabelled: 0.2,
+        ..DataConfig::default()
+    }
 }
 
 fn read(folder: &Path) -> Dataset {
@@ -116,7 +124,7 @@ proptest! {
         });
         BOTH.with(|[files, packed]| {
             let entries = |of: &Dataset| -> Vec<_> {
-                of.entries().iter().map(|e| (e.name().into_owned(), e.group(), e.slices.clone())).collect()
+                of.entries().iter().map(|e| (e.name().into_owned(), e.group(), e.slices.clone(), e.extents.clone())).collect()
             };
             prop_assert_eq!(entries(files), entries(packed));
             prop_assert_eq!(files.digest(), packed.digest());
@@ -156,25 +164,27 @@ fn a_box_is_carried_on_from_a_slice_that_is_not_packed() {
     let packs = pack(&files, 1, |name, z| name.starts_with("3DBox_CT") && z == 1);
     let packed = read(packs.path());
     let entry = files.entries().iter().position(|e| e.name() == "3DBox_CT_many.npz").unwrap();
-    let config = DataConfig { carried: 1.0, ..config() };
+    let config = DataConfig { carried: 1.0, opening: 0.0, unlabelled: 0.0, ..config() };
     let mut from = [0; 3];
     for position in 0..40 {
         let drawing = Drawing::random(&packed, 0, &config, 3, 0, position);
+        // The user's box is so loose that nothing of the carried one is cut.
+        let drawing = Drawing { jitter: [(1.0, 0.0); 4], ..drawing };
         // Label 1 is in slices 0 and 1, label 300 in 2, too.
-        let other = drawing.carried_from.unwrap();
+        let Around::Beside(other) = drawing.around else { panic!("{drawing:?}") };
         assert!(drawing.label == 300 || other == 0, "{drawing:?}");
         let same = Drawing { entry, ..drawing.clone() };
         let [a, b] = [(&packed, &drawing), (&files, &same)].map(|(of, what)| Sample::new(of, what, 3).unwrap());
         assert_eq!((a.model_box, a.mask), (b.model_box, b.mask));
         // It is the box of the label there, flipped in the same way, and moved out as inference does.
-        let there = Drawing { z: other, carried_from: None, jitter: [(3.0, 0.0); 4], ..same };
+        let there = Drawing { z: other, around: Around::Object, jitter: [(3.0, 0.0); 4], ..same };
         assert_eq!(Sample::new(&files, &there, 3).unwrap().model_box, a.model_box);
         from[other] += 1;
     }
     assert!(from[0] > 0 && from[2] > 0);
     let error = Sample::new(&packed, &Drawing::exact(0, 4, 300), 3).unwrap_err();
     assert!(error.to_string().contains("3DBox_CT_many.npz: slice 4 is not in the packed data set"), "{error}");
-    let far = Drawing { carried_from: Some(5), ..Drawing::exact(0, 1, 300) };
+    let far = Drawing { around: Around::Beside(5), ..Drawing::exact(0, 1, 300) };
     assert!(matches!(Sample::new(&packed, &far, 3), Err(DatasetError::Case { .. })));
 }
 

@@ -172,6 +172,26 @@ fn a_device_that_is_looked_at_seldom_does_the_same() {
 }
 
 #[test]
+fn of_boxes_without_labels_the_teachers_masks_are_learnt_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let (bench, ranks) = (Bench::new(folder.path()), Ranks::alone());
+    let config = bench.config(&[
+        "data.unlabelled=1",
+        "training.epochs=1",
+        "optimizer.weight-decay=0",
+        "loss.weighting=equal",
+        "loss.terms=['dice', 'shape-distance', 'iou', 'distillation']",
+    ]);
+    let losses = &bench.train(&ranks, &config, "run").epochs[1].losses;
+    assert_eq!((losses["iou"], losses["shape-distance"]), (0.0, 0.0));
+    // It began as the teacher.
+    assert!(losses["dice"] > 0.0 && losses["distillation"] < 0.01, "{losses:?}");
+    let (before, after) = (bench.tensors("weights.safetensors"), bench.tensors("run/final.safetensors"));
+    let moved = |part: &str| before.iter().any(|(name, value)| name.contains(part) && !value.equal(&after[name]));
+    assert!(moved("output_upscaling") && !moved("iou_prediction_head"));
+}
+
+#[test]
 fn the_time_ends_a_run_as_its_last_epoch_does() {
     let folder = tempfile::tempdir().unwrap();
     let (bench, ranks) = (Bench::new(folder.path()), Ranks::alone());

@@ -2,7 +2,7 @@
 
 use std::prelude::v1::*;
 
-use super::MARGIN;
+use super::{BOX_MARGIN, MARGIN};
 use crate::resize::Resizer;
 use crate::{Frame, ImageView, MODEL_SIDE, MaskLogits, ModelBox, Region};
 
@@ -20,6 +20,28 @@ fn moved_out((x0, x1): (usize, usize), (y0, y1): (usize, usize)) -> ModelBox {
     let low = |v: usize| v.saturating_sub(MARGIN) as f32;
     let high = |v: usize| (v + MARGIN).min(MODEL_SIDE) as f32;
     ModelBox { x0: low(x0), y0: low(y0), x1: high(x1), y1: high(y1) }
+}
+
+/// The user's box moved out by [`BOX_MARGIN`], which no carried box leaves.
+pub(super) fn limit(own: &ModelBox) -> ModelBox {
+    let (margin, side) = (BOX_MARGIN as f32, MODEL_SIDE as f32);
+    ModelBox {
+        x0: (own.x0 - margin).max(0.0),
+        y0: (own.y0 - margin).max(0.0),
+        x1: (own.x1 + margin).min(side),
+        y1: (own.y1 + margin).min(side),
+    }
+}
+
+/// What of a box lies within `limit`, or nothing where no area does.
+pub(super) fn within(found: ModelBox, limit: &ModelBox) -> Option<ModelBox> {
+    let cut = ModelBox {
+        x0: found.x0.max(limit.x0),
+        y0: found.y0.max(limit.y0),
+        x1: found.x1.min(limit.x1),
+        y1: found.y1.min(limit.y1),
+    };
+    (cut.x0 < cut.x1 && cut.y0 < cut.y1).then_some(cut)
 }
 
 /// Upstream's way: the mask is stored as its label, in a byte, and resized as an image.

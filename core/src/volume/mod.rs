@@ -29,6 +29,9 @@ use crate::{Error, Frame, MaskLogits, ModelBox, VolumeSize, VoxelBox, memory};
 /// Margin by which a box grows on each side from one slice to the next, in pixels of the model's grid.
 pub const MARGIN: usize = 3;
 
+/// How far a box that is carried on may reach beyond the user's box, in pixels of the model's grid.
+pub const BOX_MARGIN: usize = 2;
+
 /// A box to segment in a slice.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
@@ -95,8 +98,10 @@ struct Track {
     first: usize,
     middle: usize,
     last: usize,
-    /// Box of the middle slice, used again wherever the previous slice's mask is empty.
+    /// Box of the middle slice, used again wherever the previous slice's mask is empty or outside of `limit`.
     fallback: ModelBox,
+    /// Carried boxes are cut to it.
+    limit: ModelBox,
     /// Box after the middle slice: the start of the way down.
     middle_next: ModelBox,
     /// Box for the next slice.
@@ -107,9 +112,10 @@ struct Track {
 
 /// The order of slices and boxes for a volume, and the label volume that results.
 ///
-/// In the next slice the network is prompted with the bounding box of the object's mask, moved out by [`MARGIN`]: every
-/// cell of the model's grid that the mask touches is within it. No object's way depends on its place in the list, nor
-/// on the other objects; only what is seen where objects overlap does.
+/// In the next slice the network is prompted with the bounding box of the object's mask, moved out by [`MARGIN`], so that
+/// every cell of the model's grid that the mask touches is within it, and cut to the user's box moved out by
+/// [`BOX_MARGIN`], whose x and y hold the object in every slice. No object's way depends on its place in the list, nor on
+/// the other objects; only what is seen where objects overlap does.
 #[derive(Debug)]
 pub struct Propagation {
     frame: Frame,
@@ -151,8 +157,9 @@ impl Propagation {
         Ok(Self { frame, tracks, labels, order, turn, position: 0, upstream: None })
     }
 
-    /// As the published LiteMedSAM does it, to the voxel, for comparison with it: the mask is resized as an image of
-    /// its label's value, whose rounding makes an object's way depend on its place in the list.
+    /// As the published LiteMedSAM does it, to the voxel, for comparison with it: the mask is resized as an image of its
+    /// label's value, whose rounding makes an object's way depend on its place in the list, and carried boxes are not cut
+    /// to the user's.
     #[must_use]
     pub fn with_upstream_rounding(self) -> Self {
         Self { upstream: Some(UpstreamRounding::new(&self.frame)), ..self }
@@ -206,7 +213,7 @@ impl Propagation {
         let label = (object + 1) as u16;
         let region = logits.paint_max_bounds(label, &mut self.labels[z * pixels..][..pixels]);
         let found = region.and_then(|region| match &mut self.upstream {
-            None => Some(carry::box_around(&region, &self.frame)),
+            None => carry::within(carry::box_around(&region, &self.frame), &track.limit),
             Some(upstream) => upstream.box_around(logits, label),
         });
         track.next = found.unwrap_or(track.fallback);
@@ -299,7 +306,8 @@ impl Track {
         // From the box as given: upstream does not cut it at the last slice before it takes the middle.
         let middle = ((libm::trunc(b.z1) - z0) / 2.0 + z0) as usize;
         let middle = middle.clamp(first, last);
-        Ok(Self { first, middle, last, fallback, middle_next: fallback, next: fallback, awaited: false })
+        let limit = carry::limit(&fallback);
+        Ok(Self { first, middle, last, fallback, limit, middle_next: fallback, next: fallback, awaited: false })
     }
 
     const fn rises_through(&self, z: usize) -> bool {

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest, Sha256};
+use umedsam_train::data::source;
 
 /// A case as far as the order is concerned.
 #[derive(Debug)]
@@ -54,11 +55,6 @@ fn within(cases: &[Case], row: &[usize]) -> Items {
     let deepest = turns.iter().map(|&index| cases[index].slices.len()).max().unwrap_or_default();
     let nth = |n: usize| turns.iter().filter_map(move |&index| Some((index, *cases[index].slices.get(n)?)));
     (0..deepest).flat_map(nth).collect()
-}
-
-/// The data set that a case comes from: `2DBox_CT_Aorta_10002.npz` is of `Aorta`.
-pub(super) fn source(name: &str) -> &str {
-    name.split('_').nth(2).unwrap_or_default()
 }
 
 /// At most `most` of the slices with their labels, evenly spaced, but more if it takes more to show every label.

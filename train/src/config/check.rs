@@ -93,6 +93,10 @@ impl Config {
         field("data.jitter", data.jitter, "0 to 255", data.jitter < 256)?;
         share("data.jitter-share", data.jitter_share)?;
         share("data.carried", data.carried)?;
+        share("data.opening", data.opening)?;
+        share("data.unlabelled", data.unlabelled)?;
+        let taught = data.unlabelled == 0.0 || loss.terms.iter().any(|term| term.asks_teacher());
+        field("data.unlabelled", data.unlabelled, "0, as no loss in loss.terms asks a teacher", taught)?;
         field("data.memory-gib", data.memory_gib, "0 or more", data.memory_gib >= 0.0)?;
         let LossConfig { terms, learning_rate, least_sigma, weight_decay, .. } = loss;
         let distinct = terms.iter().enumerate().all(|(i, term)| !terms[..i].contains(term));

@@ -149,8 +149,14 @@ pub struct DataConfig {
     /// The greatest movement of a side as a share of the box's longer side.
     pub jitter_share: f64,
     /// Probability, in volumes, that the box is the one that inference carries on from the slice before: around the
-    /// label in that slice, with its margin, instead of around the object.
+    /// label in that slice, with its margin, cut to the label's box in all slices, instead of around the object.
     pub carried: f64,
+    /// Probability, in volumes, that the box is the one that inference begins with: around the label in all of its slices, in
+    /// a slice near its middle, moved outwards as other boxes are.
+    pub opening: f64,
+    /// Probability of a box anywhere, whatever the labels say, in which the teacher's mask is the truth, so that what it
+    /// knows of things without a label is not forgotten. The predicted IoU and the shape distance don't learn from it.
+    pub unlabelled: f64,
     /// What is done about cases that cannot be used.
     pub bad_cases: BadCases,
     /// Greatest memory for images that are kept between epochs, in GiB; others are read again. Packs are kept whole.
@@ -188,6 +194,8 @@ impl Default for DataConfig {
             jitter: 5,
             jitter_share: 0.0,
             carried: 0.0,
+            opening: 0.0,
+            unlabelled: 0.0,
             bad_cases: BadCases::Skip,
             memory_gib: 4.0,
         }
@@ -203,6 +211,9 @@ pub enum Balance {
     /// The rows of the tables: images and volumes of a modality are separate, so that the few volumes of a modality
     /// with many images are drawn as often as these.
     Row,
+    /// Each row, and within it the sources by the square roots of their cases, so that few cases are neither drowned by
+    /// many nor drawn as often.
+    Source,
 }
 
 /// What is done about cases that cannot be used.

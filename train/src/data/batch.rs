@@ -23,6 +23,7 @@ pub struct Staged {
     pub stored: Vec<Option<Stored>>,
     /// Position of each sample's picture, where samples share pictures.
     shared: Option<Tensor>,
+    known: Vec<bool>,
     tensors: Tensors,
 }
 
@@ -53,6 +54,7 @@ impl Staged {
         });
         let (mut names, mut pictures, mut stored) = (Vec::new(), Vec::<Picture>::new(), Vec::new());
         let mut places = Vec::with_capacity(samples.len());
+        let known = samples.iter().map(|s| s.known).collect();
         for sample in samples {
             names.push(sample.name);
             if !share || pictures.last() != Some(&sample.picture) {
@@ -68,6 +70,7 @@ impl Staged {
             names,
             pictures,
             stored,
+            known,
             tensors: Tensors {
                 boxes: pinned(Tensor::from_slice(&boxes).view([count, 4])),
                 masks: pinned(Tensor::from_slice(&masks).view(grid)),
@@ -95,6 +98,7 @@ impl Staged {
             masks: there(masks).to_kind(Kind::Float),
             shapes: shapes.as_ref().map(there),
             images: images.as_ref().map(there),
+            known: self.known.clone(),
             shared: self.shared.as_ref().map(there),
         }
     }
@@ -115,6 +119,8 @@ pub struct Batch {
     pub shapes: Option<Tensor>,
     /// Network inputs (P,3,256,256) of the pictures; nothing where none were asked for.
     pub images: Option<Tensor>,
+    /// Whether the labels say what each sample's mask is.
+    known: Vec<bool>,
     /// Position (N) of each sample's picture, where samples share pictures.
     shared: Option<Tensor>,
 }
@@ -129,6 +135,22 @@ impl Batch {
         }
     }
 
+    /// Positions (K) of the samples whose masks the labels say, where these are not all.
+    pub fn known(&self) -> Option<Tensor> {
+        let known = (0i64..).zip(&self.known).filter(|(_, known)| **known).map(|(i, _)| i);
+        let known: Vec<i64> = known.collect();
+        (known.len() < self.known.len()).then(|| Tensor::from_slice(&known).to_device(self.masks.device()))
+    }
+
+    /// Takes a teacher's logits (N,1,256,256) for the masks of the other samples.
+    pub fn complete(&mut self, teacher: &Tensor) {
+        if self.known.iter().all(|known| *known) {
+            return;
+        }
+        let known = Tensor::from_slice(&self.known).view([-1, 1, 1, 1]).to_device(self.masks.device());
+        self.masks = self.masks.where_self(&known, &teacher.gt(0.0).to_kind(Kind::Float));
+    }
+
     /// The same with network inputs times a factor.
     #[must_use]
     pub fn nudged(&self, factor: f64) -> Self {
@@ -138,6 +160,7 @@ impl Batch {
             masks: self.masks.shallow_clone(),
             shapes: share(&self.shapes),
             images: self.images.as_ref().map(|t| t * factor),
+            known: self.known.clone(),
             shared: share(&self.shared),
         }
     }
@@ -149,6 +172,7 @@ impl Batch {
             masks: self.masks.narrow(0, start, length),
             shapes: self.shapes.as_ref().map(|t| t.narrow(0, start, length)),
             images: None,
+            known: self.known[start as usize..][..length as usize].to_vec(),
             shared: None,
         }
     }

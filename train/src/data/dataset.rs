@@ -1,7 +1,7 @@
 //! The cases of a run: which slices and labels they have, and their images, kept or read again.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,8 +26,36 @@ pub struct Entry {
     pub path: PathBuf,
     /// The slices with usable labels, and these, in order; of a packed case, those that were packed.
     pub slices: Vec<(usize, Vec<u16>)>,
+    /// The extents of these labels, in a volume.
+    pub extents: BTreeMap<u16, Extent>,
     /// Digest of these slices' pictures and labels on the network's grid.
     pub content: [u8; 32],
+}
+
+/// Where a label lies in a volume.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Extent {
+    /// The box of all of its slices, in pixels of the network's grid, both ends within.
+    pub bounds: PixelBox,
+    /// Its first slice.
+    pub first: usize,
+    /// Its last slice.
+    pub last: usize,
+}
+
+impl Extent {
+    /// With the box of one more slice.
+    fn with(self, z: usize, other: PixelBox) -> Self {
+        let Self { bounds: b, first, last } = self;
+        let (x0, y0) = (b.x0.min(other.x0), b.y0.min(other.y0));
+        let (x1, y1) = (b.x1.max(other.x1), b.y1.max(other.y1));
+        Self { bounds: PixelBox::new(x0, y0, x1, y1), first: first.min(z), last: last.max(z) }
+    }
+}
+
+/// The data set that a case comes from: `2DBox_CT_Aorta_10002.npz` is of `Aorta`.
+pub fn source(name: &str) -> &str {
+    name.split('_').nth(2).unwrap_or_default()
 }
 
 impl Entry {
@@ -294,12 +322,19 @@ fn read_case(path: &Path, min_area: usize, keep: impl Fn(usize, Arc<Slice>)) -> 
     }
     let mut resizer = Resizer::new();
     let mut content = Sha256::new();
-    for &(z, _) in &slices {
-        let slice = Slice::new(&case, z, &mut resizer)?;
+    let mut extents = BTreeMap::new();
+    for (z, labels) in &slices {
+        let slice = Slice::new(&case, *z, &mut resizer)?;
         slice.hash_into(&mut content);
-        keep(z, Arc::new(slice));
+        for &label in labels.iter().filter(|_| case.shape.depth.is_some()) {
+            if let Some(bounds) = slice.label_box(label) {
+                let own = Extent { bounds, first: *z, last: *z };
+                extents.entry(label).and_modify(|extent: &mut Extent| *extent = extent.with(*z, bounds)).or_insert(own);
+            }
+        }
+        keep(*z, Arc::new(slice));
     }
-    Ok(Entry { path: path.into(), slices, content: content.finalize().into() })
+    Ok(Entry { path: path.into(), slices, extents, content: content.finalize().into() })
 }
 
 /// Keeps a slice, if there is room.

@@ -18,11 +18,11 @@ mod written;
 
 pub use batch::{Batch, Staged, images};
 pub use case::{CaseProblem, Picture};
-pub use dataset::{Dataset, DatasetError, Entry, Skipped};
+pub use dataset::{Dataset, DatasetError, Entry, Extent, Skipped, source};
 pub use loader::{Loader, Task};
 pub use modality::Modality;
 pub use plan::plan;
-pub use sample::{Drawing, Sample};
+pub use sample::{Around, Drawing, Sample};
 pub use tone::Tone;
 pub use written::{WriteError, write_batches};
 

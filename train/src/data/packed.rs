@@ -68,8 +68,9 @@ impl Packed {
             let mut content = Sha256::new();
             parts.values().for_each(|(_, part)| part.slice.hash_into(&mut content));
             let content = content.finalize().into();
+            let extents = parts.values().flat_map(|(_, part)| part.extents.clone()).collect();
             slices.extend(parts.into_iter().map(|(z, (_, s))| ((entries.len(), z), (s.slice, s.beside))));
-            entries.push(Entry { path, slices: labels, content });
+            entries.push(Entry { path, slices: labels, extents, content });
         }
         Ok((entries, Self { slices }))
     }

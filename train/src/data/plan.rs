@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use rand::RngExt;
 use rand::seq::SliceRandom;
 
-use super::dataset::Entry;
+use super::dataset::{Entry, source};
 use super::modality::Modality;
 use crate::config::{Balance, DataConfig};
 
 /// Positions of the cases that this epoch draws, in order: every modality, or row of the tables by
-/// [`DataConfig::balance`], gets the same number, but for its cap.
+/// [`DataConfig::balance`], gets the same number, but for its cap, and within a row its sources by the square roots of
+/// their cases, if that is what is balanced.
 ///
 /// Without `samples-per-epoch` a modality gives as many samples as its cap says, however few its cases are, as in the
 /// authors' loader: with all of their modalities there are 30,000 in an epoch. With it, the samples are shared evenly
@@ -19,7 +21,7 @@ use crate::config::{Balance, DataConfig};
 pub fn plan(entries: &[Entry], config: &DataConfig, seed: u64, epoch: u64) -> Vec<usize> {
     let mut groups: BTreeMap<(Modality, String), Vec<usize>> = BTreeMap::new();
     for (index, entry) in entries.iter().enumerate() {
-        let row = if config.balance == Balance::Row { entry.group() } else { String::new() };
+        let row = if config.balance == Balance::Modality { String::new() } else { entry.group() };
         groups.entry((entry.modality(), row)).or_default().push(index);
     }
     let cap = |(modality, _): &(Modality, String)| {
@@ -32,7 +34,19 @@ pub fn plan(entries: &[Entry], config: &DataConfig, seed: u64, epoch: u64) -> Ve
         Some(total) => share(total, &caps),
     };
     let mut drawn = Vec::with_capacity(quotas.iter().sum());
-    for ((cases, quota), number) in groups.values().zip(quotas).zip(0..) {
+    let parts = groups.into_values().zip(quotas).zip(0u64..).flat_map(|((cases, quota), number)| {
+        if config.balance != Balance::Source {
+            return vec![(cases, quota)];
+        }
+        let mut sources: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        for case in cases {
+            sources.entry(source(&entries[case].name()).into()).or_default().push(case);
+        }
+        let weights: Vec<f64> = sources.values().map(|cases| (cases.len() as f64).sqrt()).collect();
+        let start = super::random(seed, [epoch, number, u64::MAX]).random_range(0.0..1.0);
+        sources.into_values().zip(divide(quota, &weights, start)).collect()
+    });
+    for ((cases, quota), number) in parts.zip(0..) {
         let mut left = quota;
         for round in 0.. {
             if left == 0 {
@@ -47,6 +61,29 @@ pub fn plan(entries: &[Entry], config: &DataConfig, seed: u64, epoch: u64) -> Ve
     }
     drawn.shuffle(&mut super::random(seed, [epoch, u64::MAX, 0]));
     drawn
+}
+
+/// Divides `total` by weights into whole numbers, each the nearest below or above its part: which of the two is by `start`,
+/// 0 to 1, drawn anew each time so that in the mean nobody loses.
+fn divide(total: usize, weights: &[f64], start: f64) -> Vec<usize> {
+    let all: f64 = weights.iter().sum();
+    let mut sum = 0.0;
+    let mut before = 0;
+    let mut parts: Vec<usize> = weights
+        .iter()
+        .map(|weight| {
+            sum += weight;
+            let here = ((total as f64 * sum / all + start) as usize).min(total);
+            let part = here - before;
+            before = here;
+            part
+        })
+        .collect();
+    // What rounding left of the last.
+    if let Some(last) = parts.last_mut() {
+        *last += total - before;
+    }
+    parts
 }
 
 /// Shares `total` evenly, none above its cap; what doesn't divide goes to the first.
@@ -85,6 +122,7 @@ mod tests {
             (0..count).map(move |_| Entry {
                 path: format!("2DBox_{}_1.npz", ["CT", "MR", "PET"][modality]).into(),
                 slices: Vec::new(),
+                extents: BTreeMap::new(),
                 content: [0; 32],
             })
         };
@@ -118,7 +156,7 @@ mod tests {
     #[test]
     fn rows_count_alike_where_they_are_what_is_balanced() {
         let mut entries = entries(&[8, 4]);
-        entries.push(Entry { path: "3DBox_CT_1.npz".into(), slices: Vec::new(), content: [0; 32] });
+        entries.push(Entry { path: "3DBox_CT_1.npz".into(), ..entries[0].clone() });
         let of = |balance| {
             let config = DataConfig { samples_per_epoch: Some(30), balance, ..DataConfig::default() };
             let drawn = plan(&entries, &config, 1, 0);
@@ -129,6 +167,29 @@ mod tests {
         let [ct, mr, volume] = of(Balance::Modality);
         assert_eq!((ct + volume, mr), (15, 15));
         assert!((1..=2).contains(&volume));
+    }
+
+    #[test]
+    fn sources_count_by_the_roots_of_their_cases() {
+        let of = |(source, count): (&str, usize)| -> Vec<Entry> {
+            let path = |i: usize| format!("2DBox_CT_{source}_{i}.npz").into();
+            (0..count).map(|i| Entry { path: path(i), ..entries(&[1])[0].clone() }).collect()
+        };
+        let entries: Vec<Entry> = [("a", 4), ("b", 64), ("c", 1)].into_iter().flat_map(of).collect();
+        let config = DataConfig { samples_per_epoch: Some(10), balance: Balance::Source, ..DataConfig::default() };
+        let mut counts = [0; 3];
+        for epoch in 0..200 {
+            let drawn = plan(&entries, &config, 1, epoch);
+            assert_eq!(drawn.len(), 10);
+            drawn.iter().for_each(|&case| counts[usize::from(case >= 4) + usize::from(case == 68)] += 1);
+        }
+        // 2000 by 2, 8 and 1.
+        for (count, share) in counts.into_iter().zip([2.0, 8.0, 1.0]) {
+            assert!((f64::from(count) - 2000.0 * share / 11.0).abs() < 25.0, "{counts:?}");
+        }
+        assert_eq!(divide(7, &[1.0, 1.0], 0.0), [3, 4]);
+        assert_eq!(divide(7, &[1.0, 1.0], 0.6), [4, 3]);
+        assert_eq!(divide(0, &[1.0, 2.0], 0.9), [0, 0]);
     }
 
     #[test]

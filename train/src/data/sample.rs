@@ -7,7 +7,7 @@ use umedsam::{MODEL_SIDE, PixelBox, volume};
 
 use super::case::{Picture, components};
 use super::crop::bounds;
-use super::dataset::{Dataset, DatasetError};
+use super::dataset::{Dataset, DatasetError, Entry, Extent};
 use super::tone::Tone;
 use crate::config::DataConfig;
 use crate::embeddings::Stored;
@@ -32,11 +32,35 @@ pub struct Drawing {
     pub zoom: Option<f64>,
     /// Another exposure.
     pub tone: Option<Tone>,
-    /// The slice whose label the box is around, as when a mask is carried on from there; the own one if left out.
-    pub carried_from: Option<usize>,
+    /// What the box is around.
+    pub around: Around,
     /// How far the left, upper, right and lower side of the box are moved outwards: whole pixels of the 256x256 grid, and
     /// shares of the box's longer side; the larger of the two counts.
     pub jitter: [(f64, f64); 4],
+}
+
+/// What a box is around.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Around {
+    /// The object in the picture.
+    Object,
+    /// The label in this slice, as a mask is carried on from there, cut to the label's box in the whole volume.
+    Beside(usize),
+    /// The label in all slices of the volume, as inference begins.
+    Volume,
+    /// Whatever is there: x0, y0, x1, y1 as shares of the picture's width and height. What is to be found there only a
+    /// teacher can say.
+    Anywhere([f64; 4]),
+}
+
+impl Around {
+    /// A box of any place, a width of 3 to 70 % of the picture's and a height of a third to three times as much.
+    fn anywhere(rng: &mut ChaCha8Rng) -> Self {
+        let width = rng.random_range(0.03_f64.ln()..0.7_f64.ln()).exp();
+        let height = (width * rng.random_range(-1.1..1.1_f64).exp()).clamp(0.03, 0.9);
+        let (x, y) = (rng.random_range(0.0..1.0 - width), rng.random_range(0.0..1.0 - height));
+        Self::Anywhere([x, y, x + width, y + height])
+    }
 }
 
 impl Drawing {
@@ -50,7 +74,7 @@ impl Drawing {
             zoom: None,
             flips: [false; 2],
             tone: None,
-            carried_from: None,
+            around: Around::Object,
             jitter: [(0.0, 0.0); 4],
         }
     }
@@ -64,26 +88,47 @@ impl Drawing {
             0 => super::random(seed, [epoch, position, (1 << 32) + 1]),
             looks => super::random(seed, [entry as u64, rng.random_range(..looks), (1 << 32) + 2]),
         };
-        let slices = &dataset.entries()[entry].slices;
-        let (z, labels) = &slices[rng.random_range(..slices.len())];
-        let label = labels.choose(rng).copied().unwrap_or_default();
+        let case = &dataset.entries()[entry];
+        let (z, labels) = &case.slices[rng.random_range(..case.slices.len())];
+        let (mut z, mut label) = (*z, labels.choose(rng).copied().unwrap_or_default());
         let carried_from =
-            dataset.neighbours(entry, *z, label).choose(rng).copied().filter(|_| rng.random_bool(config.carried));
+            dataset.neighbours(entry, z, label).choose(rng).copied().filter(|_| rng.random_bool(config.carried));
+        let mut around = carried_from.map_or(Around::Object, Around::Beside);
+        // Apart from the others, so that these are drawn alike without it.
+        let other: &mut ChaCha8Rng = &mut super::random(seed, [epoch, position, (1 << 32) + 3]);
+        if other.random_bool(config.unlabelled) {
+            around = Around::anywhere(other);
+        } else if other.random_bool(config.opening)
+            && let Some((slice, of)) = opening(case, other)
+        {
+            (z, label, around) = (slice, of, Around::Volume);
+        }
         let component = rng.random_bool(config.component).then(|| rng.next_u64());
         let jitter = [(); 4].map(|()| (rng.random_range(0..=config.jitter), rng.random_range(0.0..=1.0)));
         Self {
             entry,
-            z: *z,
+            z,
             label,
-            // A label is carried through a volume as a whole.
-            component: component.filter(|_| carried_from.is_none()),
-            carried_from,
+            // A label goes through a volume as a whole.
+            component: component.filter(|_| around == Around::Object),
+            around,
             flips: [(); 2].map(|()| look.random_bool(config.flip)),
             tone: (config.tone > 0.0).then(|| Tone::random(look, config.tone)),
             jitter: jitter.map(|(pixels, most)| (f64::from(pixels), most * config.jitter_share)),
             zoom: config.zoom_margins.choose(rng).copied().filter(|_| rng.random_bool(config.zoom)),
         }
     }
+}
+
+/// A label of a volume, each as likely, and a slice of it near its middle: within an eighth of its length, or the nearest.
+fn opening(case: &Entry, rng: &mut ChaCha8Rng) -> Option<(usize, u16)> {
+    let labels: Vec<(u16, Extent)> = case.extents.iter().map(|(&label, &extent)| (label, extent)).collect();
+    let &(label, Extent { first, last, .. }) = labels.choose(rng)?;
+    let away = |z: usize| (2 * z).abs_diff(first + last);
+    let slices = || case.slices.iter().filter(|(_, labels)| labels.contains(&label)).map(|&(z, _)| z);
+    let near: Vec<usize> = slices().filter(|&z| 4 * away(z) <= last - first).collect();
+    let z = near.choose(rng).copied().or_else(|| slices().min_by_key(|&z| away(z)))?;
+    Some((z, label))
 }
 
 /// One object of a picture.
@@ -97,6 +142,8 @@ pub struct Sample {
     pub embedding: Option<Stored>,
     /// 1 for the object: 256x256, padded right and below.
     pub mask: Vec<bool>,
+    /// Whether the mask is what is to be found; if not, nobody knows, and it has no pixel.
+    pub known: bool,
     /// x0, y0, x1, y1 in pixels of the 256x256 grid, both ends within the box.
     pub model_box: [f32; 4],
     /// Target of the shape-distance loss, 256x256; empty if it isn't wanted.
@@ -109,7 +156,7 @@ impl Sample {
     /// # Errors
     /// [`DatasetError::Case`] if the file can no longer be used, or has more than a packed data set.
     pub fn new(dataset: &Dataset, drawing: &Drawing, min_area: usize) -> Result<Self, DatasetError> {
-        let Drawing { entry, z, label, component, zoom, flips, tone, carried_from, jitter } = *drawing;
+        let Drawing { entry, z, label, component, zoom, flips, tone, around, jitter } = *drawing;
         let close = match zoom {
             Some(margin) => dataset.crop(entry, label, component, margin, min_area)?,
             None => None,
@@ -124,24 +171,41 @@ impl Sample {
         };
         let (width, channels) = (picture.width, picture.channels);
         let height = object.len() / width;
-        let mut around = match carried_from {
-            Some(z) => dataset.label_box(entry, z, label)?,
-            None => bounds(&object, width),
+        let whole = || dataset.entries()[entry].extents.get(&label).map(|extent| extent.bounds);
+        // The box, and what it is cut to.
+        let mut boxes = match around {
+            Around::Object => [bounds(&object, width), None],
+            Around::Beside(z) => [dataset.label_box(entry, z, label)?, whole()],
+            Around::Volume => [whole(), None],
+            Around::Anywhere(shares) => [Some(share_of(shares, [width, height])), None],
         };
+        if matches!(around, Around::Anywhere(_)) {
+            object.fill(false);
+        }
         if flips[0] {
             flip_columns(&mut object, width, 1);
             flip_columns(&mut picture.pixels, width, channels);
-            around = around.map(|b| PixelBox { x0: mirrored(b.x1, width), x1: mirrored(b.x0, width), ..b });
+            let flip = |b: PixelBox| PixelBox { x0: mirrored(b.x1, width), x1: mirrored(b.x0, width), ..b };
+            boxes = boxes.map(|b| b.map(flip));
         }
         if flips[1] {
             flip_rows(&mut object, width);
             flip_rows(&mut picture.pixels, width * channels);
-            around = around.map(|b| PixelBox { y0: mirrored(b.y1, height), y1: mirrored(b.y0, height), ..b });
+            let flip = |b: PixelBox| PixelBox { y0: mirrored(b.y1, height), y1: mirrored(b.y0, height), ..b };
+            boxes = boxes.map(|b| b.map(flip));
         }
-        let model_box = surround(around, [width, height], |side| match carried_from {
-            None => jitter.map(|(pixels, share)| pixels.max(share * side)),
-            Some(_) => [volume::MARGIN as f64; 4],
-        });
+        let [around_box, limit] = boxes;
+        let loosely = |side: f64| jitter.map(|(pixels, share)| pixels.max(share * side));
+        let model_box = match around {
+            Around::Object | Around::Volume => surround(around_box, [width, height], loosely),
+            Around::Anywhere(_) => surround(around_box, [width, height], |_| [0.0; 4]),
+            Around::Beside(_) => {
+                let carried = surround(around_box, [width, height], |_| [volume::MARGIN as f64; 4]);
+                let own = |side: f64| loosely(side).map(|far| far + volume::BOX_MARGIN as f64);
+                let [x0, y0, x1, y1] = surround(limit.or(around_box), [width, height], own);
+                [carried[0].max(x0), carried[1].max(y0), carried[2].min(x1), carried[3].min(y1)]
+            }
+        };
         if let Some(tone) = tone {
             tone.apply(&mut picture);
         }
@@ -156,6 +220,7 @@ impl Sample {
             embedding: None,
             model_box,
             mask,
+            known: !matches!(around, Around::Anywhere(_)),
             shape: Vec::new(),
         })
     }
@@ -188,6 +253,12 @@ fn flip_rows<T>(pixels: &mut [T], width: usize) {
     for (first, last) in upper.chunks_exact_mut(width).zip(lower.chunks_exact_mut(width).rev()) {
         first.swap_with_slice(last);
     }
+}
+
+/// The box of these shares of a picture, in whole pixels.
+fn share_of([x0, y0, x1, y1]: [f64; 4], [width, height]: [usize; 2]) -> PixelBox {
+    let at = |share: f64, length: usize| (share * (length - 1) as f64).round();
+    PixelBox::new(at(x0, width), at(y0, height), at(x1, width), at(y1, height))
 }
 
 /// Where one of `length` rows or columns lies after a flip.

@@ -10,7 +10,7 @@ use super::batch::{Batch, Staged};
 use super::dataset::{Dataset, DatasetError};
 use super::plan::plan;
 use super::sample::{Drawing, Sample};
-use crate::config::Config;
+use crate::config::{Config, DataConfig};
 use crate::loss::shape_target;
 
 /// Why batches could not be written.
@@ -49,11 +49,13 @@ pub enum WriteError {
 pub fn write_batches(dataset: &Dataset, config: &Config, most: usize, folder: &Path) -> Result<(), WriteError> {
     fs::create_dir(folder).map_err(|source| WriteError::Folder { path: folder.into(), source })?;
     let seed = config.training.seed;
+    // Of the others no program knows the masks without the teacher.
+    let config_data = DataConfig { unlabelled: 0.0, ..config.data.clone() };
     let drawings: Vec<Drawing> = plan(dataset.entries(), &config.data, seed, 0)
         .into_iter()
         .zip(0..)
         .take(most.saturating_mul(config.training.batch))
-        .map(|(entry, position)| Drawing::random(dataset, entry, &config.data, seed, 0, position))
+        .map(|(entry, position)| Drawing::random(dataset, entry, &config_data, seed, 0, position))
         .collect();
     let side = umedsam::MODEL_SIDE;
     for (drawings, number) in drawings.chunks_exact(config.training.batch).zip(0..) {

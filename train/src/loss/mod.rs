@@ -52,6 +52,28 @@ pub struct Outputs<'a> {
     pub embeddings: [&'a Tensor; 2],
 }
 
+impl Outputs<'_> {
+    /// A mean over the batch in which only the samples at `rows` (K) have a part: 0 without any.
+    pub fn of_rows(&self, rows: &Tensor, loss: impl FnOnce(&Outputs<'_>) -> Tensor) -> Tensor {
+        let samples = self.logits.size()[0];
+        let count = rows.size()[0];
+        if count == 0 {
+            return Tensor::zeros([], (Kind::Float, self.logits.device()));
+        }
+        let part = |t: &Tensor| if t.size()[0] == samples { t.index_select(0, rows) } else { t.shallow_clone() };
+        let embeddings = self.embeddings.map(part);
+        let chosen = Outputs {
+            logits: &part(self.logits),
+            iou: &part(self.iou),
+            mask: &part(self.mask),
+            shape: &part(self.shape),
+            teacher: &part(self.teacher),
+            embeddings: embeddings.each_ref(),
+        };
+        loss(&chosen) * (count as f64 / samples as f64)
+    }
+}
+
 /// One loss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -108,6 +130,12 @@ impl Term {
     /// Whether it compares with a teacher.
     pub const fn asks_teacher(self) -> bool {
         matches!(self, Self::Distillation | Self::Imitation | Self::Embedding)
+    }
+
+    /// Whether it needs what only labels say: a teacher's mask is no truth to measure an IoU by, and has no
+    /// [`shape_target`].
+    pub const fn asks_label(self) -> bool {
+        matches!(self, Self::Iou | Self::ShapeDistance)
     }
 
     /// The loss of a batch: an f32 scalar that carries the gradient.

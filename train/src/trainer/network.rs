@@ -214,7 +214,7 @@ impl Network {
     /// Samples on the device, with their embeddings where the encoder is frozen. At most `at_once` images are encoded
     /// together.
     pub(super) fn prepare(&mut self, staged: &Staged, at_once: usize) -> Result<Prepared, TrainError> {
-        let batch = staged.to_device(self.device());
+        let mut batch = staged.to_device(self.device());
         let input = if self.encoder == Encoder::Frozen {
             Input::Embeddings(self.embed(staged, &batch, at_once)?)
         } else {
@@ -231,6 +231,9 @@ impl Network {
             None => None,
         };
         drop(autocast);
+        if let Some(taught) = &teacher {
+            batch.complete(&taught.logits);
+        }
         Ok(Prepared { batch, teacher, input })
     }
 

@@ -4,7 +4,7 @@ use tch::{Kind, Tensor, nn};
 
 use super::network::{Network, Prepared};
 use crate::config::{Config, LossConfig, OptimizerConfig, Sharpness};
-use crate::loss::{Outputs, Uncertainty, UncertaintyError};
+use crate::loss::{Outputs, Term, Uncertainty, UncertaintyError};
 use crate::optim::{AdamW, AdamWOptions, Group, SharpMin};
 use crate::ranks::{Ranks, RanksError};
 use crate::torch;
@@ -203,7 +203,12 @@ impl Objective {
             teacher: prepared.teacher.as_ref().map_or(&logits, |taught| &taught.logits),
             embeddings: [&embeddings, prepared.teacher.as_ref().map_or(&embeddings, |taught| &taught.embeddings)],
         };
-        let mut losses: Vec<Tensor> = self.uncertainty.terms().iter().map(|t| t.evaluate(&outputs)).collect();
+        let known = batch.known();
+        let evaluate = |term: &Term| match &known {
+            Some(rows) if term.asks_label() => outputs.of_rows(rows, |outputs| term.evaluate(outputs)),
+            _ => term.evaluate(&outputs),
+        };
+        let mut losses: Vec<Tensor> = self.uncertainty.terms().iter().map(evaluate).collect();
         let total = self.uncertainty.total(&losses);
         if !total.requires_grad() {
             return Err(NoStep::NoGradient(network.unreached()));

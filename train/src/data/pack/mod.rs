@@ -5,8 +5,9 @@
 //!
 //! A picture on the network's grid is lossless JPEG XL; one whose three channels are equal has a single channel there.
 //! Labels are deflated: one or two bytes a pixel, then for each usable label, in order, its box in the slice before and
-//! in the one after, x0, y0, x1, y1 with both ends within, one byte each; x0 beyond x1 where it has none. Which labels are
-//! usable is told by the label map and `min-area`.
+//! in the one after, x0, y0, x1, y1 with both ends within, one byte each; x0 beyond x1 where it has none; then for each of
+//! them the box of all of its slices, none in an image, and its first and last slice (u16). Which labels are usable is told
+//! by the label map and `min-area`.
 
 mod error;
 mod labels;
@@ -24,7 +25,7 @@ pub use write::{Encoded, Shard};
 /// First bytes.
 const MAGIC: &[u8; 8] = b"umedpack";
 /// Version of the format.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Bytes before the index.
 const HEADER: usize = 16;
 /// Bytes after all else.

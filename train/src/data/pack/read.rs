@@ -92,9 +92,10 @@ impl Pack {
         };
         let (jxl, deflated) = self.bytes[range.clone()].split_at(item.picture);
         let picture = picture::decode(jxl, item).map_err(fail("picture"))?;
-        let Labels { map, usable, beside } = labels::decode(deflated, item, self.min_area).map_err(fail("labels"))?;
+        let Labels { map, usable, beside, extents } =
+            labels::decode(deflated, item, self.min_area).map_err(fail("labels"))?;
         let slice = Arc::new(Slice { picture, labels: map });
-        Ok(PackSlice { case: item.case.clone(), z: item.z, usable, beside, slice })
+        Ok(PackSlice { case: item.case.clone(), z: item.z, usable, beside, extents, slice })
     }
 }
 

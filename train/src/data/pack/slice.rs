@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use umedsam::PixelBox;
@@ -7,7 +8,7 @@ use super::labels::{self, Labels};
 use super::write::Encoded;
 use super::{Item, picture};
 use crate::data::case::{Picture, Slice};
-use crate::data::dataset::{Dataset, DatasetError};
+use crate::data::dataset::{Dataset, DatasetError, Extent};
 
 /// A label in the slice before or after.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,6 +32,8 @@ pub struct PackSlice {
     pub usable: Vec<u16>,
     /// These labels in the slices before and after, where they can be drawn there; by label, then slice.
     pub beside: Vec<Beside>,
+    /// The extents of these labels, in a volume.
+    pub extents: BTreeMap<u16, Extent>,
     pub(in crate::data) slice: Arc<Slice>,
 }
 
@@ -50,7 +53,8 @@ impl PackSlice {
                 beside.extend(dataset.label_box(entry, z, label)?.map(|bounds| Beside { z, label, bounds }));
             }
         }
-        Ok(Self { case: case.name().into_owned(), z, usable, beside, slice })
+        let extents = usable.iter().filter_map(|label| Some((*label, *case.extents.get(label)?))).collect();
+        Ok(Self { case: case.name().into_owned(), z, usable, beside, extents, slice })
     }
 
     /// The picture that is to be encoded: with one channel if its three are equal.
@@ -64,7 +68,13 @@ impl PackSlice {
     /// [`PackProblem`] if what would be read again is anything but this slice to the bit.
     pub fn encoded(&self, jxl: Vec<u8>, min_area: usize) -> Result<Encoded, PackProblem> {
         let Slice { picture, labels } = &*self.slice;
-        let deflated = labels::encode(labels, self.z, &self.usable, &self.beside);
+        let parts = Labels {
+            map: labels.clone(),
+            usable: self.usable.clone(),
+            beside: self.beside.clone(),
+            extents: self.extents.clone(),
+        };
+        let deflated = labels::encode(&parts, self.z);
         let item = Item {
             case: self.case.clone(),
             z: self.z,
@@ -78,8 +88,7 @@ impl PackSlice {
         if picture::decode(&jxl, &item)? != *picture {
             return Err(PackProblem::Picture("JPEG XL: another picture than was encoded".into()));
         }
-        let Labels { map, usable, beside } = labels::decode(&deflated, &item, min_area)?;
-        if (&map, &usable, &beside) != (labels, &self.usable, &self.beside) {
+        if labels::decode(&deflated, &item, min_area)? != parts {
             return Err(PackProblem::Labels("other labels than were packed".into()));
         }
         Ok(Encoded::new(item, jxl, deflated))
