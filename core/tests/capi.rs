@@ -169,7 +169,7 @@ fn wrong_arguments_get_a_status_and_a_message() {
         umedsam_options_free(options);
         umedsam_options_free(null_mut());
         fails(umedsam_volume_new(0, 5, 5, &mut null_mut()), Volume, "0 slices");
-        let odd = pixels.as_ptr().wrapping_add(usize::from(pixels.as_ptr().addr() % 2 == 0)).cast::<f32>();
+        let odd = pixels.as_ptr().wrapping_add(usize::from(pixels.as_ptr().addr().is_multiple_of(2))).cast::<f32>();
         let status = umedsam_segment(
             handles.session,
             handles.embedding,

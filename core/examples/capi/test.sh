@@ -81,8 +81,7 @@ done
 if command -v valgrind >/dev/null; then
   # valgrind hides instructions that it does not know; the library then takes others, and rounding differs. So masks are
   # not compared here.
-  check=(valgrind --error-exitcode=99 --leak-check=full --show-leak-kinds=all --errors-for-leak-kinds=all
-    --suppressions=examples/capi/valgrind.supp)
+  check=(valgrind --error-exitcode=99 --leak-check=full --show-leak-kinds=all --errors-for-leak-kinds=all)
   "${check[@]}" "$work/segment-shared" "$work/picture.raw" "$work/found" "${picture[@]}"
   cancelled "${check[@]}" "$work/volume-static"
   "${check[@]}" "$work/cpp-shared" picture "$work/picture.raw" "$work/found" "${picture[@]}"

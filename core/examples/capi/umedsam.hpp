@@ -9,11 +9,14 @@
 #ifndef UMEDSAM_HPP
 #define UMEDSAM_HPP
 
+#include <cstddef>
+#include <cstdint>
 #include <exception>
 #include <functional>
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "umedsam.h"
