@@ -39,9 +39,16 @@ fi
 
 # The profile of the command, and all packages in one build, so that tract is built once.
 tests=(--release --workspace
-  --features umedsam/npz,umedsam-benches/training,umedsam-export/wheel-tests,umedsam-tests/wheel-tests,umedsam-train/weights-tests$ranks)
+  --features umedsam/npz,umedsam/capi,umedsam-benches/training,umedsam-export/wheel-tests,umedsam-tests/wheel-tests,umedsam-train/weights-tests$ranks)
 cargo test "${tests[@]}" --no-run
 "${CARGO_TARGET_DIR:-target}/release/umedsam-export" checkpoint "$UMEDSAM_WHEEL" --out "$UMEDSAM_WEIGHTS"
 cargo test "${tests[@]}"
 # What is carried to CUDA machines, on this one's CPU.
 train/cuda/test.sh "${CARGO_TARGET_DIR:-target}/release/umedsam-cuda" "${CARGO_TARGET_DIR:-target}/release/umedsam-export"
+# The C library and programs in C and C++ on it.
+core/examples/capi/test.sh
+if command -v "${CBINDGEN:-cbindgen}" >/dev/null; then
+  core/capi/header.sh --check
+else
+  echo "run.sh: no cbindgen, so core/include/umedsam.h is not compared with its source" >&2
+fi

@@ -29,6 +29,8 @@
 
 extern crate no_std_compat as std;
 
+#[cfg(feature = "capi")]
+pub mod capi;
 mod error;
 mod file_kind;
 #[cfg(feature = "std")]

@@ -1,0 +1,113 @@
+//! Sessions and the images that they have encoded.
+
+use std::prelude::v1::*;
+use std::ptr::null_mut;
+use std::sync::{Mutex, RwLock};
+
+use super::image::{Pixels, umedsam_image, umedsam_window, window_of};
+use super::model::umedsam_model;
+use super::options::umedsam_options;
+use super::pointers::{free, lock, reference, result, write};
+use super::status::{call, umedsam_status};
+use crate::{Embedding, Session, SessionOptions};
+
+/// A model that is loaded and ready to run, with its threads and memory. One call at a time may use it, from whichever
+/// thread; a second one gets UMEDSAM_STATUS_BUSY. For work in parallel make a session for each thread.
+#[derive(Debug)]
+pub struct umedsam_session(pub(super) Mutex<Session>);
+
+/// An encoded image: 4 MiB, from which any number of boxes are decoded. Any number of calls may decode from it at once,
+/// with one session each.
+#[derive(Debug)]
+pub struct umedsam_embedding(pub(super) RwLock<Option<Embedding>>);
+
+/// Makes a session of a model, which takes some tenths of a second. `options` may be NULL. The model may be freed
+/// afterwards, the options as well. Free the session with umedsam_session_free.
+///
+/// Threads: any.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn umedsam_session_new(
+    model: *const umedsam_model,
+    options: *const umedsam_options,
+    session: *mut *mut umedsam_session,
+) -> umedsam_status {
+    call(|| {
+        // SAFETY: the caller's duty, at the head of the header.
+        let (place, model) = unsafe { (result(session, null_mut(), "session")?, reference(model, "model")?) };
+        let options = if options.is_null() {
+            SessionOptions::new()
+        } else {
+            // SAFETY: as above.
+            unsafe { reference(options, "options") }?.get()?
+        };
+        *place = Box::into_raw(Box::new(umedsam_session(Mutex::new(model.model.session(&options)?))));
+        Ok(())
+    })
+}
+
+/// Frees a session. NULL is passed over. Embeddings that it made stay as they are.
+///
+/// Threads: any, once nobody uses it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn umedsam_session_free(session: *mut umedsam_session) {
+    // SAFETY: the caller's duty, at the head of the header.
+    unsafe { free(session) }
+}
+
+/// Makes an embedding of no image yet, for umedsam_encode. Free it with umedsam_embedding_free.
+///
+/// Threads: any.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn umedsam_embedding_new(embedding: *mut *mut umedsam_embedding) -> umedsam_status {
+    call(|| {
+        // SAFETY: the caller's duty, at the head of the header.
+        let place = unsafe { result(embedding, null_mut(), "embedding") }?;
+        *place = Box::into_raw(Box::new(umedsam_embedding(RwLock::default())));
+        Ok(())
+    })
+}
+
+/// Frees an embedding. NULL is passed over.
+///
+/// Threads: any, once nobody uses it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn umedsam_embedding_free(embedding: *mut umedsam_embedding) {
+    // SAFETY: the caller's duty, at the head of the header.
+    unsafe { free(embedding) }
+}
+
+/// Encodes an image, the expensive part: once, however many boxes are decoded from it. What the embedding held before
+/// is replaced, and its memory used again; if the call fails, it holds no image or the one that it held.
+///
+/// `window` may be NULL if pixels have 8 bits, which are then taken as they are. Pixels of 16 bits need one, and take a
+/// copy of the image while they are brought to 8.
+///
+/// Threads: one at a time for the same session or the same embedding.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn umedsam_encode(
+    session: *mut umedsam_session,
+    image: *const umedsam_image,
+    window: *const umedsam_window,
+    embedding: *mut umedsam_embedding,
+) -> umedsam_status {
+    call(|| {
+        // SAFETY: the caller's duty, at the head of the header.
+        let (session, image, window, embedding) = unsafe {
+            let pixels = Pixels::new(reference(image, "image")?)?;
+            (reference(session, "session")?, pixels, window_of(window)?, reference(embedding, "embedding")?)
+        };
+        let mut session = lock(&session.0, "session")?;
+        let mut embedding = write(&embedding.0, "embedding")?;
+        let mut memory = Vec::new();
+        let view = image.view(window, &mut memory)?;
+        // Out of its place until it is whole.
+        *embedding = Some(match embedding.take() {
+            Some(mut used) => {
+                session.encode_into(&view, &mut used)?;
+                used
+            }
+            None => session.encode(&view)?,
+        });
+        Ok(())
+    })
+}
