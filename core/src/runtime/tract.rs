@@ -115,10 +115,12 @@ fn read(onnx: &Onnx, proto: &ModelProto, shapes: &[(usize, &[usize])]) -> Result
 }
 
 fn parse(_: &ParsingContext<'_>, node: &NodeProto) -> Result<(Box<dyn InferenceOp>, Vec<String>)> {
-    let attribute =
-        |a: &'_ AttributeProto| Attribute { name: &a.name, kind: a.r#type as u64, int: a.i, ints: a.ints.clone() };
     let attributes: Vec<Attribute<'_>> = node.attribute.iter().map(attribute).collect();
     Ok((expand(Call::new(&node.op_type, &attributes)?), vec![]))
+}
+
+fn attribute(a: &AttributeProto) -> Attribute<'_> {
+    Attribute { name: &a.name, kind: a.r#type as u64, int: a.i, ints: a.ints.clone() }
 }
 
 /// The size of an axis: a symbol is the batch.
