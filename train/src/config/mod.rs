@@ -211,8 +211,8 @@ pub enum Balance {
     /// The rows of the tables: images and volumes of a modality are separate, so that the few volumes of a modality
     /// with many images are drawn as often as these.
     Row,
-    /// Each row, and within it the sources by the square roots of their cases, so that few cases are neither drowned by
-    /// many nor drawn as often.
+    /// Each row, and within it the sources by the square roots of their cases, a volume counting once for each of its
+    /// labels, so that few cases are neither drowned by many nor drawn as often.
     Source,
 }
 

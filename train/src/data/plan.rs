@@ -11,7 +11,7 @@ use crate::config::{Balance, DataConfig};
 
 /// Positions of the cases that this epoch draws, in order: every modality, or row of the tables by
 /// [`DataConfig::balance`], gets the same number, but for its cap, and within a row its sources by the square roots of
-/// their cases, if that is what is balanced.
+/// their cases, a volume counting once for each of its labels, if that is what is balanced.
 ///
 /// Without `samples-per-epoch` a modality gives as many samples as its cap says, however few its cases are, as in the
 /// authors' loader: with all of their modalities there are 30,000 in an epoch. With it, the samples are shared evenly
@@ -42,7 +42,9 @@ pub fn plan(entries: &[Entry], config: &DataConfig, seed: u64, epoch: u64) -> Ve
         for case in cases {
             sources.entry(source(&entries[case].name()).into()).or_default().push(case);
         }
-        let weights: Vec<f64> = sources.values().map(|cases| (cases.len() as f64).sqrt()).collect();
+        // A volume of many organs counts as many cases.
+        let count = |cases: &Vec<usize>| cases.iter().map(|&case| entries[case].extents.len().max(1)).sum::<usize>();
+        let weights: Vec<f64> = sources.values().map(|cases| (count(cases) as f64).sqrt()).collect();
         let start = super::random(seed, [epoch, number, u64::MAX]).random_range(0.0..1.0);
         sources.into_values().zip(divide(quota, &weights, start)).collect()
     });
@@ -107,7 +109,9 @@ fn share(total: usize, caps: &[usize]) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use umedsam::PixelBox;
 
+    use super::super::dataset::Extent;
     use super::*;
 
     #[test]
@@ -175,13 +179,15 @@ mod tests {
             let path = |i: usize| format!("2DBox_CT_{source}_{i}.npz").into();
             (0..count).map(|i| Entry { path: path(i), ..entries(&[1])[0].clone() }).collect()
         };
-        let entries: Vec<Entry> = [("a", 4), ("b", 64), ("c", 1)].into_iter().flat_map(of).collect();
+        let mut entries: Vec<Entry> = [("a", 2), ("b", 64), ("c", 1)].into_iter().flat_map(of).collect();
+        let extent = Extent { bounds: PixelBox::new(0.0, 0.0, 9.0, 9.0), first: 0, last: 3 };
+        entries[0].extents = [(1, extent), (2, extent), (7, extent)].into();
         let config = DataConfig { samples_per_epoch: Some(10), balance: Balance::Source, ..DataConfig::default() };
         let mut counts = [0; 3];
         for epoch in 0..200 {
             let drawn = plan(&entries, &config, 1, epoch);
             assert_eq!(drawn.len(), 10);
-            drawn.iter().for_each(|&case| counts[usize::from(case >= 4) + usize::from(case == 68)] += 1);
+            drawn.iter().for_each(|&case| counts[usize::from(case >= 2) + usize::from(case == 66)] += 1);
         }
         // 2000 by 2, 8 and 1.
         for (count, share) in counts.into_iter().zip([2.0, 8.0, 1.0]) {
