@@ -167,6 +167,14 @@ pub enum Error {
         /// Most labels possible.
         max: usize,
     },
+    /// A spacing that is no length.
+    #[error("spacing along {axis} is {}; it must be finite and above 0", Plain(*value))]
+    Spacing {
+        /// `x`, `y` or `z`.
+        axis: char,
+        /// The value found.
+        value: f64,
+    },
     /// An embedding that does not belong to this model or has another size.
     #[error("embedding: {0}")]
     Embedding(String),

@@ -32,6 +32,7 @@ pub mod files;
 pub mod geometry;
 pub mod image;
 pub mod intensity;
+pub mod mask;
 pub mod memory;
 pub mod metrics;
 #[cfg(feature = "npz")]

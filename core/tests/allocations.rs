@@ -1,5 +1,6 @@
 //! What runs for every slice takes no memory once it is warm.
 
+use umedsam::mask::{CleanOptions, Cleaner, Connectivity, Contours, MeasureOptions, Measurer};
 use umedsam::preprocess::{INPUT_LEN, Preprocessor};
 use umedsam::volume::Propagation;
 use umedsam::{Frame, ImageView, MaskLogits, VolumeSize, VoxelBox};
@@ -45,4 +46,23 @@ fn masks_are_carried_on_without_memory() {
             assert_eq!(allocations(|| propagation.supply(request.z, 0, &mask).unwrap()), 0);
         }
     }
+}
+
+#[test]
+fn a_second_mask_is_cleaned_outlined_and_measured_without_memory() {
+    let size = VolumeSize { depth: 3, height: 60, width: 70 };
+    let labels: Vec<u16> = (0..3 * 60 * 70).map(|i| u16::from(i % 11 > 2) * (1 + (i / 700 % 2) as u16)).collect();
+    let (mut cleaner, mut contours, mut measurer) = (Cleaner::new(), Contours::new(), Measurer::new());
+    let mut round = || {
+        let mut copy = labels.clone();
+        allocations(|| {
+            cleaner.clean(&mut copy, size, &CleanOptions::new().with_largest().with_holes_filled()).unwrap();
+            contours.find(&labels[..4200], 70, 60, Connectivity::All).unwrap();
+            assert!(contours.polygons().map(|p| p.holes().len() + p.outer().len()).sum::<usize>() > 100);
+            let options = MeasureOptions::new().with_diameters();
+            assert_eq!(measurer.measure_with_intensities(&labels, &labels, size, &options).unwrap().len(), 2);
+        })
+    };
+    assert!(round() > 0);
+    assert_eq!(round(), 0);
 }
