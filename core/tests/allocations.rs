@@ -2,7 +2,7 @@
 
 use umedsam::mask::{CleanOptions, Cleaner, Connectivity, Contours, MeasureOptions, Measurer};
 use umedsam::preprocess::{INPUT_LEN, Preprocessor};
-use umedsam::volume::Propagation;
+use umedsam::volume::{Propagation, Request};
 use umedsam::{Frame, ImageView, MaskLogits, VolumeSize, VoxelBox};
 
 fn allocations(work: impl FnOnce()) -> u64 {
@@ -38,14 +38,26 @@ fn masks_are_carried_on_without_memory() {
     let mask = MaskLogits::new(&logits, Frame::new(300, 410).unwrap());
     let boxes = [VoxelBox::new(10.0, 20.0, 0.0, 200.0, 220.0, 9.0)];
     let size = VolumeSize { depth: 10, height: 410, width: 300 };
-    let propagation = || Propagation::new(&boxes, size).unwrap();
-    for mut propagation in [propagation(), propagation().with_upstream_rounding()] {
-        let first = propagation.next_request().unwrap().unwrap();
-        propagation.supply(first.z, 0, &mask).unwrap();
-        while let Some(request) = propagation.next_request().unwrap() {
-            assert_eq!(allocations(|| propagation.supply(request.z, 0, &mask).unwrap()), 0);
+    let mut request = Request::default();
+    let mut propagation = Propagation::empty();
+    let mut through = |upstream: bool| {
+        let mut taken = allocations(|| propagation.restart(&boxes, size).unwrap());
+        if upstream {
+            propagation = std::mem::replace(&mut propagation, Propagation::empty()).with_upstream_rounding();
         }
-    }
+        let mut slices = 0;
+        while propagation.remaining() > 0 {
+            taken += allocations(|| assert!(propagation.next_request_into(&mut request).unwrap()));
+            let supplied = allocations(|| propagation.supply(request.z, 0, &mask).unwrap());
+            slices += 1;
+            assert!(supplied == 0 || upstream && slices == 1);
+        }
+        assert!(slices == 10 && propagation.labels().iter().any(|l| *l > 0));
+        taken
+    };
+    assert!(through(false) > 0);
+    assert_eq!(through(false), 0);
+    assert_eq!(through(true), 0);
 }
 
 #[test]

@@ -191,7 +191,8 @@ impl Cleaner {
                 if holes[number] == Hole::Open {
                     continue;
                 }
-                let start = (z * size.height + y) * size.width + part.x.start + run.first();
+                let x = part.x.start + run.first();
+                let start = (z * size.height + y) * size.width + x;
                 let here = start..start + run.len();
                 let beside = |step: usize, present: bool| if present { step } else { 0 };
                 let (row_up, row_down) = (beside(size.width, y > 0), beside(size.width, y + 1 < size.height));
@@ -201,8 +202,8 @@ impl Cleaner {
                     here.start + row_down..here.end + row_down,
                     here.start - slice_up..here.end - slice_up,
                     here.start + slice_down..here.end + slice_down,
-                    here.start - usize::from(start % size.width > 0)..here.start,
-                    here.end..here.end + usize::from(here.end % size.width > 0),
+                    here.start - usize::from(x > 0)..here.start,
+                    here.end..here.end + usize::from(x + run.len() < size.width),
                 ];
                 for label in sides.into_iter().flat_map(|side| &labels[side]).map(|v| v.to_number()) {
                     holes[number] = match holes[number] {
