@@ -45,3 +45,10 @@ cargo test "${tests[@]}" --no-run
 cargo test "${tests[@]}"
 # What is carried to CUDA machines, on this one's CPU.
 train/cuda/test.sh "${CARGO_TARGET_DIR:-target}/release/umedsam-cuda" "${CARGO_TARGET_DIR:-target}/release/umedsam-export"
+
+# The firmware, where there are the emulator and Debian's Rust with the source of core. Its recording was compared above.
+if command -v qemu-system-arm >/dev/null && dpkg-query -W rust-web-src >/dev/null 2>&1; then
+  core/examples/firmware/test.sh
+else
+  echo "run.sh: no qemu-system-arm or no rust-web-src, so the firmware is neither built nor tested" >&2
+fi
