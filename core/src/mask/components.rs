@@ -41,8 +41,9 @@ pub struct Component {
 
 /// The components of a label map: neighbours of one label are in one component.
 ///
-/// Its memory is 10 bytes for each run of equal labels in a row and 4 for each row: for masks of organs a small part of
-/// the label map, and at most 10 bytes a voxel, where no two neighbours have the same label.
+/// Its memory is 10 bytes for each run of equal labels in a row, 16 for each component and 4 for each row, and up to twice
+/// that while it grows: for masks of organs a small part of the label map, and the most, 26 bytes a voxel, where no two
+/// neighbours have the same label.
 #[derive(Clone, Debug, Default)]
 pub struct Components {
     runs: Vec<Run>,

@@ -62,9 +62,9 @@ impl Network for Recording<'_> {
         if status != TINFLStatus::Done || written != LOGITS_LEN {
             return Err(Problem::Recording("it is damaged"));
         }
-        for i in 0..LOGITS_LEN {
+        for (i, logit) in logits.iter_mut().enumerate() {
             self.bytes[i] = self.bytes[i].wrapping_add(predicted(&self.bytes, i));
-            logits[i] = f32::from(self.bytes[i] as i8) / STEPS;
+            *logit = f32::from(self.bytes[i] as i8) / STEPS;
         }
         Ok(())
     }
