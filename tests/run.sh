@@ -52,3 +52,10 @@ if command -v "${CBINDGEN:-cbindgen}" >/dev/null; then
 else
   echo "run.sh: no cbindgen, so core/include/umedsam.h is not compared with its source" >&2
 fi
+
+# The firmware, where there are the emulator and Debian's Rust with the source of core. Its recording was compared above.
+if command -v qemu-system-arm >/dev/null && dpkg-query -W rust-web-src >/dev/null 2>&1; then
+  core/examples/firmware/test.sh
+else
+  echo "run.sh: no qemu-system-arm or no rust-web-src, so the firmware is neither built nor tested" >&2
+fi

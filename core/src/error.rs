@@ -167,6 +167,14 @@ pub enum Error {
         /// Greatest number that is accepted.
         max: usize,
     },
+    /// The spacing of pixels or slices is not a length.
+    #[error("spacing along {axis} is {}; it must be finite and above 0", Plain(*value))]
+    Spacing {
+        /// `x`, `y` or `z`.
+        axis: char,
+        /// The value found.
+        value: f64,
+    },
     /// An embedding was made by another model.
     #[error("embedding: {0}")]
     Embedding(String),

@@ -117,7 +117,6 @@ pub struct Frame {
 
 impl Frame {
     /// The frame of an image of the model's own size.
-    #[cfg(feature = "runtime")]
     pub(crate) const MODEL: Self =
         Self { width: MODEL_SIDE, height: MODEL_SIDE, scaled_width: MODEL_SIDE, scaled_height: MODEL_SIDE };
 
@@ -145,6 +144,11 @@ impl Frame {
     /// Height of the image, in pixels.
     pub const fn height(&self) -> usize {
         self.height
+    }
+
+    /// Pixels of the image, and bytes of its mask.
+    pub const fn pixels(&self) -> usize {
+        self.width * self.height
     }
 
     /// Columns of the model's grid that the image covers, 1 to 256.

@@ -38,6 +38,7 @@ pub mod files;
 pub mod geometry;
 pub mod image;
 pub mod intensity;
+pub mod mask;
 pub mod memory;
 #[cfg(feature = "evaluation")]
 pub mod metrics;

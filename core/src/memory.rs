@@ -15,6 +15,15 @@ pub fn with_room<T>(count: usize) -> Result<Vec<T>, Error> {
     Ok(values)
 }
 
+/// Makes room for `more` values in a vector that is kept and grows by parts of itself.
+///
+/// # Errors
+/// As for [`with_room`].
+pub fn reserve<T>(values: &mut Vec<T>, more: usize) -> Result<(), Error> {
+    let bytes = (values.len() as u64).saturating_add(more as u64).saturating_mul(size_of::<T>() as u64);
+    values.try_reserve(more).map_err(|_| Error::Memory { bytes })
+}
+
 /// A vector of `count` copies of `value`.
 ///
 /// # Errors

@@ -1,7 +1,8 @@
 //! What runs for every slice takes no memory once it is warm.
 
+use umedsam::mask::{CleanOptions, Cleaner, Connectivity, Contours, MeasureOptions, Measurer};
 use umedsam::preprocess::{INPUT_LEN, Preprocessor};
-use umedsam::volume::Propagation;
+use umedsam::volume::{Propagation, Request};
 use umedsam::{Frame, ImageView, MaskLogits, VolumeSize, VoxelBox};
 
 fn allocations(work: impl FnOnce()) -> u64 {
@@ -37,12 +38,43 @@ fn masks_are_carried_on_without_memory() {
     let mask = MaskLogits::new(&logits, Frame::new(300, 410).unwrap());
     let boxes = [VoxelBox::new(10.0, 20.0, 0.0, 200.0, 220.0, 9.0)];
     let size = VolumeSize { depth: 10, height: 410, width: 300 };
-    let propagation = || Propagation::new(&boxes, size).unwrap();
-    for mut propagation in [propagation(), propagation().with_upstream_rounding()] {
-        let first = propagation.next_request().unwrap().unwrap();
-        propagation.supply(first.z, 0, &mask).unwrap();
-        while let Some(request) = propagation.next_request().unwrap() {
-            assert_eq!(allocations(|| propagation.supply(request.z, 0, &mask).unwrap()), 0);
+    let mut request = Request::default();
+    let mut propagation = Propagation::empty();
+    let mut through = |upstream: bool| {
+        let mut taken = allocations(|| propagation.restart(&boxes, size).unwrap());
+        if upstream {
+            propagation = std::mem::replace(&mut propagation, Propagation::empty()).with_upstream_rounding();
         }
-    }
+        let mut slices = 0;
+        while propagation.remaining() > 0 {
+            taken += allocations(|| assert!(propagation.next_request_into(&mut request).unwrap()));
+            let supplied = allocations(|| propagation.supply(request.z, 0, &mask).unwrap());
+            slices += 1;
+            assert!(supplied == 0 || upstream && slices == 1);
+        }
+        assert!(slices == 10 && propagation.labels().iter().any(|l| *l > 0));
+        taken
+    };
+    assert!(through(false) > 0);
+    assert_eq!(through(false), 0);
+    assert_eq!(through(true), 0);
+}
+
+#[test]
+fn a_second_mask_is_cleaned_outlined_and_measured_without_memory() {
+    let size = VolumeSize { depth: 3, height: 60, width: 70 };
+    let labels: Vec<u16> = (0..3 * 60 * 70).map(|i| u16::from(i % 11 > 2) * (1 + (i / 700 % 2) as u16)).collect();
+    let (mut cleaner, mut contours, mut measurer) = (Cleaner::new(), Contours::new(), Measurer::new());
+    let mut round = || {
+        let mut copy = labels.clone();
+        allocations(|| {
+            cleaner.clean(&mut copy, size, &CleanOptions::new().with_largest().with_holes_filled()).unwrap();
+            contours.find(&labels[..4200], 70, 60, Connectivity::All).unwrap();
+            assert!(contours.polygons().map(|p| p.holes().len() + p.outer().len()).sum::<usize>() > 100);
+            let options = MeasureOptions::new().with_diameters();
+            assert_eq!(measurer.measure_with_intensities(&labels, &labels, size, &options).unwrap().len(), 2);
+        })
+    };
+    assert!(round() > 0);
+    assert_eq!(round(), 0);
 }

@@ -1,7 +1,7 @@
 //! Windows against numpy's arithmetic, by hand.
 
 use umedsam::Error;
-use umedsam::intensity::{Rule, Step, Values, Window, to_u8};
+use umedsam::intensity::{Rule, Step, Values, Window, to_u8, to_u8_into};
 
 #[test]
 fn a_window_in_hounsfield_units() {
@@ -70,4 +70,32 @@ fn a_window_has_a_width() {
         assert!(matches!(error, Error::Window { .. }), "{error}");
         assert!(error.to_string().contains("above 0"), "{error}");
     }
+}
+
+#[test]
+fn rows_with_gaps_are_brought_to_8_bits_in_place() {
+    let (width, height, stride) = (7, 5, 9);
+    let image: Vec<u16> = (0..width * height).map(|i| (i * i * 31 % 4096) as u16).collect();
+    let strided: Vec<u16> = image.chunks(width).flat_map(|row| row.iter().copied().chain([65_535; 2])).collect();
+    for window in [Window::Percentile, Window::Level { level: 900.0, width: 1500.0 }] {
+        let mut pixels = [9; 35];
+        // The last row may end with its last pixel.
+        let found = to_u8_into(&strided[..43], width, height, stride, window, &mut pixels).unwrap();
+        assert_eq!(pixels, to_u8(&image, window).unwrap()[..], "{window:?}");
+        let Step::Window { low, high, .. } = found else { panic!("{found:?}") };
+        assert!((0.0..high).contains(&low) && high < 4096.0);
+    }
+    let mut floats: Vec<f32> = strided.iter().map(|&v| v.into()).collect();
+    floats[7] = f32::NAN;
+    let into = |values: &[f32], stride, len| {
+        to_u8_into(values, width, height, stride, Window::LUNG, &mut vec![0; len])
+            .map(|_| ())
+            .map_err(|e| e.to_string())
+    };
+    assert_eq!(into(&floats, stride, 35), Ok(()));
+    assert_eq!(into(&floats, 6, 35).unwrap_err(), "row stride 6 is shorter than a row of 7 values");
+    assert_eq!(into(&floats[..42], stride, 35).unwrap_err(), "buffer holds 42 values, the image needs 43");
+    assert_eq!(into(&floats, stride, 34).unwrap_err(), "buffer holds 34 values, the image needs 35");
+    floats[11] = f32::NAN;
+    assert_eq!(into(&floats, stride, 35).unwrap_err(), "pixel 11 is NaN; floating-point images must be finite");
 }

@@ -9,12 +9,15 @@
 mod intake;
 mod number;
 mod percentile;
+mod scale;
 mod values;
 
 use std::prelude::v1::*;
 
 pub use intake::{Intake, Rule, Step};
 pub use number::{Number, NumberType};
+use scale::Scale;
+pub use scale::to_u8_into;
 pub use values::Values;
 
 use crate::{Error, memory};
@@ -61,24 +64,8 @@ pub fn to_u8<T: Number>(values: &[T], window: Window) -> Result<Vec<u8>, Error> 
 
 /// As [`to_u8`], with the step that says which window was found.
 fn apply<T: Number>(values: &[T], window: Window) -> Result<(Vec<u8>, Step), Error> {
-    if let Some(index) = values.iter().position(|v| !v.is_finite()) {
-        return Err(Error::PixelNotFinite { index, value: values[index].to_f64() });
-    }
-    let (rule, low, high) = match window {
-        Window::Level { level, width } if level.is_finite() && width.is_finite() && width > 0.0 => {
-            let (level, half) = (f64::from(level), f64::from(width) / 2.0);
-            (Rule::Level, level - half, level + half)
-        }
-        Window::Level { level, width } => return Err(Error::Window { level, width }),
-        Window::Percentile => percentile::window(values),
-    };
-    let zeros_kept = rule == Rule::Percentile;
-    // In halves, so that the range of extreme values does not overflow; of others a half is exact.
-    let (start, range) = (low / 2.0, (high / 2.0 - low / 2.0).max(f64::MIN_POSITIVE));
+    let scale = Scale::find(values.iter().copied(), window, |index| index, || vec![0; 1 << 16])?;
     let mut pixels = memory::with_room(values.len())?;
-    pixels.extend(values.iter().map(|v| {
-        let v = v.to_f64();
-        if zeros_kept && v == 0.0 { 0 } else { (((v / 2.0 - start) / range).clamp(0.0, 1.0) * 255.0) as u8 }
-    }));
-    Ok((pixels, Step::Window { rule, low, high }))
+    pixels.extend(values.iter().map(|&v| scale.pixel(v)));
+    Ok((pixels, scale.step()))
 }

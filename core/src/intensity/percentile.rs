@@ -1,21 +1,18 @@
 //! Percentiles without a sorted copy of the values.
 
-use std::prelude::v1::*;
-
 use super::{Number, Rule};
 
-/// Bits of a key that are settled in one pass.
-const DIGIT: usize = 16;
-
 /// The window from the 0.5th to the 99.5th percentile of the non-zero values, and whether zeros stay 0 in it.
-pub(super) fn window<T: Number>(values: &[T]) -> (Rule, f64, f64) {
-    let count = values.iter().filter(|v| v.to_f64() != 0.0).count();
+///
+/// `counts` is room for a power of two of counts. With more of them fewer passes over the values are needed.
+pub(super) fn window<T: Number>(values: impl Iterator<Item = T> + Clone, counts: &mut [usize]) -> (Rule, f64, f64) {
+    let count = values.clone().filter(|v| v.to_f64() != 0.0).count();
     if count == 0 {
         return (Rule::Percentile, 0.0, 0.0);
     }
-    let low = percentile(values, count, 0.005);
-    let high = percentile(values, count, 0.995);
-    let extremes = values.iter().map(|v| v.to_f64());
+    let low = percentile(values.clone(), count, 0.005, counts);
+    let high = percentile(values.clone(), count, 0.995, counts);
+    let extremes = values.map(|v| v.to_f64());
     let (least, largest) = extremes.fold((f64::MAX, f64::MIN), |(a, b), v| (a.min(v), b.max(v)));
     if low == high {
         (Rule::Range, least, largest)
@@ -27,33 +24,32 @@ pub(super) fn window<T: Number>(values: &[T]) -> (Rule, f64, f64) {
 }
 
 /// Linear interpolation between order statistics of the `count` non-zero values, as numpy's default.
-fn percentile<T: Number>(values: &[T], count: usize, q: f64) -> f64 {
+fn percentile<T: Number>(values: impl Iterator<Item = T> + Clone, count: usize, q: f64, counts: &mut [usize]) -> f64 {
     let position = q * (count - 1) as f64;
     let below = position as usize;
     let fraction = position - below as f64;
-    let at = |rank| ranked(values, rank).to_f64();
+    let mut at = |rank| ranked(values.clone(), rank, counts).to_f64();
     // Of the last value there is no next, and no need of one.
     if fraction == 0.0 { at(below) } else { at(below) * (1.0 - fraction) + at(below + 1) * fraction }
 }
 
 /// The non-zero value that sorting would put at `rank`, found digit by digit from the counts of each.
-fn ranked<T: Number>(values: &[T], mut rank: usize) -> T {
-    let digits = (8 * size_of::<T>()).div_ceil(DIGIT);
-    let mut counts = vec![0usize; 1 << DIGIT];
+fn ranked<T: Number>(values: impl Iterator<Item = T> + Clone, mut rank: usize, counts: &mut [usize]) -> T {
+    let digit = counts.len().ilog2();
     let mut found = 0u64;
-    for digit in (0..digits).rev() {
-        let shift = (DIGIT * digit) as u32;
+    for place in (0..(8 * size_of::<T>() as u32).div_ceil(digit)).rev() {
+        let shift = digit * place;
         counts.fill(0);
-        let keys = values.iter().filter(|v| v.to_f64() != 0.0).map(|v| v.key());
-        for key in keys.filter(|key| key.checked_shr(shift + DIGIT as u32).unwrap_or(0) == found) {
-            counts[(key >> shift) as usize & ((1 << DIGIT) - 1)] += 1;
+        let keys = values.clone().filter(|v| v.to_f64() != 0.0).map(|v| v.key());
+        for key in keys.filter(|key| key.checked_shr(shift + digit).unwrap_or(0) == found) {
+            counts[(key >> shift) as usize & (counts.len() - 1)] += 1;
         }
         let mut next = 0;
         while rank >= counts[next] {
             rank -= counts[next];
             next += 1;
         }
-        found = found << DIGIT | next as u64;
+        found = found << digit | next as u64;
     }
     T::of_key(found)
 }
@@ -61,6 +57,7 @@ fn ranked<T: Number>(values: &[T], mut rank: usize) -> T {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::prelude::v1::*;
 
     #[test]
     fn ranks_are_those_of_the_sorted_values() {
@@ -68,7 +65,10 @@ mod tests {
             let mut sorted: Vec<T> = values.iter().copied().filter(|v| v.to_f64() != 0.0).collect();
             sorted.sort_by(|a, b| a.partial_cmp(b).unwrap());
             for (rank, &expected) in sorted.iter().enumerate() {
-                assert_eq!(ranked(values, rank).partial_cmp(&expected), Some(core::cmp::Ordering::Equal), "{rank}");
+                for counts in [1 << 16, 256] {
+                    let found = ranked(values.iter().copied(), rank, &mut vec![0; counts]);
+                    assert_eq!(found.partial_cmp(&expected), Some(core::cmp::Ordering::Equal), "{rank}");
+                }
             }
         }
         let mut state = 1u64;

@@ -61,6 +61,10 @@ impl UpstreamRounding {
         Self { resizer: Resizer::new(), mask: vec![0; frame.width() * frame.height()], resized }
     }
 
+    pub(super) fn capacity_bytes(&self) -> usize {
+        self.resizer.capacity_bytes() + self.mask.capacity() + self.resized.capacity()
+    }
+
     /// The box around a mask of this label, or nothing if no cell survives.
     pub(super) fn box_around(&mut self, logits: &MaskLogits<'_>, label: u16) -> Option<ModelBox> {
         let frame = logits.frame();

@@ -14,6 +14,7 @@
 //! [`Propagation::run`] is this loop for any network ([`SliceNetwork`]), with embeddings kept for the second way.
 
 mod carry;
+mod reuse;
 mod slices;
 
 use core::ops::ControlFlow;
@@ -23,8 +24,8 @@ use std::prelude::v1::*;
 use carry::UpstreamRounding;
 pub use slices::{Slices, from_fn};
 
-use crate::geometry::{MAX_SIDE, clamp_range};
-use crate::{Error, Frame, MaskLogits, ModelBox, VolumeSize, VoxelBox, memory};
+use crate::geometry::clamp_range;
+use crate::{Error, Frame, MaskLogits, ModelBox, VolumeSize, VoxelBox};
 
 /// Margin by which a box grows on each side from one slice to the next, in pixels of the model's grid.
 pub const MARGIN: usize = 3;
@@ -43,7 +44,7 @@ pub struct Prompt {
 }
 
 /// Boxes to segment in one slice, in ascending order of their objects.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Request {
     /// Index of the slice.
@@ -138,23 +139,9 @@ impl Propagation {
     /// [`Error::TooManyBoxes`] beyond 65535 boxes, [`Error::BoxNotFinite`], [`Error::BoxReversed`] or
     /// [`Error::BoxOutside`] for a box, and [`Error::Memory`] if there is none for the labels.
     pub fn new(boxes: &[VoxelBox], size: VolumeSize) -> Result<Self, Error> {
-        let VolumeSize { depth, height, width } = size;
-        let frame = Frame::new(width, height)?;
-        if depth == 0 || depth > MAX_SIDE {
-            return Err(Error::VolumeDepth { depth, max: MAX_SIDE });
-        }
-        let max = usize::from(u16::MAX);
-        if boxes.len() > max {
-            return Err(Error::TooManyBoxes { count: boxes.len(), max });
-        }
-        let tracks: Vec<Track> =
-            boxes.iter().enumerate().map(|(i, b)| Track::new(b, i, depth, &frame)).collect::<Result<_, _>>()?;
-        let mut order: Vec<usize> = (0..depth).filter(|&z| tracks.iter().any(|t| t.rises_through(z))).collect();
-        let turn = order.len();
-        order.extend((0..depth).rev().filter(|&z| tracks.iter().any(|t| t.sinks_through(z))));
-        let count = depth.saturating_mul(height).saturating_mul(width);
-        let labels = memory::zeros(count)?;
-        Ok(Self { frame, tracks, labels, order, turn, position: 0, upstream: None })
+        let mut propagation = Self::empty();
+        propagation.restart(boxes, size)?;
+        Ok(propagation)
     }
 
     /// As the published LiteMedSAM does it, to the voxel, for comparison with it: the mask is resized as an image of its
@@ -175,24 +162,8 @@ impl Propagation {
     /// # Errors
     /// [`Error::NotSupplied`] if a mask of the request before is still to come: the next box is made from it.
     pub fn next_request(&mut self) -> Result<Option<Request>, Error> {
-        if let Some(object) = self.tracks.iter().position(|t| t.awaited) {
-            return Err(Error::NotSupplied { z: self.order[self.position - 1], object });
-        }
-        let Some(&z) = self.order.get(self.position) else { return Ok(None) };
-        if self.position == self.turn {
-            for track in &mut self.tracks {
-                track.next = track.middle_next;
-            }
-        }
-        let rising = self.position < self.turn;
-        self.position += 1;
-        for track in &mut self.tracks {
-            track.awaited = if rising { track.rises_through(z) } else { track.sinks_through(z) };
-        }
-        let prompts = self.tracks.iter().enumerate().filter(|(_, t)| t.awaited);
-        let prompts = prompts.map(|(object, t)| Prompt { object, model_box: t.next }).collect();
-        let again = rising && self.tracks.iter().any(|t| t.sinks_through(z));
-        Ok(Some(Request { z, prompts, again }))
+        let mut request = Request::default();
+        Ok(self.next_request_into(&mut request)?.then_some(request))
     }
 
     /// Takes the mask of `object` in slice `z`: paints label `object + 1` and derives the next slice's box from it.
