@@ -24,7 +24,7 @@ version=$(cargo pkgid | sed 's/.*[#@]//')
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 # What a static program has to link beside the library, rustc says while it builds it.
-cargo rustc --locked --lib --profile "$profile" ${TARGET:+--target "$TARGET"} --features "$features" \
+cargo rustc --locked --lib --profile "$profile" ${TARGET:+--target "$TARGET"} --no-default-features --features "$features" \
   --crate-type cdylib,staticlib -- --print native-static-libs -C link-arg="-Wl,-soname,libumedsam.so.$abi" 2> >(tee "$log" >&2)
 private=$(sed -n 's/.*native-static-libs: //p' "$log" | tail -1)
 [ -n "$private" ] || { echo "install.sh: rustc did not say what a static program links" >&2; exit 1; }

@@ -178,7 +178,7 @@ typedef int32_t umedsam_validation;
  * How the network's matrix products are computed. Each runs on every CPU and gives the same masks up to rounding;
  * which is fastest depends on the CPU.
  */
-enum umedsam_arithmetic
+enum umedsam_precision
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
   : int32_t
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
@@ -186,29 +186,29 @@ enum umedsam_arithmetic
     /**
      * As the model was made: in 8 bits if its weights are, in 32-bit floats otherwise.
      */
-    UMEDSAM_ARITHMETIC_MODEL = 0,
+    UMEDSAM_PRECISION_MODEL = 0,
     /**
      * 32-bit floats.
      */
-    UMEDSAM_ARITHMETIC_F32 = 1,
+    UMEDSAM_PRECISION_F32 = 1,
     /**
      * Products of half floats.
      */
-    UMEDSAM_ARITHMETIC_F16 = 2,
+    UMEDSAM_PRECISION_F16 = 2,
     /**
      * Products of bfloat16, summed in 32-bit floats.
      */
-    UMEDSAM_ARITHMETIC_BF16 = 3,
+    UMEDSAM_PRECISION_BF16 = 3,
     /**
      * Linear layers in 8-bit integers, summed in 32 bits.
      */
-    UMEDSAM_ARITHMETIC_INT8 = 4,
+    UMEDSAM_PRECISION_INT8 = 4,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
-typedef enum umedsam_arithmetic umedsam_arithmetic;
+typedef enum umedsam_precision umedsam_precision;
 #else
-typedef int32_t umedsam_arithmetic;
+typedef int32_t umedsam_precision;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
@@ -489,7 +489,7 @@ umedsam_status umedsam_model_validation(const umedsam_model *model, umedsam_vali
 void umedsam_model_free(umedsam_model *model);
 
 /**
- * Makes options: 1 thread, 4 boxes at a time, the model's own arithmetic. Free them with umedsam_options_free.
+ * Makes options: 1 thread, 4 boxes at a time, the model's own precision. Free them with umedsam_options_free.
  *
  * Threads: any.
  */
@@ -511,12 +511,12 @@ umedsam_status umedsam_options_set_threads(umedsam_options *options,
 umedsam_status umedsam_options_set_max_batch(umedsam_options *options, size_t boxes);
 
 /**
- * Sets the arithmetic: one of enum umedsam_arithmetic, otherwise UMEDSAM_STATUS_ARGUMENT is returned.
+ * Sets the precision: one of enum umedsam_precision, otherwise UMEDSAM_STATUS_ARGUMENT is returned.
  *
  * Threads: one at a time for the same options.
  */
-umedsam_status umedsam_options_set_arithmetic(umedsam_options *options,
-                                              int32_t arithmetic);
+umedsam_status umedsam_options_set_precision(umedsam_options *options,
+                                              int32_t precision);
 
 /**
  * Frees options. NULL is passed over.

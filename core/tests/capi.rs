@@ -165,7 +165,7 @@ fn wrong_arguments_get_a_status_and_a_message() {
         assert!(model.is_null());
         assert_eq!(umedsam_options_new(&mut options), OK);
         fails(umedsam_options_set_threads(options, 0), Argument, "threads is 0");
-        fails(umedsam_options_set_arithmetic(options, 77), Argument, "arithmetic 77");
+        fails(umedsam_options_set_precision(options, 77), Argument, "precision 77");
         umedsam_options_free(options);
         umedsam_options_free(null_mut());
         fails(umedsam_volume_new(0, 5, 5, &mut null_mut()), Volume, "0 slices");

@@ -22,8 +22,8 @@ work=$(cd "$work" && pwd)
 DESTDIR=$work/root PREFIX=/usr LIBDIR=/usr/lib capi/install.sh
 python3 examples/capi/unpack.py ../tests/data/gate/2DBox_Microscopy_cells.npz "$work/picture"
 python3 examples/capi/unpack.py ../tests/data/gate/3DBox_MR_bodies.npz "$work/volume"
-# With the features of the library, so that tract is not built twice.
-cargo run --locked --profile "${PROFILE:-release}" --features capi,bundled --example capi-reference -- "$work"
+# With the features of the library, so that nothing is built twice.
+cargo run --locked --profile "${PROFILE:-release}" --no-default-features --features capi,bundled --example capi-reference -- "$work"
 
 export PKG_CONFIG_PATH=$work/root/usr/lib/pkgconfig PKG_CONFIG_SYSROOT_DIR=$work/root
 export PKG_CONFIG_ALLOW_SYSTEM_CFLAGS=1 PKG_CONFIG_ALLOW_SYSTEM_LIBS=1

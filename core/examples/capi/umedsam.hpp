@@ -103,8 +103,8 @@ public:
         return *this;
     }
 
-    Options &arithmetic(umedsam_arithmetic arithmetic) {
-        check(umedsam_options_set_arithmetic(handle_.get(), arithmetic));
+    Options &precision(umedsam_precision precision) {
+        check(umedsam_options_set_precision(handle_.get(), precision));
         return *this;
     }
 

@@ -22,8 +22,8 @@ pub use model::{
     umedsam_model_name, umedsam_model_validation, umedsam_validation,
 };
 pub use options::{
-    umedsam_arithmetic, umedsam_options, umedsam_options_free, umedsam_options_new, umedsam_options_set_arithmetic,
-    umedsam_options_set_max_batch, umedsam_options_set_threads,
+    umedsam_options, umedsam_options_free, umedsam_options_new, umedsam_options_set_max_batch,
+    umedsam_options_set_precision, umedsam_options_set_threads, umedsam_precision,
 };
 pub use segment::{umedsam_box, umedsam_embedding_mask_bytes, umedsam_embedding_size, umedsam_segment};
 pub use session::{

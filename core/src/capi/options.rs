@@ -6,13 +6,13 @@ use std::sync::Mutex;
 
 use super::pointers::{free, lock, reference, result};
 use super::status::{Failure, call, umedsam_status};
-use crate::{Arithmetic, SessionOptions};
+use crate::{Precision, SessionOptions};
 
 /// How the network's matrix products are computed. Each runs on every CPU and gives the same masks up to rounding;
 /// which is fastest depends on the CPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i32)]
-pub enum umedsam_arithmetic {
+pub enum umedsam_precision {
     /// As the model was made: in 8 bits if its weights are, in 32-bit floats otherwise.
     Model = 0,
     /// 32-bit floats.
@@ -41,7 +41,7 @@ impl umedsam_options {
     }
 }
 
-/// Makes options: 1 thread, 4 boxes at a time, the model's own arithmetic. Free them with umedsam_options_free.
+/// Makes options: 1 thread, 4 boxes at a time, the model's own precision. Free them with umedsam_options_free.
 ///
 /// Threads: any.
 #[unsafe(no_mangle)]
@@ -78,34 +78,34 @@ pub unsafe extern "C" fn umedsam_options_set_max_batch(options: *mut umedsam_opt
     })
 }
 
-/// Sets the arithmetic: one of enum umedsam_arithmetic, otherwise UMEDSAM_STATUS_ARGUMENT is returned.
+/// Sets the precision: one of enum umedsam_precision, otherwise UMEDSAM_STATUS_ARGUMENT is returned.
 ///
 /// Threads: one at a time for the same options.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn umedsam_options_set_arithmetic(
+pub unsafe extern "C" fn umedsam_options_set_precision(
     options: *mut umedsam_options,
-    arithmetic: i32,
+    precision: i32,
 ) -> umedsam_status {
-    const MODEL: i32 = umedsam_arithmetic::Model as i32;
-    const F32: i32 = umedsam_arithmetic::F32 as i32;
-    const F16: i32 = umedsam_arithmetic::F16 as i32;
-    const BF16: i32 = umedsam_arithmetic::Bf16 as i32;
-    const INT8: i32 = umedsam_arithmetic::Int8 as i32;
+    const MODEL: i32 = umedsam_precision::Model as i32;
+    const F32: i32 = umedsam_precision::F32 as i32;
+    const F16: i32 = umedsam_precision::F16 as i32;
+    const BF16: i32 = umedsam_precision::Bf16 as i32;
+    const INT8: i32 = umedsam_precision::Int8 as i32;
     call(|| {
-        let arithmetic = match arithmetic {
+        let precision = match precision {
             MODEL => None,
-            F32 => Some(Arithmetic::F32),
-            F16 => Some(Arithmetic::F16),
-            BF16 => Some(Arithmetic::Bf16),
-            INT8 => Some(Arithmetic::Int8),
+            F32 => Some(Precision::F32),
+            F16 => Some(Precision::F16),
+            BF16 => Some(Precision::Bf16),
+            INT8 => Some(Precision::Int8),
             _ => {
-                let message = format!("arithmetic {arithmetic} is none of enum umedsam_arithmetic");
+                let message = format!("precision {precision} is none of enum umedsam_precision");
                 return Err(Failure::new(umedsam_status::Argument, message));
             }
         };
         // SAFETY: the caller's duty, at the head of the header.
         unsafe { reference(options, "options") }?.change(|mut o| {
-            o.arithmetic = arithmetic;
+            o.precision = precision;
             o
         })
     })

@@ -78,7 +78,7 @@ impl From<Error> for Failure {
             | Error::BoxReversed { .. }
             | Error::BoxOutside { .. }
             | Error::TooManyBoxes { .. } => umedsam_status::Box,
-            Error::VolumeDepth { .. } | Error::SliceSize { .. } => umedsam_status::Volume,
+            Error::VolumeDepth { .. } | Error::SliceSize { .. } | Error::Spacing { .. } => umedsam_status::Volume,
             Error::Memory { .. } => umedsam_status::Memory,
             Error::Cancelled { .. } => umedsam_status::Cancelled,
             Error::Embedding(_) => umedsam_status::Embedding,
