@@ -5,7 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use umedsam::npz::{
-    Boxes, Case, Labelled, Limits, NpzError, Problem, Truth, cases, is_segmentation, read_segs, write_segs,
+    Boxes, Case, Labelled, Limits, NpzError, Problem, Truth, cases, is_segmentation, read_segs, read_spacing,
+    write_segs,
 };
 use umedsam::{PixelBox, VoxelBox};
 
@@ -43,6 +44,8 @@ fn a_volume_has_slices_and_spacing() {
     assert_eq!(case.boxes, Boxes::Volume(vec![VoxelBox::new(1.0, 1.0, 0.0, 4.0, 3.0, 2.0)]));
     let truth = Truth::read(&data("volume.npz"), &Limits::new()).unwrap();
     assert_eq!(truth.spacing, Some([0.7, 0.8, 2.5]));
+    assert_eq!(read_spacing(&data("volume.npz"), &Limits::new()).unwrap(), truth.spacing);
+    assert_eq!(read_spacing(&data("plain.npz"), &Limits::new()).unwrap(), None);
     // The label map was made of the voxels, slice by slice.
     let expected: Vec<u16> = case.pixels.iter().map(|&v| u16::from(v > 100)).collect();
     assert_eq!(truth.labels, expected);

@@ -7,6 +7,7 @@ mod compare;
 mod eval;
 mod info;
 mod input;
+mod mask;
 mod output;
 mod overlay;
 mod picture;
@@ -17,6 +18,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use mask::MaskArguments;
 use umedsam::{VolumeOptions, ZoomOptions, errln, terminal};
 
 /// Segment medical images from boxes, on the CPU, offline. Without a command: segment the two built-in samples.
@@ -86,6 +88,8 @@ struct SegmentArguments {
     memory: MemoryArguments,
     #[command(flatten)]
     zoom: ZoomArguments,
+    #[command(flatten)]
+    mask: MaskArguments,
     #[command(flatten)]
     model: ModelArguments,
 }

@@ -6,9 +6,10 @@ use std::time::Instant;
 use umedsam::{PixelBox, outln};
 
 use crate::input::Kind;
+use crate::mask::MaskArguments;
 use crate::output::plan;
 use crate::picture::Picture;
-use crate::segment::{open, print, segment_picture};
+use crate::segment::{PictureOptions, open, print, segment_picture};
 use crate::{ModelArguments, ZoomArguments};
 
 /// A built-in image and the boxes that a person would draw in it.
@@ -41,12 +42,12 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let model = ModelArguments { model: None, precision: None, threads: None };
     let mut session = open(&model)?;
     outln!("built-in model ready in {:.0} ms (umedsam info shows what it is)", start.elapsed().as_secs_f64() * 1e3);
-    let zoom = ZoomArguments::default().options();
+    let options = PictureOptions { zoom: ZoomArguments::default().options(), mask: &MaskArguments::default() };
     for (sample, outputs) in SAMPLES.iter().zip(&outputs) {
         let start = Instant::now();
         let picture = Picture::decode(sample.bytes)?;
         let name = format!("{} - {}", sample.file, sample.what);
-        print(&segment_picture(&mut session, &name, &picture, sample.boxes, zoom, outputs, start.elapsed())?);
+        print(&segment_picture(&mut session, &name, &picture, sample.boxes, &options, outputs, start.elapsed())?);
     }
     outln!("your own image: umedsam segment IMAGE --box x0,y0,x1,y1 --overlay");
     Ok(())

@@ -8,7 +8,8 @@ use anyhow::{Context, anyhow, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use umedsam::intensity::{Intake, NumberType};
-use umedsam::npz::{Boxes, Case, Limits, Problem, Truth, own_labels, write_segs};
+use umedsam::mask::Spacing;
+use umedsam::npz::{Boxes, Case, Limits, Problem, Truth, own_labels, read_spacing, write_segs};
 use umedsam::volume::from_fn;
 use umedsam::{
     Error, Model, PixelBox, Precision, Session, SessionOptions, Stats, ValidationStatus, VolumeOptions, VoxelBox,
@@ -16,6 +17,7 @@ use umedsam::{
 };
 
 use crate::input::{Kind, files};
+use crate::mask::{MaskArguments, Measures};
 use crate::output::{Outputs, plan, write_labels};
 use crate::overlay::Overlay;
 use crate::picture::Picture;
@@ -51,6 +53,9 @@ pub(crate) struct Object {
     pub(crate) size: usize,
     /// The network's own estimate of the IoU (uncalibrated); in 3D the mean over the slices.
     pub(crate) predicted_iou: f32,
+    /// Its measures, if they were asked for and it has a pixel.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) measures: Option<Measures>,
 }
 
 /// Milliseconds of each stage.
@@ -165,9 +170,15 @@ fn segment_file(
     let picture = Picture::read(path, arguments.memory.bytes())?;
     let read = start.elapsed();
     let name = path.display().to_string();
-    let zoom = arguments.zoom.options();
-    segment_picture(session, &name, &picture, &arguments.boxes, zoom, outputs, read)
+    let options = PictureOptions { zoom: arguments.zoom.options(), mask: &arguments.mask };
+    segment_picture(session, &name, &picture, &arguments.boxes, &options, outputs, read)
         .with_context(|| path.display().to_string())
+}
+
+/// How a picture is segmented.
+pub(crate) struct PictureOptions<'a> {
+    pub(crate) zoom: Option<ZoomOptions>,
+    pub(crate) mask: &'a MaskArguments,
 }
 
 /// Segments a picture and writes its label map.
@@ -176,14 +187,23 @@ pub(crate) fn segment_picture(
     name: &str,
     picture: &Picture,
     boxes: &[PixelBox],
-    zoom: Option<ZoomOptions>,
+    options: &PictureOptions<'_>,
     outputs: &Outputs,
     read: Duration,
 ) -> anyhow::Result<Report> {
     let before = session.stats();
     let view = picture.view()?;
     let (width, height) = (view.width(), view.height());
-    let found = session.segment_image(&view, boxes, zoom.as_ref())?;
+    let mut found = session.segment_image(&view, boxes, options.zoom.as_ref())?;
+    let start = Instant::now();
+    let size = VolumeSize { depth: 1, height, width };
+    options.mask.clean(&mut found.labels, size)?;
+    let mut objects = objects(&found.labels, &found.predicted_iou);
+    if options.mask.measures() {
+        let measured = options.mask.measure(&found.labels, picture.pixels(), size, false, None, objects.len())?;
+        objects.iter_mut().zip(measured).for_each(|(object, measures)| object.measures = measures);
+    }
+    let masks = start.elapsed();
     let start = Instant::now();
     write_labels(&outputs.labels, &found.labels, width, height)?;
     let mut written = vec![outputs.labels.clone()];
@@ -192,9 +212,8 @@ pub(crate) fn segment_picture(
         written.push(path.clone());
     }
     let after = session.stats();
-    let stages = stages(before, after, read, after.postprocess - before.postprocess, start.elapsed());
+    let stages = stages(before, after, read, after.postprocess - before.postprocess + masks, start.elapsed());
     let encodes = after.encodes - before.encodes;
-    let objects = objects(&found.labels, &found.predicted_iou);
     let (shape, intake) = (vec![height, width], picture.intake().clone());
     Ok(Report { input: name.into(), shape, intake, objects, own_labels: false, written, encodes, ms: stages })
 }
@@ -207,7 +226,7 @@ fn objects(labels: &[u16], confidence: &[f32]) -> Vec<Object> {
     confidence
         .iter()
         .enumerate()
-        .map(|(i, &predicted_iou)| Object { label: (i + 1) as u16, size: sizes[i + 1], predicted_iou })
+        .map(|(i, &predicted_iou)| Object { label: (i + 1) as u16, size: sizes[i + 1], predicted_iou, measures: None })
         .collect()
 }
 
@@ -244,9 +263,11 @@ fn segment_case(
     let limits = Limits::new().with_peak_bytes(arguments.memory.bytes());
     let case = read_case(path, &limits)?;
     let own = own_numbers(path, &case, &limits);
+    let spacing = if arguments.mask.measures() { read_spacing(path, &limits)? } else { None };
+    let spacing = spacing.map(|[x, y, z]| Spacing::new(x, y, z)).transpose()?;
     let read = start.elapsed();
     let before = session.stats();
-    let (mut labels, predicted_iou, postprocess) = match &case.boxes {
+    let (mut labels, predicted_iou, mut postprocess) = match &case.boxes {
         Boxes::Plane(boxes) => {
             let zoom = arguments.zoom.options();
             let found = session
@@ -266,7 +287,16 @@ fn segment_case(
         }
     };
     let start = Instant::now();
+    let size = case.shape.volume();
+    arguments.mask.clean(&mut labels, size)?;
     let mut objects = objects(&labels, &predicted_iou);
+    if arguments.mask.measures() {
+        let is_volume = case.shape.depth.is_some();
+        let measured = arguments.mask.measure(&labels, &case.pixels, size, is_volume, spacing, objects.len())?;
+        objects.iter_mut().zip(measured).for_each(|(object, measures)| object.measures = measures);
+    }
+    postprocess += start.elapsed();
+    let start = Instant::now();
     if let Some(overlay) = &outputs.overlay {
         draw_case(&case, &labels, overlay)?;
     }
@@ -358,6 +388,9 @@ pub(crate) fn print(report: &Report) {
     for o in report.objects.iter().take(SHOWN) {
         let empty = if o.size == 0 { "   (empty: nothing found, or hidden by a later object)" } else { "" };
         outln!("  object {:<3} {:>9} {unit}   predicted IoU {:.3}{empty}", o.label, o.size, o.predicted_iou);
+        if let Some(measures) = &o.measures {
+            measures.print();
+        }
     }
     if report.objects.len() > SHOWN {
         outln!("  ... {} more objects", report.objects.len() - SHOWN);

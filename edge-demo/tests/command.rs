@@ -2,10 +2,10 @@
 
 mod common;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use common::{data, err, failure, files, out, umedsam};
-use umedsam::npz::{Limits, read_segs};
+use umedsam::npz::{Limits, read_segs, read_spacing};
 
 #[test]
 fn without_arguments_it_segments_the_samples() {
@@ -86,6 +86,43 @@ fn a_picture_of_16_bits_is_segmented() {
     let size = report["objects"][0]["size"].as_u64().unwrap();
     assert!((1300..1900).contains(&size), "{size} px; the disc has 1570");
     assert_eq!(files(&folder.path().join("masks")), ["scan.mask.png"]);
+}
+
+#[test]
+fn masks_are_cleaned_and_measured_where_it_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let cell = data("assets/cell.png");
+    let segment = |more: &[&str]| -> serde_json::Value {
+        let arguments = [&["segment", &cell, "--box", "360,305,496,442", "--json"][..], more].concat();
+        serde_json::from_str(&out(&umedsam(folder.path(), &arguments))).unwrap()
+    };
+    let size = |report: &serde_json::Value| report["objects"][0]["size"].as_f64().unwrap();
+    let plain = segment(&[]);
+    assert!(plain["objects"][0].get("measures").is_none());
+    let whole = size(&plain) as u32;
+    assert_eq!(size(&segment(&["--min-size", &(whole + 1).to_string()])), 0.0);
+    let report = segment(&["--largest", "--fill-holes", "--stats", "--spacing", "0.5,0.25"]);
+    let (measures, number) = (&report["objects"][0]["measures"], |v: &serde_json::Value| v.as_f64().unwrap());
+    assert_eq!((number(&measures["area"]), &measures["unit"]), (size(&report) * 0.125, &"mm".into()));
+    let (long, across) = (&measures["longest_diameter"], &measures["perpendicular_diameter"]);
+    let extent = |axis: usize| number(&measures["extents"][axis]);
+    assert!(number(&long["length"]) >= extent(0).max(extent(1)) && number(&across["length"]) > extent(1) * 0.8);
+    assert!((1.0..255.0).contains(&number(&measures["mean_intensity"])), "{measures}");
+    let pixels = segment(&["--stats"]);
+    assert_eq!((size(&pixels), &pixels["objects"][0]["measures"]["unit"]), (whole.into(), &"px".into()));
+
+    // A case brings its spacing.
+    let case = data("../tests/data/gate/3DBox_MR_bodies.npz");
+    let text = out(&umedsam(folder.path(), &["segment", &case, "--stats", "--json"]));
+    let report: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let [x, y, z] = read_spacing(Path::new(&case), &Limits::new()).unwrap().unwrap();
+    let measures = &report["objects"][0]["measures"];
+    assert!((number(&measures["volume"]) / size(&report) - x * y * z).abs() < 1e-9, "{measures}");
+    let slices = number(&measures["last"][2]) - number(&measures["first"][2]) + 1.0;
+    assert!((number(&measures["extents"][2]) - slices * z).abs() < 1e-9 && slices > 1.0, "{measures}");
+    let refused = |more: &[&str]| failure(&umedsam(folder.path(), &[&["segment", &cell], more].concat()));
+    assert!(refused(&["--stats", "--spacing", "1,0"]).contains("spacing along y is 0"));
+    assert!(refused(&["--spacing", "1,1"]).contains("--stats"));
 }
 
 #[test]

@@ -4,7 +4,8 @@ use core::cmp::Reverse;
 use std::prelude::v1::*;
 
 use super::check;
-use super::components::{Components, Connectivity, Part};
+use super::components::{Components, Connectivity};
+use super::holes::Holes;
 use super::label::Label;
 use crate::{Error, VolumeSize, memory};
 
@@ -82,24 +83,13 @@ pub struct Cleaner {
     components: Components,
     order: Vec<u32>,
     kept: Vec<bool>,
-    holes: Vec<Hole>,
-}
-
-/// What is known of a component of the background.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Hole {
-    /// Nothing yet.
-    Unknown,
-    /// It has neighbours of this label alone.
-    Within(u16),
-    /// It reaches the border, or has neighbours of several labels.
-    Open,
+    holes: Holes,
 }
 
 impl Cleaner {
     /// Empty buffers.
     pub const fn new() -> Self {
-        Self { components: Components::new(), order: Vec::new(), kept: Vec::new(), holes: Vec::new() }
+        Self { components: Components::new(), order: Vec::new(), kept: Vec::new(), holes: Holes::new() }
     }
 
     /// Bytes held by the buffers.
@@ -107,7 +97,7 @@ impl Cleaner {
         self.components.capacity_bytes()
             + self.order.capacity() * 4
             + self.kept.capacity()
-            + self.holes.capacity() * size_of::<Hole>()
+            + self.holes.capacity_bytes()
     }
 
     /// Cleans `labels`, a label map of `size`.
@@ -126,7 +116,8 @@ impl Cleaner {
             cleaned.removed = self.remove(labels, size, options)?;
         }
         if options.fill_holes {
-            cleaned.filled = self.fill(labels, size, options.connectivity.opposite())?;
+            let background = options.connectivity.opposite();
+            cleaned.filled = self.holes.fill(labels, size, background, &mut self.components)?;
         }
         Ok(cleaned)
     }
@@ -154,76 +145,11 @@ impl Cleaner {
         let removed = dropped.map(|(component, _)| component.voxels).sum();
         if removed > 0 {
             for (row, line) in labels.chunks_exact_mut(size.width).enumerate() {
-                for (run, number) in self.components.in_row(row).filter(|(_, number)| !self.kept[*number]) {
-                    debug_assert!(number < self.kept.len());
+                for (run, _) in self.components.in_row(row).filter(|(_, number)| !self.kept[*number]) {
                     line[run.first()..=run.last()].fill(T::from_number(0));
                 }
             }
         }
         Ok(removed)
-    }
-
-    fn fill<T: Label>(&mut self, labels: &mut [T], size: VolumeSize, background: Connectivity) -> Result<usize, Error> {
-        // Beyond the objects all is background that reaches the border.
-        let Some(part) = Part::around(labels, size) else { return Ok(0) };
-        self.components.connect(labels, size, &part, background, |label| label == 0)?;
-        let (components, holes) = (&self.components, &mut self.holes);
-        holes.clear();
-        memory::reserve(holes, components.found().len())?;
-        holes.resize(components.found().len(), Hole::Unknown);
-        let rows = || part.z.clone().flat_map(|z| part.y.clone().map(move |y| (z, y))).enumerate();
-        // An axis of one voxel has no border: what is closed in an image is closed.
-        let ends = |range: &core::ops::Range<usize>, i: usize, size: usize| {
-            size > 1 && (i == range.start || i + 1 == range.end)
-        };
-        for (row, (z, y)) in rows() {
-            let edge = ends(&part.z, z, size.depth) || ends(&part.y, y, size.height);
-            for (run, number) in components.in_row(row) {
-                let (first, last) = (part.x.start + run.first(), part.x.start + run.last());
-                if edge || ends(&part.x, first, size.width) || ends(&part.x, last, size.width) {
-                    holes[number] = Hole::Open;
-                }
-            }
-        }
-        let plane = size.height * size.width;
-        for (row, (z, y)) in rows() {
-            for (run, number) in components.in_row(row) {
-                if holes[number] == Hole::Open {
-                    continue;
-                }
-                let x = part.x.start + run.first();
-                let start = (z * size.height + y) * size.width + x;
-                let here = start..start + run.len();
-                let beside = |step: usize, present: bool| if present { step } else { 0 };
-                let (row_up, row_down) = (beside(size.width, y > 0), beside(size.width, y + 1 < size.height));
-                let (slice_up, slice_down) = (beside(plane, z > 0), beside(plane, z + 1 < size.depth));
-                let sides = [
-                    here.start - row_up..here.end - row_up,
-                    here.start + row_down..here.end + row_down,
-                    here.start - slice_up..here.end - slice_up,
-                    here.start + slice_down..here.end + slice_down,
-                    here.start - usize::from(x > 0)..here.start,
-                    here.end..here.end + usize::from(x + run.len() < size.width),
-                ];
-                for label in sides.into_iter().flat_map(|side| &labels[side]).map(|v| v.to_number()) {
-                    holes[number] = match holes[number] {
-                        same if label == 0 || same == Hole::Within(label) => same,
-                        Hole::Unknown => Hole::Within(label),
-                        Hole::Within(_) | Hole::Open => Hole::Open,
-                    };
-                }
-            }
-        }
-        let mut filled = 0;
-        for (row, (z, y)) in rows() {
-            let line = &mut labels[(z * size.height + y) * size.width..][part.x.clone()];
-            for (run, number) in components.in_row(row) {
-                if let Hole::Within(label) = holes[number] {
-                    line[run.first()..=run.last()].fill(T::from_number(label));
-                    filled += run.len();
-                }
-            }
-        }
-        Ok(filled)
     }
 }

@@ -20,8 +20,8 @@ pub struct Corner {
 #[derive(Clone, Copy, Debug)]
 struct Ring {
     component: u32,
-    start: u32,
-    end: u32,
+    start: usize,
+    end: usize,
 }
 
 /// Outlines of the objects of an image; keeps its buffers.
@@ -77,7 +77,7 @@ impl<'a> Polygon<'a> {
     }
 
     fn points(&self, ring: &Ring) -> &'a [Corner] {
-        &self.corners[ring.start as usize..ring.end as usize]
+        &self.corners[ring.start..ring.end]
     }
 }
 
@@ -133,10 +133,10 @@ impl Contours {
             for (run, component) in self.components.in_row(y) {
                 for x in run.first()..=run.last() {
                     if image.has_upper_edge(x, y) && !image.is_traced(x, y) {
-                        let start = image.points.len() as u32;
+                        let start = image.points.len();
                         image.trace(x, y)?;
                         memory::reserve(&mut self.rings, 1)?;
-                        let end = image.points.len() as u32;
+                        let end = image.points.len();
                         self.rings.push(Ring { component: component as u32, start, end });
                     }
                 }

@@ -38,6 +38,7 @@ mod clean;
 mod components;
 mod contours;
 mod diameters;
+mod holes;
 mod label;
 mod measure;
 mod spacing;

@@ -281,6 +281,15 @@ pub fn read_segs(path: &Path, limits: &Limits) -> Result<(Vec<u16>, Vec<usize>),
     Archive::open(path, limits)?.labels("segs")
 }
 
+/// Reads the size of a case's voxels, where it is there: `spacing`, mm along x, y, z.
+///
+/// # Errors
+/// [`NpzError`] if the file or the array cannot be used.
+pub fn read_spacing(path: &Path, limits: &Limits) -> Result<Option<[f64; 3]>, NpzError> {
+    let found = Archive::open(path, limits)?.read("spacing")?.map(|array| spacing(&array)).transpose();
+    found.map_err(|problem| NpzError { path: path.into(), array: Some("spacing"), problem })
+}
+
 fn boxes(array: &Array) -> Result<Boxes, Problem> {
     let [count, columns] = array.shape[..] else {
         return Err(Problem::Shape { found: array.shape.clone(), expected: "(N,4) or (N,6)".into() });

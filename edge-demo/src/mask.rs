@@ -1,0 +1,149 @@
+//! What is done to masks after the network, and what is told of them: nothing unless it is asked for.
+
+use clap::Args;
+use serde::Serialize;
+use umedsam::mask::{CleanOptions, Cleaner, Diameter, MeasureOptions, Measurer, ObjectMeasures, Spacing};
+use umedsam::{Error, VolumeSize, outln};
+
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct MaskArguments {
+    /// Keep only the largest connected part of each object; parts that touch by a corner are connected.
+    #[arg(long)]
+    largest: bool,
+    /// Fill holes: background that is enclosed by one object, in an image within the image, in a volume on all sides.
+    #[arg(long)]
+    fill_holes: bool,
+    /// Remove connected parts of fewer pixels or voxels.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    min_size: usize,
+    /// Measure each object: area or volume, extents, longest and perpendicular diameter, mean of its 8-bit intensities.
+    #[arg(long)]
+    stats: bool,
+    /// Size of a pixel or voxel in mm, for --stats; if left out that of the NPZ case, or lengths are in pixels.
+    #[arg(long, value_name = "X,Y[,Z]", value_parser = parse_spacing, requires = "stats", allow_hyphen_values = true)]
+    spacing: Option<Spacing>,
+}
+
+/// `x,y` or `x,y,z` in mm.
+fn parse_spacing(text: &str) -> Result<Spacing, String> {
+    let numbers: Vec<f64> = text
+        .split(',')
+        .map(|part| part.trim().parse().map_err(|_| format!("'{part}' is not a number")))
+        .collect::<Result<_, _>>()?;
+    match numbers[..] {
+        [x, y] => Spacing::new(x, y, 1.0),
+        [x, y, z] => Spacing::new(x, y, z),
+        _ => return Err(format!("{} numbers; x,y or x,y,z expected", numbers.len())),
+    }
+    .map_err(|error| error.to_string())
+}
+
+/// Measures of an object. Positions are along x, y and z, in voxels.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Measures {
+    /// Unit of the lengths: `mm`, or `px` where the spacing is not known.
+    unit: &'static str,
+    /// In the square of the unit; of an image.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    area: Option<f64>,
+    /// In the cube of the unit; of a volume.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    volume: Option<f64>,
+    first: [usize; 3],
+    last: [usize; 3],
+    /// Lengths along x, y and z.
+    extents: [f64; 3],
+    centroid: [f64; 3],
+    /// The slice of both diameters.
+    slice: usize,
+    longest_diameter: Line,
+    perpendicular_diameter: Line,
+    /// Of the 8-bit intensities; of gray inputs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mean_intensity: Option<f64>,
+}
+
+/// A diameter and its ends, x and y in pixels from the image's upper left corner.
+#[derive(Clone, Debug, Serialize)]
+struct Line {
+    length: f64,
+    from: [f64; 2],
+    to: [f64; 2],
+}
+
+impl From<Diameter> for Line {
+    fn from(Diameter { from, to, length, .. }: Diameter) -> Self {
+        Self { length, from, to }
+    }
+}
+
+impl MaskArguments {
+    pub(crate) fn clean(&self, labels: &mut [u16], size: VolumeSize) -> Result<(), Error> {
+        let mut options = CleanOptions::new().with_min_size(self.min_size);
+        (options.largest, options.fill_holes) = (self.largest, self.fill_holes);
+        Cleaner::new().clean(labels, size, &options).map(|_| ())
+    }
+
+    /// Whether objects are measured.
+    pub(crate) const fn measures(&self) -> bool {
+        self.stats
+    }
+
+    /// Measures of the objects 1 to `count`, nothing for one without a voxel. `pixels` are interleaved where they are not
+    /// gray. `stored` is the input's own spacing.
+    pub(crate) fn measure(
+        &self,
+        labels: &[u16],
+        pixels: &[u8],
+        size: VolumeSize,
+        is_volume: bool,
+        stored: Option<Spacing>,
+        count: usize,
+    ) -> Result<Vec<Option<Measures>>, Error> {
+        let spacing = self.spacing.or(stored);
+        let options = MeasureOptions::new().with_spacing(spacing.unwrap_or_default()).with_diameters();
+        let mut measurer = Measurer::new();
+        let found = if pixels.len() == labels.len() {
+            measurer.measure_with_intensities(labels, pixels, size, &options)?
+        } else {
+            measurer.measure(labels, size, &options)?
+        };
+        let unit = if spacing.is_some() { "mm" } else { "px" };
+        let mut measures = vec![None; count];
+        for object in found {
+            measures[usize::from(object.label) - 1] = Measures::new(object, is_volume, unit);
+        }
+        Ok(measures)
+    }
+}
+
+impl Measures {
+    fn new(object: &ObjectMeasures, is_volume: bool, unit: &'static str) -> Option<Self> {
+        let found = object.diameters?;
+        Some(Self {
+            unit,
+            area: (!is_volume).then(|| object.area()),
+            volume: is_volume.then(|| object.volume()),
+            first: object.first,
+            last: object.last,
+            extents: object.extents(),
+            centroid: object.centroid,
+            slice: found.z,
+            longest_diameter: found.diameters.longest.into(),
+            perpendicular_diameter: found.diameters.perpendicular.into(),
+            mean_intensity: object.mean_intensity,
+        })
+    }
+
+    /// A line for people.
+    pub(crate) fn print(&self) {
+        let Self { unit, longest_diameter: long, perpendicular_diameter: across, extents: [x, y, z], .. } = self;
+        let size = match (self.area, self.volume) {
+            (_, Some(volume)) => format!("{volume:.1} {unit}3, extents {x:.1} x {y:.1} x {z:.1}"),
+            (area, None) => format!("{:.1} {unit}2, extents {x:.1} x {y:.1}", area.unwrap_or_default()),
+        };
+        let slice = if self.volume.is_some() { format!(" in slice {}", self.slice) } else { String::new() };
+        let mean = self.mean_intensity.map_or(String::new(), |mean| format!(", mean intensity {mean:.1} of 255"));
+        outln!("      {size}, diameters {:.1} x {:.1} {unit}{slice}{mean}", long.length, across.length);
+    }
+}
