@@ -13,6 +13,7 @@ mod options;
 mod pointers;
 mod segment;
 mod session;
+mod slices;
 mod status;
 mod volume;
 
