@@ -31,16 +31,16 @@ fn folder(variable: &str) -> Option<PathBuf> {
     var_os(variable).filter(|name| !name.is_empty()).map(PathBuf::from)
 }
 
-/// The blocks, as tract computes the bodies of their functions here or did on another machine.
-fn all_blocks(model: &Model) -> Vec<Block> {
+/// The blocks, one after another, as tract computes the bodies of their functions here or did on another machine.
+fn all_blocks(model: &Model) -> Box<dyn Iterator<Item = Block>> {
     if let Some(folder) = folder("UMEDSAM_RECORDED") {
-        let files = (0..).map(|i| folder.join(format!("block-{i}")));
-        return files.take_while(|file| file.exists()).map(|file| Block::read(&file)).collect();
+        let files = (0..).map(move |i| folder.join(format!("block-{i}")));
+        return Box::new(files.take_while(|file| file.exists()).map(|file| Block::read(&file)));
     }
     #[cfg(not(feature = "tract"))]
     panic!("without the feature tract, UMEDSAM_RECORDED must name a folder of blocks ({})", model.manifest().name);
     #[cfg(feature = "tract")]
-    blocks::blocks(model.encoder_onnx(), model.decoder_onnx())
+    Box::new(blocks::blocks(model.encoder_onnx(), model.decoder_onnx()).into_iter())
 }
 
 #[test]
@@ -50,14 +50,15 @@ fn blocks_of_the_built_in_model_equal_the_bodies_of_their_functions() {
     let mut precisions =
         vec![(Precision::F32, 2e-5), (Precision::F16, 0.01), (Precision::Bf16, 0.02), (Precision::Int8, 0.05)];
     precisions.retain(|(precision, _)| *precision == own || !is_emulated());
-    let blocks = all_blocks(&model);
-    assert!(blocks.len() > 15, "{} blocks", blocks.len());
-    for (i, block) in blocks.iter().enumerate() {
+    let mut checked = 0;
+    for block in all_blocks(&model) {
         block.check(&precisions);
         if let Some(folder) = folder("UMEDSAM_RECORD") {
-            block.write(&folder.join(format!("block-{i}")));
+            block.write(&folder.join(format!("block-{checked}")));
         }
+        checked += 1;
     }
+    assert!(checked > 15, "{checked} blocks");
 }
 
 /// Logits of the picture's three boxes.
@@ -117,7 +118,8 @@ fn masks_are_those_of_other_machines() {
             let dsc = agreement(logits, other);
             let difference = values::max_difference(logits, other) / values::scale(other);
             println!("{precision}: DSC {dsc:.4}, logits {difference:e} of the scale from the other machine's");
-            let (least, most) = if *precision == Precision::F32 { (0.9995, 1e-4) } else { (0.98, 0.1) };
+            // In 8 bits the other machine may compute the rest in bf16, this one in f32.
+            let (least, most) = if *precision == Precision::F32 { (0.9995, 1e-4) } else { (0.97, 0.1) };
             assert!(dsc >= least && difference <= most, "{precision}: DSC {dsc}, logits {difference:e}");
         }
     }
