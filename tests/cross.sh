@@ -144,6 +144,8 @@ END
   # Debian's libc has no threads. What std would do with them ends the program, should it be called.
   local link="-Clink-self-contained=no -Clink-arg=-L$libc -Clink-arg=$libc/crt1-command.o -Clink-arg=-lc"
   link+=" -Clink-arg=--unresolved-symbols=ignore-all"
+  # Node.js crashes where memory grows while files are read: it has all that it needs from the beginning.
+  link+=" -Clink-arg=--initial-memory=$((1 << 30))"
   CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS="-Ctarget-feature=$1 $link" \
     "${@:2}" --target wasm32-wasip1 -Zbuild-std=std,panic_abort
 }

@@ -3,7 +3,7 @@
 #
 #   PREFIX=/usr/local DESTDIR= capi/install.sh [--without-model]
 #
-# PROFILE names the cargo profile (release), TARGET a target of rustc (this machine), LIBDIR where libraries go
+# PROFILE names the cargo profile (device), TARGET a target of rustc (this machine), LIBDIR where libraries go
 # ($PREFIX/lib). Linux; elsewhere the names of the libraries are others.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -17,7 +17,7 @@ esac
 DESTDIR=${DESTDIR:-}
 prefix=${PREFIX:-/usr/local}
 libdir=${LIBDIR:-$prefix/lib}
-profile=${PROFILE:-release}
+profile=${PROFILE:-device}
 
 abi=$(sed -n 's/^#define UMEDSAM_ABI_VERSION //p' include/umedsam.h)
 version=$(cargo pkgid | sed 's/.*[#@]//')

@@ -12,8 +12,8 @@ use umedsam::mask::Spacing;
 use umedsam::npz::{Boxes, Case, Limits, Problem, Truth, own_labels, read_spacing, write_segs};
 use umedsam::volume::from_fn;
 use umedsam::{
-    Error, Model, PixelBox, Precision, Session, SessionOptions, Stats, ValidationStatus, VolumeOptions, VoxelBox,
-    ZoomOptions, errln, outln, terminal,
+    Error, Model, PixelBox, Precision, Session, SessionOptions, Stats, ValidationStatus, VolumeOptions, VolumeSize,
+    VoxelBox, ZoomOptions, errln, outln, terminal,
 };
 
 use crate::input::{Kind, files};

@@ -4,7 +4,7 @@
 #
 #   core/examples/capi/test.sh [FOLDER]
 #
-# FOLDER, which is made, keeps what was installed and built; otherwise all goes. PROFILE is the cargo profile.
+# FOLDER, which is made, keeps what was installed and built; otherwise all goes. PROFILE is the cargo profile (release).
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -19,11 +19,12 @@ fi
 mkdir -p "$work"
 work=$(cd "$work" && pwd)
 
+export PROFILE=${PROFILE:-release}
 DESTDIR=$work/root PREFIX=/usr LIBDIR=/usr/lib capi/install.sh
 python3 examples/capi/unpack.py ../tests/data/gate/2DBox_Microscopy_cells.npz "$work/picture"
 python3 examples/capi/unpack.py ../tests/data/gate/3DBox_MR_bodies.npz "$work/volume"
 # With the features of the library, so that nothing is built twice.
-cargo run --locked --profile "${PROFILE:-release}" --no-default-features --features capi,bundled --example capi-reference -- "$work"
+cargo run --locked --profile "$PROFILE" --no-default-features --features capi,bundled --example capi-reference -- "$work"
 
 export PKG_CONFIG_PATH=$work/root/usr/lib/pkgconfig PKG_CONFIG_SYSROOT_DIR=$work/root
 export PKG_CONFIG_ALLOW_SYSTEM_CFLAGS=1 PKG_CONFIG_ALLOW_SYSTEM_LIBS=1
