@@ -516,8 +516,7 @@ umedsam_status umedsam_options_set_max_batch(umedsam_options *options, size_t bo
  *
  * Threads: one at a time for the same options.
  */
-umedsam_status umedsam_options_set_precision(umedsam_options *options,
-                                              int32_t precision);
+umedsam_status umedsam_options_set_precision(umedsam_options *options, int32_t precision);
 
 /**
  * Frees options. NULL is passed over.

@@ -1,6 +1,6 @@
 //! The recording that the firmware example carries in place of its accelerator is what the built-in model answers.
 //!
-//! `UMEDSAM_RECORD=1 cargo test --release -p umedsam-tests --test firmware` writes it anew, as it must be wherever the
+//! `UMEDSAM_RECORD_FIRMWARE=1 cargo test --release -p umedsam-tests --test firmware` writes it anew, as it must be wherever the
 //! pictures, the boxes or the way of a box through a volume have changed.
 
 #![allow(unreachable_pub, reason = "public where they are part of the firmware")]
@@ -81,7 +81,7 @@ fn the_recording_is_what_the_built_in_model_answers() {
     let mut device = Device::new();
     let mut lines = Vec::new();
     let mut tell = |line: std::fmt::Arguments<'_>| lines.push(line.to_string());
-    if var_os("UMEDSAM_RECORD").is_some() {
+    if var_os("UMEDSAM_RECORD_FIRMWARE").is_some() {
         let mut recorder = Recorder { session, entries: Vec::new(), areas: Vec::new() };
         device.round(&mut recorder, &mut tell).unwrap();
         println!("{}\n{} bytes, areas on the grid {:?}", lines.join("\n"), recorder.entries.len(), recorder.areas);

@@ -152,7 +152,7 @@ fn what_a_killed_run_leaves_is_weights_for_average_and_bundle() {
     assert!(of("mean.safetensors").unwrap().allclose(&expected, 1e-5, 1e-7, false));
     // Whole weights, which other programs load.
     let bundle = bench.path("model.umedsam");
-    let made = export(&["bundle", &current, "--precision", "f32", "--out", &bundle.display().to_string()]);
+    let made = export(&["bundle", &current, "--storage", "f32", "--out", &bundle.display().to_string()]);
     assert!(made.contains("model.umedsam"), "{made}");
     let model = umedsam::Model::load(bundle).unwrap();
     assert_eq!(model.manifest().sources, ["weights trained by umedsam-train"]);

@@ -3,8 +3,6 @@
 use std::prelude::v1::*;
 use std::time::Duration;
 
-#[cfg(feature = "tract")]
-use anyhow::Context;
 use anyhow::Result;
 
 use super::kernels::Kernels;
@@ -239,7 +237,13 @@ fn fused(onnx: &[u8], shapes: &[(usize, &[usize])], options: &GraphOptions) -> R
     let calls = onnx::read(onnx, shapes);
     // tract also types and folds what else may stand between our functions.
     #[cfg(feature = "tract")]
-    let calls = calls.or_else(|refusal| tract::calls(onnx, shapes).with_context(|| format!("{refusal:#}")));
+    let calls = calls.or_else(|refusal| {
+        let both = |error: anyhow::Error| match (format!("{refusal:#}"), format!("{error:#}")) {
+            (one, other) if one == other => error,
+            (one, _) => error.context(one),
+        };
+        tract::calls(onnx, shapes).map_err(both)
+    });
     let kernels = options.kernels.unwrap_or_else(Kernels::detect);
     Program::new(calls?, Settings::new(kernels, options.precision), options.poisoned)
 }
