@@ -22,7 +22,7 @@
 //! # Going on
 //!
 //! For each case a record and both label maps are kept in a folder. They are found again by a digest of all that they
-//! depend on ([`ContentKey`](crate::ContentKey)): the program and its kernels, both models' graphs, how they are computed,
+//! depend on ([`ContentKey`]): the program and its kernels, both models' graphs, how they are computed,
 //! the number of threads and the case's bytes. A run that was stopped goes on there, with the times taken before.
 
 mod error;
