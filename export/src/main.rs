@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use umedsam::files::write_atomically;
 use umedsam::runtime::inline_functions;
@@ -74,9 +74,9 @@ enum Command {
         /// Folder for the two files; made if absent.
         #[arg(short, long, value_name = "DIR")]
         out: PathBuf,
-        /// What the weights are stored in: f32, f16 or int8.
-        #[arg(long, default_value = "f32")]
-        storage: Storage,
+        /// What the weights are stored in: f32, f16 or int8; f32 if left out, int8 with qdq.
+        #[arg(long)]
+        storage: Option<Storage>,
         #[command(flatten)]
         renamed: Renamed,
         /// How the operators are written; qdq is int8, of weights that `quantize` made.
@@ -164,11 +164,14 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Quantize(command) => command.run()?,
         Command::Onnx { weights, out, storage, format, .. } => {
             let weights = commands::load(&weights)?;
-            let graphs = match format {
-                Format::Qdq => onnx::build_qdq(&weights)?,
-                _ => onnx::build(&weights, storage)?,
+            let (graphs, written) = match (format, storage) {
+                (Format::Qdq, None | Some(Storage::Int8)) => (onnx::build_qdq(&weights)?, "qdq".to_owned()),
+                (Format::Qdq, Some(other)) => bail!("--format qdq stores weights in int8, not in {other}"),
+                (_, storage) => {
+                    let storage = storage.unwrap_or(Storage::F32);
+                    (onnx::build(&weights, storage)?, storage.to_string())
+                }
             };
-            let written = if format == Format::Qdq { "qdq".to_owned() } else { storage.to_string() };
             fs::create_dir_all(&out).with_context(|| format!("{}: make folder", out.display()))?;
             for (name, graph) in [("encoder.onnx", graphs.encoder), ("decoder.onnx", graphs.decoder)] {
                 let graph = if format == Format::Inline { inline_functions(&graph)? } else { graph };

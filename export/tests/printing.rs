@@ -27,6 +27,10 @@ fn a_closed_pipe_ends_no_work() {
     // What weights are stored in is no precision.
     let (status, text) = run(&["bundle", "weights.safetensors", "--out", "model.umedsam", "--precision", "f32"]);
     assert!(status == Some(2) && text.contains("--storage says what weights are stored in"), "{text}");
+    let (status, text) =
+        run(&["onnx", "weights.safetensors", "--out", "graphs", "--format", "qdq", "--storage", "f16"]);
+    assert!(status == Some(1) && text.contains("qdq stores weights in int8, not in f16"), "{text}");
+    assert!(!folder.path().join("graphs").exists());
     // The status is still the work's: 2 where a model cannot be judged.
     let (status, text) = run(&["validate", "model.umedsam", "--against", "weights.safetensors", "--cases", "."]);
     assert!(status == Some(2) && !text.contains("panicked"), "{text}");
