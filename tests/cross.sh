@@ -20,24 +20,10 @@ targets=${*:-native aarch64 wasm32 model-aarch64 model-wasm32}
 
 # ----- What it takes -----
 
-install_missing() {
-  local package missing=()
-  for package; do
-    [ "$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
-  done
-  [ ${#missing[@]} -gt 0 ] || return 0
-  apt-get update -q
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}"
-}
-install_missing rustc-web cargo-web rust-web-src rust-web-llvm ca-certificates \
-  gcc libc6-dev gcc-aarch64-linux-gnu libc6-dev-arm64-cross wasi-libc
+. tests/debian.sh
+install_rust
+install_missing rust-web-llvm gcc-aarch64-linux-gnu libc6-dev-arm64-cross wasi-libc
 command -v node >/dev/null || install_missing nodejs
-# The linker of WebAssembly, of the version of the compiler's LLVM.
-llvm=$(/usr/bin/rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
-install_missing "lld-$llvm"
-rust=$(dpkg-query -W -f='${Version}' rustc-web)
-# Without the security archive apt would be content with a Rust that is too old.
-dpkg --compare-versions "$rust" ge 1.91 || { echo "rustc-web is $rust: 1.91 or later is needed" >&2; exit 1; }
 
 # A package that is unpacked rather than installed: of another architecture or suite, without changing what apt holds
 # the machine to be. `unpack NAME VERSION_OR_SUITE ARCHITECTURE SOURCES FILE` leaves it in $cache/NAME.

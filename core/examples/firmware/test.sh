@@ -9,23 +9,9 @@ cd "$(dirname "$0")"
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$HOME/.cache/umedsam/target}/firmware
 target=thumbv7em-none-eabihf
 
-install_missing() {
-  local package missing=()
-  for package; do
-    [ "$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
-  done
-  [ ${#missing[@]} -gt 0 ] || return 0
-  [ "$(id -u)" = 0 ] || { echo "missing packages: ${missing[*]}" >&2; exit 1; }
-  apt-get update -q
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}"
-}
-# Debian's own Rust comes with the source of core and alloc, which have to be built for the board.
-install_missing rustc-web cargo-web rust-web-src ca-certificates gcc libc6-dev qemu-system-arm
-llvm=$(/usr/bin/rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
-install_missing "lld-$llvm"
-rust=$(dpkg-query -W -f='${Version}' rustc-web)
-# Without the security archive apt would be content with a Rust that is too old.
-dpkg --compare-versions "$rust" ge 1.91 || { echo "rustc-web is $rust: 1.91 or later is needed" >&2; exit 1; }
+. ../../../tests/debian.sh
+install_rust
+install_missing qemu-system-arm
 
 # For the board alone, but a change of it would build again what both share.
 export RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1

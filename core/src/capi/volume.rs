@@ -226,7 +226,8 @@ pub unsafe extern "C" fn umedsam_volume_set_cache_bytes(volume: *mut umedsam_vol
 }
 
 /// With 1, boxes are carried from slice to slice as the published LiteMedSAM does it, to the voxel; a mask then depends
-/// on its place in the list. With 0, as unless set, it does not.
+/// on its place in the list. With 0, as unless set, it does not, and carried boxes stay within the caller's box and 2
+/// pixels of the network's grid.
 ///
 /// Threads: one at a time for the same volume.
 #[unsafe(no_mangle)]

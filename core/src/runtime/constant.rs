@@ -5,6 +5,7 @@ use std::prelude::v1::*;
 use anyhow::{Context, Result, bail, ensure};
 use half::f16;
 
+use super::functions::DOMAIN;
 use super::onnx::message::{Node, Tensor};
 
 /// A tensor that is known when the graph is loaded.
@@ -48,6 +49,8 @@ impl Constant {
     }
 
     fn new(shape: Vec<usize>, values: Values) -> Result<Self> {
+        // With an empty axis, sizes of the others would be unbounded.
+        ensure!(!shape.contains(&0), "shape {shape:?} has an empty axis");
         let expected = shape.iter().try_fold(1usize, |len, &side| len.checked_mul(side));
         ensure!(expected == Some(values.len()), "{} elements for shape {shape:?}", values.len());
         Ok(Self { shape, values })
@@ -99,11 +102,11 @@ impl Constant {
             let found = node.attributes.iter().find(|a| a.name == name);
             found.map(|a| a.int().with_context(|| format!("attribute {name}"))).transpose()
         };
-        match (node.op, inputs) {
-            ("Cast", [x]) => x.cast(int("to")?.context("attribute to is missing")?),
-            ("DequantizeLinear", [x, scale]) => x.dequantized(scale, int("axis")?.unwrap_or(1)),
-            ("Gather", [x, indices]) => x.gathered(indices, int("axis")?.unwrap_or(0)),
-            ("PositionEncoding", [points, gaussian]) => Self::position_encoding(points, gaussian),
+        match (node.domain, node.op, inputs) {
+            ("", "Cast", [x]) => x.cast(int("to")?.context("attribute to is missing")?),
+            ("", "DequantizeLinear", [x, scale]) => x.dequantized(scale, int("axis")?.unwrap_or(1)),
+            ("", "Gather", [x, indices]) => x.gathered(indices, int("axis")?.unwrap_or(0)),
+            (DOMAIN, "PositionEncoding", [points, gaussian]) => Self::position_encoding(points, gaussian),
             _ => bail!("an operator that is not known, or not of {} constants", inputs.len()),
         }
     }
@@ -149,7 +152,7 @@ impl Constant {
         let chosen = chosen.collect::<Option<Vec<_>>>().with_context(|| format!("an index beyond {count}"))?;
         let inner: usize = self.shape[axis + 1..].iter().product();
         let shape = [&self.shape[..axis], &indices.shape, &self.shape[axis + 1..]].concat();
-        let rows = values.len() / (count * inner).max(1);
+        let rows = values.len() / (count * inner);
         bounded(&[rows, chosen.len(), inner])?;
         let row = |row| chosen.iter().flat_map(move |i| &values[(row * count + i) * inner..][..inner]);
         Self::new(shape, Values::F32((0..rows).flat_map(row).copied().collect()))

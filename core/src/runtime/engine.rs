@@ -238,11 +238,11 @@ fn fused(onnx: &[u8], shapes: &[(usize, &[usize])], options: &GraphOptions) -> R
     // tract also types and folds what else may stand between our functions.
     #[cfg(feature = "tract")]
     let calls = calls.or_else(|refusal| {
-        let both = |error: anyhow::Error| match (format!("{refusal:#}"), format!("{error:#}")) {
+        // Where both say the same, once is enough.
+        tract::calls(onnx, shapes).map_err(|error| match (format!("{refusal:#}"), format!("{error:#}")) {
             (one, other) if one == other => error,
             (one, _) => error.context(one),
-        };
-        tract::calls(onnx, shapes).map_err(both)
+        })
     });
     let kernels = options.kernels.unwrap_or_else(Kernels::detect);
     Program::new(calls?, Settings::new(kernels, options.precision), options.poisoned)

@@ -1,11 +1,12 @@
 //! A labelled slice on the network's grid.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use sha2::{Digest, Sha256};
+use umedsam::mask::{Components, Connectivity};
 use umedsam::npz::{Labelled, NpzError};
 use umedsam::resize::Resizer;
-use umedsam::{Frame, ImageView, PixelBox};
+use umedsam::{Frame, ImageView, PixelBox, VolumeSize};
 
 use super::crop::bounds;
 
@@ -109,17 +110,14 @@ pub(super) fn usable_labels(case: &Labelled, z: usize, min_area: usize) -> Resul
         return Ok(Vec::new());
     }
     let frame = Frame::new(case.shape.width, case.shape.height)?;
-    Ok(large_labels(&shrink_labels(full, &frame), frame.scaled_width(), min_area))
+    large_labels(&shrink_labels(full, &frame), frame.scaled_width(), min_area)
 }
 
 /// The same of a label map that is on the network's grid.
-pub(super) fn large_labels(labels: &[u16], width: usize, min_area: usize) -> Vec<u16> {
-    let mut largest: BTreeMap<u16, usize> = BTreeMap::new();
-    for component in components(labels, width, |_| true) {
-        let area = largest.entry(component.label).or_default();
-        *area = component.pixels.len().max(*area);
-    }
-    largest.into_iter().filter_map(|(label, area)| (area > min_area).then_some(label)).collect()
+pub(super) fn large_labels(labels: &[u16], width: usize, min_area: usize) -> Result<Vec<u16>, umedsam::Error> {
+    let components = components(labels, width)?;
+    let large = components.found().iter().filter(|c| c.voxels > min_area).map(|c| c.label);
+    Ok(large.collect::<BTreeSet<u16>>().into_iter().collect())
 }
 
 /// Points along each side of a pixel of the grid at which the labels are looked up.
@@ -163,41 +161,12 @@ fn majority(labels: [u16; POINTS * POINTS]) -> u16 {
     best
 }
 
-/// Pixels that touch each other, by sides or corners, and carry one label.
-pub(super) struct Component {
-    pub(super) label: u16,
-    pub(super) pixels: Vec<usize>,
-}
-
-/// The components of the labels that are `wanted`, in the order of their first pixels.
-pub(super) fn components(labels: &[u16], width: usize, wanted: impl Fn(u16) -> bool) -> Vec<Component> {
-    let height = labels.len() / width;
-    let mut seen = vec![false; labels.len()];
-    let mut found = Vec::new();
-    for start in 0..labels.len() {
-        let label = labels[start];
-        if label == 0 || seen[start] || !wanted(label) {
-            continue;
-        }
-        seen[start] = true;
-        let mut pixels = vec![start];
-        let mut next = 0;
-        while let Some(&pixel) = pixels.get(next) {
-            next += 1;
-            let (x, y) = (pixel % width, pixel / width);
-            for ny in y.saturating_sub(1)..(y + 2).min(height) {
-                for nx in x.saturating_sub(1)..(x + 2).min(width) {
-                    let neighbour = ny * width + nx;
-                    if !seen[neighbour] && labels[neighbour] == label {
-                        seen[neighbour] = true;
-                        pixels.push(neighbour);
-                    }
-                }
-            }
-        }
-        found.push(Component { label, pixels });
-    }
-    found
+/// The components of a label map, corners included.
+pub(super) fn components(labels: &[u16], width: usize) -> Result<Components, umedsam::Error> {
+    let mut components = Components::new();
+    let size = VolumeSize { depth: 1, height: labels.len() / width, width };
+    components.find(labels, size, Connectivity::All)?;
+    Ok(components)
 }
 
 #[cfg(test)]
@@ -205,17 +174,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn corners_connect_and_labels_divide() {
+    fn labels_are_large_by_their_largest_component() {
         #[rustfmt::skip]
         let labels = [
             1, 0, 0, 2,
             0, 1, 2, 0,
             1, 0, 0, 1,
         ];
-        let found = components(&labels, 4, |_| true);
-        let found: Vec<(u16, Vec<usize>)> = found.into_iter().map(|c| (c.label, c.pixels)).collect();
-        assert_eq!(found, [(1, vec![0, 5, 8]), (2, vec![3, 6]), (1, vec![11])]);
-        assert_eq!(components(&labels, 4, |label| label == 2).len(), 1);
+        let large = |min_area| large_labels(&labels, 4, min_area).unwrap();
+        assert_eq!((large(1), large(2), large(3)), (vec![1, 2], vec![1], vec![]));
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub(super) fn crop(
     if case.shape.depth.is_some() {
         return Ok(None);
     }
-    let mask = object(case.slice_labels(0), width, label, component, min_area);
+    let mask = object(case.slice_labels(0), width, label, component, min_area)?;
     let Some(bounds) = bounds(&mask, width) else { return Ok(None) };
     let window = zoom::window(&bounds, width, height, margin);
     if window.width.max(window.height) >= width.max(height) {

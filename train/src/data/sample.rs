@@ -5,7 +5,7 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, RngExt};
 use umedsam::{MODEL_SIDE, PixelBox, volume};
 
-use super::case::{Picture, components};
+use super::case::{CaseProblem, Picture, components};
 use super::crop::bounds;
 use super::dataset::{Dataset, DatasetError, Entry, Extent};
 use super::tone::Tone;
@@ -166,7 +166,12 @@ impl Sample {
             None => {
                 let slice = dataset.slice(entry, z)?;
                 let width = slice.picture.width;
-                (slice.picture.clone(), object(&slice.labels, width, label, component, min_area))
+                let failure = |e: umedsam::Error| {
+                    let path = dataset.entries()[entry].path.clone();
+                    DatasetError::Case { path, problem: CaseProblem::from(e).into() }
+                };
+                let object = object(&slice.labels, width, label, component, min_area).map_err(failure)?;
+                (slice.picture.clone(), object)
             }
         };
         let (width, channels) = (picture.width, picture.channels);
@@ -227,15 +232,21 @@ impl Sample {
 }
 
 /// The pixels of a label, or of one of its components of more than `min_area` pixels.
-pub(super) fn object(labels: &[u16], width: usize, label: u16, component: Option<u64>, min_area: usize) -> Vec<bool> {
-    let Some(number) = component else { return labels.iter().map(|&l| l == label).collect() };
-    let mut found = components(labels, width, |l| l == label);
-    found.retain(|c| c.pixels.len() > min_area);
-    let mut mask = vec![false; labels.len()];
-    if let Some(chosen) = found.get((number % found.len().max(1) as u64) as usize) {
-        chosen.pixels.iter().for_each(|&pixel| mask[pixel] = true);
-    }
-    mask
+pub(super) fn object(
+    labels: &[u16],
+    width: usize,
+    label: u16,
+    component: Option<u64>,
+    min_area: usize,
+) -> Result<Vec<bool>, umedsam::Error> {
+    let Some(number) = component else { return Ok(labels.iter().map(|&l| l == label).collect()) };
+    let components = components(labels, width)?;
+    let found = (1u32..).zip(components.found());
+    let found: Vec<u32> = found.filter(|(_, c)| c.label == label && c.voxels > min_area).map(|(i, _)| i).collect();
+    let chosen = found.get((number % found.len().max(1) as u64) as usize);
+    let mut numbers = vec![0; labels.len()];
+    components.number_into(&mut numbers)?;
+    Ok(numbers.into_iter().map(|number| chosen == Some(&number)).collect())
 }
 
 fn flip_columns<T>(pixels: &mut [T], width: usize, channels: usize) {

@@ -5,8 +5,10 @@ use std::prelude::v1::*;
 use anyhow::{Context, Result, bail, ensure};
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
-/// Most entries of each kind: what is kept of an entry may take more memory than its few bytes in the file.
+/// Most entries of a graph's lists, and of all others: what is kept of an entry takes more memory than its few bytes in the
+/// file.
 const MAX_ENTRIES: usize = 100_000;
+const MAX_SHORT: usize = 64;
 
 /// A model.
 #[derive(Debug, Default)]
@@ -135,7 +137,11 @@ impl<'a> Value<'a> {
 }
 
 fn push<T>(to: &mut Vec<T>, value: T) -> Result<()> {
-    ensure!(to.len() < MAX_ENTRIES, "more than {MAX_ENTRIES} entries");
+    push_within(MAX_SHORT, to, value)
+}
+
+fn push_within<T>(most: usize, to: &mut Vec<T>, value: T) -> Result<()> {
+    ensure!(to.len() < most, "more than {most} entries");
     to.push(value);
     Ok(())
 }
@@ -178,8 +184,8 @@ impl<'a> Graph<'a> {
     fn read(message: &'a [u8]) -> Result<Self> {
         let mut graph = Self::default();
         each(message, |field, value| match field {
-            1 => push(&mut graph.nodes, Node::read(value.bytes()?)?),
-            5 => push(&mut graph.initializers, Tensor::read(value.bytes()?)?),
+            1 => push_within(MAX_ENTRIES, &mut graph.nodes, Node::read(value.bytes()?)?),
+            5 => push_within(MAX_ENTRIES, &mut graph.initializers, Tensor::read(value.bytes()?)?),
             11 => push(&mut graph.inputs, Input::read(value.bytes()?)?),
             12 => push(&mut graph.outputs, Input::read(value.bytes()?)?.name),
             _ => Ok(()),

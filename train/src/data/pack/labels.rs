@@ -73,7 +73,7 @@ pub(super) fn decode(bytes: &[u8], item: &Item, min_area: usize) -> Result<Label
         1 => stored.into_iter().map(u16::from).collect(),
         _ => stored.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]])).collect(),
     };
-    let usable = large_labels(&map, width, min_area);
+    let usable = large_labels(&map, width, min_area).map_err(|e| PackProblem::Labels(e.to_string()))?;
     if usable.is_empty() {
         return Err(PackProblem::value("no usable label", format!("one of more than {min_area} pixels")));
     }
