@@ -106,17 +106,30 @@ struct TrainArguments {
     /// paper, u-medsam, edge or another preset of umedsam-train.
     #[arg(default_value = "edge")]
     preset: String,
+    /// Weights to begin with, such as those of a run before; the carried ones, which still teach, if left out.
+    #[arg(long, value_name = "FILE")]
+    begin: Option<PathBuf>,
+    /// Bring the weights alone, in f16, a third of a state that a run can go on from.
+    #[arg(long)]
+    weights_only: bool,
     #[command(flatten)]
     budget: BudgetArguments,
 }
 
+impl TrainArguments {
+    fn order(&self, until: Instant) -> Order<'_> {
+        let Self { preset, begin, weights_only, budget } = self;
+        let (begin, weights_only) = (begin.as_deref(), *weights_only);
+        Order { preset, settings: &TRAIN, until, out: &budget.out, begin, weights_only }
+    }
+}
+
 /// What a CUDA device takes beside a preset: all of its time, and batches for its width.
-const TRAIN: [&str; 6] = [
+const TRAIN: [&str; 5] = [
     "training.epochs=1000000",
     "training.batch=32",
     "model.precision=bf16",
     "validation.every=1000000",
-    "data.samples-per-epoch=9600",
     "engine.read-every=20",
 ];
 
@@ -147,14 +160,17 @@ fn run(command: Command) -> anyhow::Result<()> {
     let start = Instant::now();
     let until = |seconds: u64| start + Duration::from_secs(seconds);
     let budgeted = |arguments: &BudgetArguments, preset: &str, settings: &[&str]| {
-        let order = Order { preset, settings, until: until(arguments.seconds), out: &arguments.out };
+        let until = until(arguments.seconds);
+        let order = Order { preset, settings, until, out: &arguments.out, begin: None, weights_only: false };
         train::train(&Kit::open(&arguments.kit)?, &order)
     };
     match command {
         Command::Check(arguments) => check::check(&Kit::open(&arguments)?),
         Command::Time(arguments) => time::time(&Kit::open(&arguments.kit)?, until(arguments.seconds)),
         Command::Loader(arguments) => loader::measure(&Kit::open(&arguments.kit)?, until(arguments.seconds)),
-        Command::Train(arguments) => budgeted(&arguments.budget, &arguments.preset, &TRAIN),
+        Command::Train(arguments) => {
+            train::train(&Kit::open(&arguments.budget.kit)?, &arguments.order(until(arguments.budget.seconds)))
+        }
         Command::Distill(arguments) => budgeted(&arguments, "distill", &DISTILL),
         Command::Qat(arguments) => budgeted(&arguments, "qat", &QAT),
         Command::All(arguments) => all(&arguments, until(arguments.budget.seconds)),
@@ -178,8 +194,7 @@ pub(crate) fn caught<T>(body: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Res
 /// One after the other. What goes wrong is told at the end, too: minutes of such a machine are rare, and what the others
 /// give can be judged at home.
 fn all(arguments: &TrainArguments, until: Instant) -> anyhow::Result<()> {
-    let TrainArguments { preset, budget } = arguments;
-    let kit = Kit::open(&budget.kit)?;
+    let kit = Kit::open(&arguments.budget.kit)?;
     let mut failures = Vec::new();
     let mut part = |what: &str, body: &dyn Fn() -> anyhow::Result<()>| {
         outln!("## {what}");
@@ -191,7 +206,7 @@ fn all(arguments: &TrainArguments, until: Instant) -> anyhow::Result<()> {
     part("check", &|| check::check(&kit));
     let left = until.saturating_duration_since(Instant::now());
     part("time", &|| time::time(&kit, Instant::now() + left / 4));
-    part("train", &|| train::train(&kit, &Order { preset, settings: &TRAIN, until, out: &budget.out }));
+    part("train", &|| train::train(&kit, &arguments.order(until)));
     anyhow::ensure!(failures.is_empty(), "failed: {}", failures.join(", "));
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use umedsam::outln;
 use umedsam_train::ranks::Ranks;
-use umedsam_train::trainer::{Event, Folders, Observer, Trainer};
+use umedsam_train::trainer::{Event, Folders, Observer, Origin, Trainer};
 
 use crate::check::runs;
 use crate::kit::{Kit, STATE};
@@ -32,7 +32,14 @@ pub(crate) struct Order<'a> {
     pub(crate) settings: &'a [&'a str],
     pub(crate) until: Instant,
     pub(crate) out: &'a Path,
+    /// Weights to begin with, if not the carried ones, which teach then.
+    pub(crate) begin: Option<&'a Path>,
+    /// Whether the weights alone go home, and no state to go on from.
+    pub(crate) weights_only: bool,
 }
+
+/// The weights of a run in an answer, in f16.
+const FINAL: &str = "final";
 
 /// Trains, validates at the end, writes the state into `out` in parts.
 pub(crate) fn train(kit: &Kit, order: &Order<'_>) -> anyhow::Result<()> {
@@ -54,7 +61,13 @@ pub(crate) fn train(kit: &Kit, order: &Order<'_>) -> anyhow::Result<()> {
             outln!("first steps in f32, beside the CPU's:");
             runs::prove(kit, &config)?;
             let folders = Folders { data: kit.cases()?, validation: kit.validation() };
-            Trainer::start(&config, &folders, &kit.weights()?, &run, kit.device, &ranks, &mut teller)?
+            let carried = kit.weights()?;
+            let asks = config.loss.terms.iter().any(|term| term.asks_teacher());
+            let origin = match order.begin {
+                Some(weights) => Origin { weights, teacher: asks.then_some(carried.as_path()) },
+                None => Origin::from(&carried),
+            };
+            Trainer::start(&config, &folders, origin, &run, kit.device, &ranks, &mut teller)?
         }
     };
     let left = order.until.saturating_duration_since(Instant::now());
@@ -62,9 +75,15 @@ pub(crate) fn train(kit: &Kit, order: &Order<'_>) -> anyhow::Result<()> {
     trainer = trainer.with_deadline(Instant::now() + left - WRITING.min(left / 4));
     let ended = crate::caught(|| Ok(trainer.run()?));
     // A run that failed has the state of its last epoch, which may be worth the way home.
-    let state = run.join("last.safetensors");
-    if state.exists() {
-        answer(kit, &state::compact(&state, &origin)?, &run, order.out)?;
+    let (state, ended_with) = (run.join("last.safetensors"), run.join("final.safetensors"));
+    if order.weights_only {
+        if ended_with.exists() {
+            let carried = kit.place("final.planes");
+            crate::kit::write_weights(&ended_with, &carried)?;
+            answer(kit, FINAL, &fs::read(carried)?, &run, order.out)?;
+        }
+    } else if state.exists() {
+        answer(kit, STATE, &state::compact(&state, &origin)?, &run, order.out)?;
     }
     ensure!(ended?.finished, "the run was stopped");
     Ok(())
@@ -79,8 +98,8 @@ fn relocate(kit: &Kit, run: &Path) -> anyhow::Result<()> {
     Ok(umedsam_train::store::write(&file, &tensors.into_iter().collect::<Vec<_>>(), state.to_string())?)
 }
 
-/// The state in parts, of which the first go into `out`, and the run's metrics.
-fn answer(kit: &Kit, squeezed: &[u8], run: &Path, out: &Path) -> anyhow::Result<()> {
+/// A file in parts, of which the first go into `out`, and the run's metrics.
+fn answer(kit: &Kit, name: &str, squeezed: &[u8], run: &Path, out: &Path) -> anyhow::Result<()> {
     let metrics = "metrics.jsonl";
     // A run that failed in its first epoch has none.
     let found = run.join(metrics).exists();
@@ -89,8 +108,8 @@ fn answer(kit: &Kit, squeezed: &[u8], run: &Path, out: &Path) -> anyhow::Result<
     let left = FILES - 2;
     let made = kit.place("parts");
     fs::create_dir_all(&made)?;
-    let paths = parts::write(&made, STATE, squeezed, BYTES)?;
-    outln!("state: {:.1} MB in {} parts", squeezed.len() as f64 / 1e6, paths.len() - 1);
+    let paths = parts::write(&made, name, squeezed, BYTES)?;
+    outln!("{name}: {:.1} MB in {} parts", squeezed.len() as f64 / 1e6, paths.len() - 1);
     let rest = copy_parts(&paths, out, left, ANSWER - bytes)?;
     if let Some(first) = rest.first() {
         outln!(
@@ -129,10 +148,21 @@ pub(crate) fn rest(from: &Path, out: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A folder of a run out of the parts that came home: its state, and the weights that it ended with.
+/// A folder of a run out of the parts that came home: its state, if that is what came, and the weights that it ended with.
 pub(crate) fn join(parts_in: &[PathBuf], kit: &Path, out: &Path) -> anyhow::Result<()> {
-    let squeezed = parts::read(parts_in, STATE)?.with_context(|| format!("{STATE}.json is in none of the folders"))?;
     ensure!(!out.exists(), "{}: exists", out.display());
+    if let Some(squeezed) = parts::read(parts_in, FINAL)? {
+        fs::create_dir_all(out)?;
+        let (carried, path) = (out.join("final.planes"), out.join("final.safetensors"));
+        fs::write(&carried, squeezed)?;
+        let weights = crate::kit::read_weights(&carried)?;
+        fs::remove_file(&carried)?;
+        tch::Tensor::write_safetensors(&weights, &path)?;
+        outln!("{}: {} tensors, rounded to f16", path.display(), weights.len());
+        return Ok(());
+    }
+    let squeezed = parts::read(parts_in, STATE)?
+        .with_context(|| format!("neither {STATE}.json nor {FINAL}.json is in any of the folders"))?;
     fs::create_dir_all(out)?;
     let weights = crate::kit::read_weights(kit)?;
     let file = out.join("last.safetensors");

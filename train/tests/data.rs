@@ -79,6 +79,46 @@ fn a_digest_is_of_names_pixels_and_labels() {
     assert_ne!(digest, dataset(&other, &config).digest());
 }
 
+#[test]
+fn sources_are_left_out_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut labels = [0; 64 * 64];
+    labels[900..930].fill(1);
+    for name in ["2DBox_US_A_1.npz", "2DBox_US_Ab_2.npz", "2DBox_CT_A_3.npz"] {
+        write_case(&folder.path().join(name), &labels, &[64, 64]);
+    }
+    let without = |names: &[&str]| {
+        let config = DataConfig { without: names.iter().map(ToString::to_string).collect(), ..DataConfig::default() };
+        Dataset::read(folder.path(), &config, |_, _| ())
+    };
+    let left = without(&["A"]).unwrap();
+    assert_eq!(left.entries().iter().map(|e| e.name().into_owned()).collect::<Vec<_>>(), ["2DBox_US_Ab_2.npz"]);
+    let error = without(&["Ab", "a"]).unwrap_err();
+    assert!(matches!(&error, DatasetError::NoSource { name, .. } if name == "a"), "{error}");
+    let error = without(&["A", "Ab"]).unwrap_err();
+    assert!(matches!(error, DatasetError::NothingLeft(_)), "{error}");
+}
+
+#[test]
+fn a_view_moves_object_and_box_and_loses_neither() {
+    let folder = folder();
+    let config = DataConfig { flip: 0.0, jitter: 0, turn: 30.0, scale: 0.4, shift: 0.3, ..DataConfig::default() };
+    let dataset = dataset(&folder, &config);
+    let mut moved = 0;
+    for position in 0..100 {
+        let drawing = Drawing::random(&dataset, 0, &config, 1, 0, position);
+        let still = Sample::new(&dataset, &Drawing { view: None, ..drawing.clone() }, config.min_area).unwrap();
+        let sample = Sample::new(&dataset, &drawing, config.min_area).unwrap();
+        let inside: Vec<_> = (0..).zip(&sample.mask).filter(|(_, inside)| **inside).map(|(i, _)| (i % 256, i / 256)).collect();
+        assert!(inside.len() > config.min_area);
+        let bound = |f: fn(&(i32, i32)) -> i32| (inside.iter().map(f).min().unwrap(), inside.iter().map(f).max().unwrap());
+        let ((x0, x1), (y0, y1)) = (bound(|p| p.0), bound(|p| p.1));
+        assert_eq!(sample.model_box, [x0, y0, x1, y1].map(|v| v as f32));
+        moved += usize::from(sample.model_box != still.model_box);
+    }
+    assert!(moved > 90, "{moved}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]

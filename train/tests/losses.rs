@@ -6,7 +6,7 @@ use safetensors::SafeTensors;
 use tch::{Device, Kind, Tensor, nn};
 use umedsam_train::config::LossConfig;
 use umedsam_train::loss::{Outputs, Term, Uncertainty, UncertaintyError, Weighting, shape_target};
-use umedsam_train::optim::{AdamW, AdamWOptions, Group};
+use umedsam_train::optim::{AdamW, AdamWOptions, Group, Rate};
 
 const GOLDEN: &[u8] = include_bytes!("data/losses.safetensors");
 
@@ -260,7 +260,7 @@ fn a_short_run_at_the_default_rate_reaches_the_rest_and_stops_at_the_floor() {
         let group = Group {
             parameters: vs.variables().into_iter().collect(),
             weight_decay: 0.0,
-            learning_rate: Some(config.learning_rate),
+            rate: Rate::Own(config.learning_rate),
         };
         let options = AdamWOptions { learning_rate: 1e-4, ..AdamWOptions::default() };
         let mut optimizer = AdamW::new(vec![group], options);

@@ -8,7 +8,7 @@ use safetensors::{Dtype, SafeTensors};
 use tch::{Device, Kind, Tensor};
 use umedsam_train::memory::attempt;
 use umedsam_train::optim::{
-    AdamW, AdamWOptions, Group, Mode, Plateau, PlateauOptions, SharpMin, StateError, ThresholdMode,
+    AdamW, AdamWOptions, Group, Mode, Plateau, PlateauOptions, Rate, SharpMin, StateError, ThresholdMode,
 };
 
 const GOLDEN: &[u8] = include_bytes!("data/optim.safetensors");
@@ -67,7 +67,7 @@ fn training() -> (Vec<Tensor>, AdamW) {
     let group = |indices: &[usize], weight_decay| Group {
         parameters: indices.iter().map(|&i| (SHAPES[i].0.to_owned(), parameters[i].shallow_clone())).collect(),
         weight_decay,
-        learning_rate: None,
+        rate: Rate::Times(1.0),
     };
     let groups = vec![group(&[0, 2], 0.01), group(&[1, 3, 4], 0.0)];
     let optimizer = AdamW::new(groups, options());
@@ -194,7 +194,7 @@ fn sharp_min_around_adamw_is_sam_and_asam() {
         let names = NET.iter().map(|(name, _)| (*name).to_owned());
         let parameters = names.zip(net.iter().map(Tensor::shallow_clone)).collect();
         let options = AdamWOptions { learning_rate: 0.02, ..AdamWOptions::default() };
-        let mut optimizer = AdamW::new(vec![Group { parameters, weight_decay: 0.01, learning_rate: None }], options);
+        let mut optimizer = AdamW::new(vec![Group { parameters, weight_decay: 0.01, rate: Rate::Times(1.0) }], options);
         for n in 0..5 {
             optimizer.zero_grad();
             net_loss(&net).backward();
@@ -311,8 +311,8 @@ fn a_fused_step_is_a_step_unless_the_device_finds_nan() {
             range.map(|i| (format!("p{i}"), parameters[i].shallow_clone())).collect::<Vec<_>>()
         };
         let groups = vec![
-            Group { parameters: named(0..2), weight_decay: 0.01, learning_rate: None },
-            Group { parameters: named(2..3), weight_decay: 0.0, learning_rate: Some(3e-2) },
+            Group { parameters: named(0..2), weight_decay: 0.01, rate: Rate::Times(1.0) },
+            Group { parameters: named(2..3), weight_decay: 0.0, rate: Rate::Own(3e-2) },
         ];
         AdamW::new(groups, AdamWOptions { learning_rate: 1e-2, fused, ..AdamWOptions::default() })
     };

@@ -7,7 +7,7 @@ use tch::{Cuda, Device, Kind, Reduction, Tensor, no_grad};
 use umedsam_train::config::QuantizationConfig;
 use umedsam_train::loss::{Outputs, Term};
 use umedsam_train::memory;
-use umedsam_train::optim::{AdamW, AdamWOptions, Group, SharpMin};
+use umedsam_train::optim::{AdamW, AdamWOptions, Group, Rate, SharpMin};
 use umedsam_train::torch;
 
 use super::scene::Scene;
@@ -110,7 +110,7 @@ fn optimizers(scene: &Scene, table: &mut Table) {
         let named = parameters.iter().zip(0..).map(|(p, i)| (format!("p{i}"), p.shallow_clone())).collect();
         let options = AdamWOptions { learning_rate: 1e-2, fused, ..AdamWOptions::default() };
         let mut optimizer =
-            AdamW::new(vec![Group { parameters: named, weight_decay: 0.01, learning_rate: None }], options);
+            AdamW::new(vec![Group { parameters: named, weight_decay: 0.01, rate: Rate::Times(1.0) }], options);
         for step in 0..10 {
             optimizer.zero_grad();
             fill_gradients(&parameters, step);

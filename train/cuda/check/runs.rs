@@ -169,6 +169,8 @@ pub(crate) fn prove(kit: &Kit, config: &Config) -> anyhow::Result<()> {
     config.model.precision = umedsam_train::config::Precision::F32;
     (config.training.batch, config.training.accumulation, config.training.epochs) = (2, 1, 1);
     config.data.samples_per_epoch = Some(4);
+    // The few cases for checks need not have all of them.
+    config.data.without.clear();
     config.optimizer.epsilon = 1e-3;
     config.optimizer.average = 0.0;
     let [expected, found] = [("prove-cpu", Device::Cpu), ("prove-device", kit.device)]

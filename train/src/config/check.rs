@@ -90,6 +90,9 @@ impl Config {
         field("data.zoom-margins", margins, "at least one, each 0 to 4", bounded)?;
         share("data.flip", data.flip)?;
         field("data.tone", data.tone, "0 to 2", (0.0..=2.0).contains(&data.tone))?;
+        field("data.turn", data.turn, "0 to 180", (0.0..=180.0).contains(&data.turn))?;
+        field("data.scale", data.scale, "0 to 2", (0.0..=2.0).contains(&data.scale))?;
+        field("data.shift", data.shift, "0 to 0.5", (0.0..=0.5).contains(&data.shift))?;
         field("data.jitter", data.jitter, "0 to 255", data.jitter < 256)?;
         share("data.jitter-share", data.jitter_share)?;
         share("data.carried", data.carried)?;
@@ -117,6 +120,8 @@ impl Config {
         positive("optimizer.epsilon", optimizer.epsilon)?;
         let decay = optimizer.weight_decay;
         field("optimizer.weight-decay", decay, "0 to below 1", (0.0..1.0).contains(&decay))?;
+        let layers = optimizer.layer_decay;
+        field("optimizer.layer-decay", layers, "above 0, at most 1", layers > 0.0 && layers <= 1.0)?;
         let average = optimizer.average;
         field("optimizer.average", average, "0 to below 1", (0.0..1.0).contains(&average))?;
         let factor = schedule.factor;

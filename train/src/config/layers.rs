@@ -8,12 +8,13 @@ use super::{Config, ConfigError};
 use crate::data::Modality;
 
 /// Names of the presets, and their TOML texts, which contain what differs from the defaults.
-pub const PRESETS: [(&str, &str); 10] = [
+pub const PRESETS: [(&str, &str); 11] = [
     ("u-medsam", include_str!("presets/u-medsam.toml")),
     ("paper", include_str!("presets/paper.toml")),
     ("authors-code", include_str!("presets/authors-code.toml")),
     ("edge", include_str!("presets/edge.toml")),
     ("broad", include_str!("presets/broad.toml")),
+    ("whole", include_str!("presets/whole.toml")),
     ("qat", include_str!("presets/qat.toml")),
     ("distill", include_str!("presets/distill.toml")),
     ("lite-medsam", include_str!("presets/lite-medsam.toml")),

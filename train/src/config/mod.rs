@@ -140,7 +140,13 @@ pub struct DataConfig {
     /// How far gamma and contrast are changed: gamma by a factor of at most `exp(tone)`, contrast by one of at most
     /// `exp(tone / 2)`.
     pub tone: f64,
-    /// Number of combinations of flip and tone that a case is seen in, which bounds the embeddings of a frozen encoder;
+    /// The picture is turned by at most this many degrees, either way; not where a volume's box is more than its slice shows.
+    pub turn: f64,
+    /// The picture is enlarged or shrunk around the object by a factor of at most `exp(scale)`, on a canvas that stays.
+    pub scale: f64,
+    /// The object is moved by at most this share of the picture's width, and of its height.
+    pub shift: f64,
+    /// Number of combinations of flip, tone and view that a case is seen in, which bounds the embeddings of a frozen encoder;
     /// 0 draws new ones for every sample.
     pub looks: u64,
     /// Each side of the box is moved outwards by 0 to this many pixels of the 256x256 grid, or to `jitter_share` if
@@ -157,6 +163,9 @@ pub struct DataConfig {
     /// Probability of a box anywhere, whatever the labels say, in which the teacher's mask is the truth, so that what it
     /// knows of things without a label is not forgotten. The predicted IoU and the shape distance don't learn from it.
     pub unlabelled: f64,
+    /// Sources whose cases are left out: the third part of a file's name, `Aorta` of `2DBox_CT_Aorta_10002.npz`. Validation
+    /// leaves out none.
+    pub without: Vec<String>,
     /// What is done about cases that cannot be used.
     pub bad_cases: BadCases,
     /// Greatest memory for images that are kept between epochs, in GiB; others are read again. Packs are kept whole.
@@ -190,12 +199,16 @@ impl Default for DataConfig {
             zoom_margins: vec![0.6, 1.0],
             flip: 0.5,
             tone: 0.0,
+            turn: 0.0,
+            scale: 0.0,
+            shift: 0.0,
             looks: 0,
             jitter: 5,
             jitter_share: 0.0,
             carried: 0.0,
             opening: 0.0,
             unlabelled: 0.0,
+            without: Vec::new(),
             bad_cases: BadCases::Skip,
             memory_gib: 4.0,
         }
@@ -303,6 +316,9 @@ pub struct OptimizerConfig {
     pub epsilon: f64,
     /// Weight decay of the network's parameters.
     pub weight_decay: f64,
+    /// Factor of the learning rate from one part of the network to the one before it: the decoders have the learning rate
+    /// itself, the encoder's neck this factor of it, the last stage the factor's square, and so on to the first.
+    pub layer_decay: f64,
     /// Decay rate of the exponential moving average of the parameters, which is validated and written in their place; 0
     /// turns averaging off.
     pub average: f64,
@@ -310,7 +326,7 @@ pub struct OptimizerConfig {
 
 impl Default for OptimizerConfig {
     fn default() -> Self {
-        Self { learning_rate: 5e-5, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.01, average: 0.0 }
+        Self { learning_rate: 5e-5, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.01, layer_decay: 1.0, average: 0.0 }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The cases of a run: which slices and labels they have, and their images, kept or read again.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -103,6 +103,17 @@ pub enum DatasetError {
         /// What is wrong with the first.
         first: Box<CaseProblem>,
     },
+    /// A source that is to be left out has no case.
+    #[error("{}: no case of the source '{name}', which data.without leaves out", path.display())]
+    NoSource {
+        /// The folder.
+        path: PathBuf,
+        /// The source.
+        name: String,
+    },
+    /// Nothing is left.
+    #[error("{}: data.without leaves out all cases", .0.display())]
+    NothingLeft(PathBuf),
     /// Packs beside NPZ files.
     #[error("{}: has both packs and NPZ cases; either alone is a data set", .0.display())]
     Mixed(PathBuf),
@@ -161,11 +172,24 @@ impl Dataset {
                 return Err(DatasetError::Mixed(folder.into()));
             }
             let (entries, packed) = Packed::read(&packs, config, progress)?;
+            let names: Vec<_> = entries.iter().map(Entry::name).collect();
+            check_sources(folder, &config.without, names.iter().map(AsRef::as_ref))?;
+            let (entries, packed) = packed.without(entries, &config.without);
+            if entries.is_empty() {
+                return Err(DatasetError::NothingLeft(folder.into()));
+            }
             return Ok(Self { entries, skipped: Vec::new(), source: Source::Packs(packed) });
         }
         let min_area = config.min_area;
         let memory = (config.memory_gib * f64::from(1 << 30)) as usize;
-        let files = npz::cases(folder)?;
+        let mut files = npz::cases(folder)?;
+        let name = |path: &PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let names: Vec<String> = files.iter().map(name).collect();
+        check_sources(folder, &config.without, names.iter().map(String::as_str))?;
+        files.retain(|path| !config.without.iter().any(|left_out| source(&name(path)) == left_out));
+        if files.is_empty() {
+            return Err(DatasetError::NothingLeft(folder.into()));
+        }
         let kept = Mutex::new(Kept { slices: HashMap::new(), bytes_left: memory });
         let done = AtomicUsize::new(0);
         let read = |(index, path): (usize, &PathBuf)| -> Result<Entry, CaseProblem> {
@@ -304,6 +328,19 @@ impl Dataset {
             hash.update(entry.content);
         }
         crate::hex(&hash.finalize())
+    }
+}
+
+/// Sources that are left out must be there: a name that is none leaves out nothing.
+fn check_sources<'n>(
+    folder: &Path,
+    left_out: &[String],
+    names: impl Iterator<Item = &'n str>,
+) -> Result<(), DatasetError> {
+    let there: BTreeSet<&str> = names.map(source).collect();
+    match left_out.iter().find(|name| !there.contains(name.as_str())) {
+        Some(name) => Err(DatasetError::NoSource { path: folder.into(), name: name.clone() }),
+        None => Ok(()),
     }
 }
 

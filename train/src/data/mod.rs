@@ -14,6 +14,7 @@ mod packed;
 mod plan;
 mod sample;
 mod tone;
+mod view;
 mod written;
 
 pub use batch::{Batch, Staged, images};
@@ -24,6 +25,7 @@ pub use modality::Modality;
 pub use plan::plan;
 pub use sample::{Around, Drawing, Sample};
 pub use tone::Tone;
+pub use view::View;
 pub use written::{WriteError, write_batches};
 
 use rand::SeedableRng;

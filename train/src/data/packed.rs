@@ -11,7 +11,7 @@ use umedsam::PixelBox;
 use umedsam::metrics::on_all_cores;
 
 use super::case::Slice;
-use super::dataset::Entry;
+use super::dataset::{Entry, source};
 use super::pack::{Beside, Pack, PackError, PackProblem, PackSlice};
 use crate::config::DataConfig;
 
@@ -73,6 +73,21 @@ impl Packed {
             entries.push(Entry { path, slices: labels, extents, content });
         }
         Ok((entries, Self { slices }))
+    }
+
+    /// Without the cases of these sources.
+    pub(super) fn without(mut self, entries: Vec<Entry>, sources: &[String]) -> (Vec<Entry>, Self) {
+        let (mut kept, mut slices) = (Vec::new(), HashMap::new());
+        for (index, entry) in entries.into_iter().enumerate() {
+            if sources.iter().any(|left_out| source(&entry.name()) == left_out) {
+                continue;
+            }
+            for &(z, _) in &entry.slices {
+                slices.extend(self.slices.remove(&(index, z)).map(|slice| ((kept.len(), z), slice)));
+            }
+            kept.push(entry);
+        }
+        (kept, Self { slices })
     }
 
     pub(super) fn slice(&self, entry: usize, z: usize) -> Option<Arc<Slice>> {

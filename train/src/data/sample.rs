@@ -9,6 +9,7 @@ use super::case::{CaseProblem, Picture, components};
 use super::crop::bounds;
 use super::dataset::{Dataset, DatasetError, Entry, Extent};
 use super::tone::Tone;
+use super::view::View;
 use crate::config::DataConfig;
 use crate::embeddings::Stored;
 
@@ -30,6 +31,8 @@ pub struct Drawing {
     pub flips: [bool; 2],
     /// Margin of the crop around the object, in lengths of its longer side; the whole picture if left out.
     pub zoom: Option<f64>,
+    /// Turned, nearer or elsewhere; the picture as it is where that would leave too little of the object.
+    pub view: Option<View>,
     /// Another exposure.
     pub tone: Option<Tone>,
     /// What the box is around.
@@ -73,6 +76,7 @@ impl Drawing {
             component: None,
             zoom: None,
             flips: [false; 2],
+            view: None,
             tone: None,
             around: Around::Object,
             jitter: [(0.0, 0.0); 4],
@@ -114,6 +118,11 @@ impl Drawing {
             around,
             flips: [(); 2].map(|()| look.random_bool(config.flip)),
             tone: (config.tone > 0.0).then(|| Tone::random(look, config.tone)),
+            // A box of more than the slice shows can't be drawn anew, and a box around a turned box is a wider one.
+            view: View::random(look, config).map(|view| match around {
+                Around::Beside(_) | Around::Volume => View { angle: 0.0, ..view },
+                Around::Object | Around::Anywhere(_) => view,
+            }),
             jitter: jitter.map(|(pixels, most)| (f64::from(pixels), most * config.jitter_share)),
             zoom: config.zoom_margins.choose(rng).copied().filter(|_| rng.random_bool(config.zoom)),
         }
@@ -156,7 +165,7 @@ impl Sample {
     /// # Errors
     /// [`DatasetError::Case`] if the file can no longer be used, or has more than a packed data set.
     pub fn new(dataset: &Dataset, drawing: &Drawing, min_area: usize) -> Result<Self, DatasetError> {
-        let Drawing { entry, z, label, component, zoom, flips, tone, around, jitter } = *drawing;
+        let Drawing { entry, z, label, component, zoom, flips, view, tone, around, jitter } = *drawing;
         let close = match zoom {
             Some(margin) => dataset.crop(entry, label, component, margin, min_area)?,
             None => None,
@@ -184,6 +193,25 @@ impl Sample {
             Around::Volume => [whole(), None],
             Around::Anywhere(shares) => [Some(share_of(shares, [width, height])), None],
         };
+        if let Some(view) = view {
+            // Of what the box is around, the object in this slice first.
+            let middle = bounds(&object, width).filter(|_| !matches!(around, Around::Anywhere(_))).or(boxes[0]);
+            let middle = middle.map_or([0.0; 2], |b| [(b.x0 + b.x1) / 2.0, (b.y0 + b.y1) / 2.0]);
+            let (seen, moved) = view.apply(&picture, &object, middle);
+            let map = |b: PixelBox| view.map(b, middle, [width, height]);
+            match around {
+                Around::Object if moved.iter().filter(|&&inside| inside).count() > min_area => {
+                    boxes = [bounds(&moved, width), None];
+                    (picture, object) = (seen, moved);
+                }
+                // The box shows nothing of it.
+                Around::Object => {}
+                Around::Beside(_) | Around::Volume | Around::Anywhere(_) => {
+                    boxes = boxes.map(|b| b.map(map));
+                    (picture, object) = (seen, moved);
+                }
+            }
+        }
         if matches!(around, Around::Anywhere(_)) {
             object.fill(false);
         }

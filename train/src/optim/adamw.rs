@@ -14,8 +14,26 @@ pub struct Group {
     pub parameters: Vec<(String, Tensor)>,
     /// Part of the learning rate by which the parameters shrink at each step.
     pub weight_decay: f64,
-    /// A learning rate of their own, which stays as it is; the optimizer's if left out.
-    pub learning_rate: Option<f64>,
+    /// Their learning rate.
+    pub rate: Rate,
+}
+
+/// The learning rate of a group.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Rate {
+    /// The optimizer's, times this.
+    Times(f64),
+    /// Its own, which stays as it is.
+    Own(f64),
+}
+
+impl Rate {
+    fn of(self, shared: f64) -> f64 {
+        match self {
+            Self::Times(factor) => shared * factor,
+            Self::Own(rate) => rate,
+        }
+    }
 }
 
 /// Options of [`AdamW`]. The defaults are PyTorch's, but for the paper's learning rate.
@@ -57,8 +75,7 @@ struct Slot {
     name: String,
     parameter: Tensor,
     weight_decay: f64,
-    /// Its own, where it has one.
-    learning_rate: Option<f64>,
+    rate: Rate,
     moments: Moments,
 }
 
@@ -73,10 +90,10 @@ impl AdamW {
         assert!((0.0..1.0).contains(&betas.0) && (0.0..1.0).contains(&betas.1), "betas must be in 0..1");
         let slots: Vec<Slot> = groups
             .into_iter()
-            .flat_map(|Group { parameters, weight_decay, learning_rate }| {
+            .flat_map(|Group { parameters, weight_decay, rate }| {
                 let slot = move |(name, parameter)| {
                     let moments = Moments::default();
-                    Slot { name, parameter, weight_decay, learning_rate, moments }
+                    Slot { name, parameter, weight_decay, rate, moments }
                 };
                 parameters.into_iter().map(slot)
             })
@@ -122,7 +139,7 @@ impl AdamW {
                 continue;
             }
             slot.moments.steps += 1;
-            let learning_rate = slot.learning_rate.unwrap_or(learning_rate);
+            let learning_rate = slot.rate.of(learning_rate);
             let key = (slot.weight_decay.to_bits(), learning_rate.to_bits(), slot.moments.steps);
             let lists = groups.entry(key).or_default();
             let (mean, square) = slot.averages();
@@ -149,7 +166,7 @@ impl AdamW {
         self.options.learning_rate
     }
 
-    /// Sets the learning rate from the next step on, but for groups that have their own.
+    /// Sets the learning rate from the next step on, but for groups with [their own](Rate::Own).
     pub fn set_learning_rate(&mut self, learning_rate: f64) {
         self.options.learning_rate = learning_rate;
     }
@@ -199,7 +216,7 @@ impl Slot {
             return;
         }
         let AdamWOptions { betas, epsilon, .. } = *options;
-        let learning_rate = self.learning_rate.unwrap_or(options.learning_rate);
+        let learning_rate = self.rate.of(options.learning_rate);
         self.moments.steps += 1;
         let steps = self.moments.steps;
         if self.weight_decay != 0.0 {

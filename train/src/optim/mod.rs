@@ -26,7 +26,7 @@ mod plateau;
 mod sharp_min;
 mod state;
 
-pub use adamw::{AdamW, AdamWOptions, Group};
+pub use adamw::{AdamW, AdamWOptions, Group, Rate};
 pub use average::Average;
 pub use plateau::{Mode, Plateau, PlateauOptions, ThresholdMode};
 pub use sharp_min::{Perturbation, SharpMin};

@@ -254,7 +254,9 @@ fn validator(
     observer: &mut dyn Observer,
 ) -> Result<Option<Validator>, TrainError> {
     let Some(folder) = &folders.validation else { return Ok(None) };
-    let cases = read(config, folder, observer)?;
+    let mut config = config.clone();
+    config.data.without.clear();
+    let cases = read(&config, folder, observer)?;
     Ok(Some(Validator::new(&cases, &config.validation, network)))
 }
 

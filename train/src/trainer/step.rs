@@ -1,11 +1,13 @@
 //! One step: losses, gradients, the sharpest neighbour, the optimizer.
 
+use std::collections::BTreeMap;
+
 use tch::{Kind, Tensor, nn};
 
 use super::network::{Network, Prepared};
 use crate::config::{Config, LossConfig, OptimizerConfig, Sharpness};
 use crate::loss::{Outputs, Term, Uncertainty, UncertaintyError};
-use crate::optim::{AdamW, AdamWOptions, Group, SharpMin};
+use crate::optim::{AdamW, AdamWOptions, Group, Rate, SharpMin};
 use crate::ranks::{Ranks, RanksError};
 use crate::torch;
 
@@ -73,12 +75,18 @@ impl Objective {
             .with_least(config.loss.least_sigma);
         let mut weights: Vec<(String, Tensor)> = uncertainties.variables().into_iter().collect();
         weights.sort_by(|a, b| a.0.cmp(&b.0));
-        let OptimizerConfig { weight_decay, .. } = config.optimizer;
+        let OptimizerConfig { weight_decay, layer_decay, .. } = config.optimizer;
         let LossConfig { weight_decay: own_decay, learning_rate, .. } = config.loss;
-        let groups = vec![
-            Group { parameters: network.parameters(), weight_decay, learning_rate: None },
-            Group { parameters: weights, weight_decay: own_decay, learning_rate: Some(learning_rate) },
-        ];
+        let mut parts: BTreeMap<i32, Vec<(String, Tensor)>> = BTreeMap::new();
+        for (name, parameter) in network.parameters() {
+            parts.entry(depth(&name)).or_default().push((name, parameter));
+        }
+        let rate = |depth| Rate::Times(layer_decay.powi(depth));
+        let mut groups: Vec<Group> = parts
+            .into_iter()
+            .map(|(depth, parameters)| Group { parameters, weight_decay, rate: rate(depth) })
+            .collect();
+        groups.push(Group { parameters: weights, weight_decay: own_decay, rate: Rate::Own(learning_rate) });
         let options = AdamWOptions {
             learning_rate: config.optimizer.learning_rate,
             betas: (config.optimizer.beta1, config.optimizer.beta2),
@@ -219,8 +227,40 @@ impl Objective {
     }
 }
 
+/// How far before the decoders a parameter's part of the network is: the encoder's neck, its stages from last to first, and
+/// what comes before these.
+fn depth(name: &str) -> i32 {
+    let Some(name) = name.strip_prefix("image_encoder.") else { return 0 };
+    let stage = name.strip_prefix("layers.").and_then(|rest| rest.split('.').next()?.parse::<i32>().ok());
+    match stage {
+        Some(stage) => 5 - stage,
+        None if name.starts_with("neck.") => 1,
+        None => 6,
+    }
+}
+
 /// The length of all gradients together.
 fn gradient_norm(parameters: &[Tensor]) -> Tensor {
     let gradients: Vec<Tensor> = parameters.iter().map(Tensor::grad).filter(Tensor::defined).collect();
     torch::norm(&gradients).expect("gradients on one device")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_as_deep_as_they_are_early() {
+        let names = [
+            "mask_decoder.mask_tokens.weight",
+            "image_encoder.neck.0.weight",
+            "image_encoder.layers.3.blocks.0.attn.qkv.weight",
+            "image_encoder.layers.2.downsample.conv1.c.weight",
+            "image_encoder.layers.1.blocks.1.mlp.fc1.bias",
+            "image_encoder.layers.0.blocks.0.conv1.c.weight",
+            "image_encoder.patch_embed.seq.0.c.weight",
+        ];
+        assert_eq!(names.map(depth), [0, 1, 2, 3, 4, 5, 6]);
+        assert_eq!(depth("prompt_encoder.not_a_point_embed.weight"), 0);
+    }
 }
