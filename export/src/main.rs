@@ -39,7 +39,7 @@ enum Command {
         #[arg(long)]
         allow_unknown: bool,
     },
-    /// Write what training changed: the tensors in which weights differ from others, in f16.
+    /// Write what training changed: how weights differ from others, in 8 bits.
     Part {
         /// The trained weights.
         weights: PathBuf,

@@ -102,7 +102,7 @@ fn sources_are_left_out_by_name() {
 #[test]
 fn a_view_moves_object_and_box_and_loses_neither() {
     let folder = folder();
-    let config = DataConfig { flip: 0.0, jitter: 0, turn: 30.0, scale: 0.4, shift: 0.3, ..DataConfig::default() };
+    let config = DataConfig { flip: 0.0, jitter: 0, turn: 30.0, scale: 0.4, shift: 0.1, ..DataConfig::default() };
     let dataset = dataset(&folder, &config);
     let mut moved = 0;
     for position in 0..100 {

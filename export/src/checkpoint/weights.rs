@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use sha2::{Digest, Sha256};
 use umedsam::FileKind;
@@ -235,23 +236,21 @@ pub(super) fn expect_weights(bytes: &[u8]) -> Result<(), ErrorKind> {
 }
 
 /// The tensors of a safetensors file; floats of 16 bits become f32.
-pub(super) fn decode_tensors(bytes: &[u8]) -> Result<BTreeMap<String, Tensor>, ErrorKind> {
+fn decode_tensors(bytes: &[u8]) -> Result<BTreeMap<String, Tensor>, ErrorKind> {
     let file = SafeTensors::deserialize(bytes).map_err(ErrorKind::Safetensors)?;
-    file.iter()
-        .map(|(name, view)| {
-            let data = match view.dtype() {
-                Dtype::F32 => TensorData::F32(decode(view.data(), f32::from_le_bytes)),
-                Dtype::F16 => TensorData::F32(decode(view.data(), |b| half::f16::from_le_bytes(b).to_f32())),
-                Dtype::BF16 => TensorData::F32(decode(view.data(), |b| half::bf16::from_le_bytes(b).to_f32())),
-                Dtype::I64 => TensorData::I64(decode(view.data(), i64::from_le_bytes)),
-                other => {
-                    return Err(ErrorKind::UnsupportedType { tensor: name.to_owned(), dtype: other.to_string() });
-                }
-            };
-            let tensor = Tensor::checked(view.shape().to_vec(), data)?;
-            Ok((name.to_owned(), tensor))
-        })
-        .collect()
+    file.iter().map(|(name, view)| Ok((name.to_owned(), decode_tensor(name, &view)?))).collect()
+}
+
+/// The same of one tensor.
+pub(super) fn decode_tensor(name: &str, view: &TensorView<'_>) -> Result<Tensor, ErrorKind> {
+    let data = match view.dtype() {
+        Dtype::F32 => TensorData::F32(decode(view.data(), f32::from_le_bytes)),
+        Dtype::F16 => TensorData::F32(decode(view.data(), |b| half::f16::from_le_bytes(b).to_f32())),
+        Dtype::BF16 => TensorData::F32(decode(view.data(), |b| half::bf16::from_le_bytes(b).to_f32())),
+        Dtype::I64 => TensorData::I64(decode(view.data(), i64::from_le_bytes)),
+        other => return Err(ErrorKind::UnsupportedType { tensor: name.to_owned(), dtype: other.to_string() }),
+    };
+    Tensor::checked(view.shape().to_vec(), data)
 }
 
 fn decode<const N: usize, T>(bytes: &[u8], decode: impl Fn([u8; N]) -> T) -> Vec<T> {
