@@ -119,6 +119,16 @@ fn a_view_moves_object_and_box_and_loses_neither() {
     assert!(moved > 90, "{moved}");
 }
 
+#[test]
+fn some_boxes_fit_exactly() {
+    let folder = folder();
+    let config = DataConfig { exact: 0.4, jitter_share: 0.1, ..DataConfig::default() };
+    let dataset = dataset(&folder, &config);
+    let fits = |position: &u64| Drawing::random(&dataset, 0, &config, 1, 0, *position).jitter == [(0.0, 0.0); 4];
+    let count = (0..500).filter(fits).count();
+    assert!((160..240).contains(&count), "{count}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]

@@ -173,7 +173,7 @@ fn further_settings(batch: usize) -> Vec<Setting> {
         "engine.fused-attention=false",
         "engine.channels-last=false",
         "engine.fused-adamw=false",
-        "engine.cudnn-benchmark=false",
+        "engine.cudnn-benchmark=true",
         "engine.read-every=1",
         "engine.deterministic=true",
     ];

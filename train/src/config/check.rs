@@ -95,6 +95,7 @@ impl Config {
         field("data.shift", data.shift, "0 to 0.5", (0.0..=0.5).contains(&data.shift))?;
         field("data.jitter", data.jitter, "0 to 255", data.jitter < 256)?;
         share("data.jitter-share", data.jitter_share)?;
+        share("data.exact", data.exact)?;
         share("data.carried", data.carried)?;
         share("data.opening", data.opening)?;
         share("data.unlabelled", data.unlabelled)?;

@@ -154,6 +154,9 @@ pub struct DataConfig {
     pub jitter: u32,
     /// The greatest movement of a side as a share of the box's longer side.
     pub jitter_share: f64,
+    /// Probability that no side of the box is moved. Without it a box that fits exactly is never seen, and the network takes
+    /// boxes for looser than they are.
+    pub exact: f64,
     /// Probability, in volumes, that the box is the one that inference carries on from the slice before: around the
     /// label in that slice, with its margin, cut to the label's box in all slices, instead of around the object.
     pub carried: f64,
@@ -205,6 +208,7 @@ impl Default for DataConfig {
             looks: 0,
             jitter: 5,
             jitter_share: 0.0,
+            exact: 0.0,
             carried: 0.0,
             opening: 0.0,
             unlabelled: 0.0,

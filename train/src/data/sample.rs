@@ -109,6 +109,7 @@ impl Drawing {
         }
         let component = rng.random_bool(config.component).then(|| rng.next_u64());
         let jitter = [(); 4].map(|()| (rng.random_range(0..=config.jitter), rng.random_range(0.0..=1.0)));
+        let loose = if other.random_bool(config.exact) { 0.0 } else { 1.0 };
         Self {
             entry,
             z,
@@ -123,7 +124,7 @@ impl Drawing {
                 Around::Beside(_) | Around::Volume => View { angle: 0.0, ..view },
                 Around::Object | Around::Anywhere(_) => view,
             }),
-            jitter: jitter.map(|(pixels, most)| (f64::from(pixels), most * config.jitter_share)),
+            jitter: jitter.map(|(pixels, most)| (loose * f64::from(pixels), loose * most * config.jitter_share)),
             zoom: config.zoom_margins.choose(rng).copied().filter(|_| rng.random_bool(config.zoom)),
         }
     }
