@@ -103,7 +103,7 @@ impl<'a> MaskLogits<'a> {
         let (width, height) = (self.frame.width(), self.frame.height());
         assert_eq!(logits.len(), width * height, "size of the image");
         self.interpolate(0..width, 0..height, |x, y, values| {
-            logits[y * width + x..][..values.len()].copy_from_slice(values);
+            logits[y * width + x..].iter_mut().zip(values.iter()).for_each(|(logit, value)| *logit = value);
         });
     }
 
@@ -134,8 +134,8 @@ impl<'a> MaskLogits<'a> {
         let rows = touched(y_hits, self.frame.scaled_height(), self.frame.height());
         let mut area = 0;
         self.interpolate(columns, rows, |first, y, values| {
-            let pixels = &mut pixels[y * stride + first..][..values.len()];
-            for ((pixel, &value), x) in pixels.iter_mut().zip(values).zip(first..) {
+            let pixels = &mut pixels[y * stride + first..][..values.taps.len()];
+            for ((pixel, value), x) in pixels.iter_mut().zip(values.iter()).zip(first..) {
                 if value > 0.0 {
                     hit(pixel, x, y);
                     area += 1;
@@ -147,10 +147,9 @@ impl<'a> MaskLogits<'a> {
 
     /// Interpolates these columns and rows of the image. `take` is called with parts of rows: the first column, the row
     /// and the values.
-    fn interpolate(&self, columns: Range<usize>, rows: Range<usize>, mut take: impl FnMut(usize, usize, &[f32])) {
+    fn interpolate(&self, columns: Range<usize>, rows: Range<usize>, mut take: impl FnMut(usize, usize, Values<'_>)) {
         let (width, height) = (self.frame.width(), self.frame.height());
         let (scaled_width, scaled_height) = (self.frame.scaled_width(), self.frame.scaled_height());
-        let mut values = [0.0f32; STRIP];
         // In strips, so that the taps of a row fit a buffer on the stack whatever the image's width.
         for first in columns.clone().step_by(STRIP) {
             let count = STRIP.min(columns.end - first);
@@ -167,10 +166,7 @@ impl<'a> MaskLogits<'a> {
                 {
                     *out = a * (1.0 - tap.fraction) + b * tap.fraction;
                 }
-                for (value, t) in values.iter_mut().zip(taps) {
-                    *value = line[t.first] * (1.0 - t.fraction) + line[t.second] * t.fraction;
-                }
-                take(first, y, &values[..count]);
+                take(first, y, Values { line: &line, taps });
             }
         }
     }
@@ -188,6 +184,18 @@ impl<'a> MaskLogits<'a> {
             y_hits = Some(y_hits.map_or((y, y), |(a, _)| (a, y)));
         }
         x_hits.zip(y_hits)
+    }
+}
+
+/// A part of a row of the image, which is interpolated between columns of the grid.
+struct Values<'a> {
+    line: &'a [f32; MODEL_SIDE],
+    taps: &'a [Tap],
+}
+
+impl Values<'_> {
+    fn iter(&self) -> impl Iterator<Item = f32> {
+        self.taps.iter().map(|t| self.line[t.first] * (1.0 - t.fraction) + self.line[t.second] * t.fraction)
     }
 }
 

@@ -184,7 +184,7 @@ fn how_sure_a_mask_is_can_be_asked() {
 }
 
 #[test]
-fn a_small_aroundis_zoomed_into() {
+fn a_small_box_is_zoomed_into() {
     let folder = tempfile::tempdir().unwrap();
     let cell = data("assets/cell.png");
     let segment = |zoom: &[&str]| -> (u64, image::GrayImage) {
