@@ -120,11 +120,12 @@ impl Uncertain {
         MaskLogits::new(&self.logits, self.frame)
     }
 
-    /// How sure the mask is, 0 to 1: the mean of [`agreement`](Self::agreement), [`expected_dice`](Self::expected_dice) and
-    /// [`predicted_iou`](Self::predicted_iou), none of which tells as much alone. An empty mask has 0.
+    /// How sure the mask is, 0 to 1: two thirds of [`expected_dice`](Self::expected_dice) and a third of
+    /// [`predicted_iou`](Self::predicted_iou), which on images of the network's training followed the true Dice similarity
+    /// coefficient better than either, or with [`agreement`](Self::agreement). An empty mask has 0.
     pub fn score(&self) -> f32 {
         if self.expected_dice > 0.0 {
-            ((self.agreement + self.expected_dice + self.predicted_iou) / 3.0).clamp(0.0, 1.0)
+            ((2.0 * self.expected_dice + self.predicted_iou) / 3.0).clamp(0.0, 1.0)
         } else {
             0.0
         }
@@ -273,7 +274,7 @@ mod tests {
         // Of 256 columns 64 are in the mask with 3/4, and all hold 64 * 3/4 + 64 / 2 + 128 / 4.
         let dice = 2.0 * 48.0 / (64.0 + 112.0);
         assert!((found.expected_dice() - dice).abs() < 1e-6);
-        assert!((found.score() - (2.0 / 3.0 + dice + 0.625) / 3.0).abs() < 1e-6);
+        assert!((found.score() - (2.0 * dice + 0.625) / 3.0).abs() < 1e-6);
         // Two of three pairs share half of their sizes, as it were.
         let three = ensemble(&[&narrow, &wide, &wide], Frame::MODEL, 1.0);
         assert!((three.agreement() - (64.0 * 6.0 + 64.0 * 2.0) / (2.0 * 320.0)).abs() < 1e-6);

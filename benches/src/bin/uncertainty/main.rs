@@ -44,7 +44,7 @@ pub(crate) struct Arguments {
     /// Most objects of an image, evenly spaced among its boxes: images of many cells would outweigh all others.
     #[arg(long, value_name = "N", default_value_t = 8)]
     objects: usize,
-    /// Numbers of boxes of an object.
+    /// Numbers of boxes of an object, beside one alone.
     #[arg(long, value_name = "K,...", value_delimiter = ',', default_values_t = [4, 8, 16])]
     samples: Vec<usize>,
     /// Seed of the boxes.
@@ -76,11 +76,11 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> anyhow::Result<()> {
     ensure!(arguments.objects > 0, "--objects is at least 1");
-    ensure!(!arguments.samples.is_empty(), "--samples names at least one number");
     let options = UncertaintyOptions::new().with_seed(arguments.seed).with_jitter(arguments.pixels, arguments.share);
-    for &samples in &arguments.samples {
-        options.with_samples(samples).check()?;
-    }
+    let mut samples = [&[1], &arguments.samples[..]].concat();
+    samples.sort_unstable();
+    samples.dedup();
+    samples.iter().try_for_each(|&samples| options.with_samples(samples).check())?;
     let model = load_model(arguments.model.as_deref())?;
     let mut with = SessionOptions::new();
     with.precision = arguments.precision;
@@ -90,16 +90,16 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         [(&arguments.fit, arguments.fit_images, true), (&arguments.judge, arguments.judge_images, false)]
     {
         for boxes in [Boxes::Exact, Boxes::Loose] {
-            let found = measure(&mut session, folder, images, arguments.objects, boxes, &options, &arguments.samples)
+            let found = measure(&mut session, folder, images, arguments.objects, boxes, &options, &samples)
                 .with_context(|| folder.display().to_string())?;
             findings.push(Findings { fitted, boxes, found });
         }
     }
     if let Some(path) = &arguments.csv {
-        let csv = report::csv(&findings, &arguments.samples);
+        let csv = report::csv(&findings, &samples);
         write_atomically(path, |file| file.write_all(csv.as_bytes())).with_context(|| path.display().to_string())?;
     }
-    let text = report::markdown(&model, &session, arguments, &findings)?;
+    let text = report::markdown(&model, &session, arguments, &samples, &findings)?;
     println!("{text}");
     if let Some(path) = &arguments.results {
         let path = path.clone().unwrap_or_else(results::default_path);

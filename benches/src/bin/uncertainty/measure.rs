@@ -52,13 +52,12 @@ pub(crate) struct Found {
     pub(crate) runs: Vec<(Duration, Pixels)>,
 }
 
-/// An object and what was found from one box, and from each number of boxes.
+/// An object and what was found from each number of boxes, the first of which is 1.
 #[derive(Debug)]
 pub(crate) struct Object {
     pub(crate) case: String,
     pub(crate) index: usize,
-    pub(crate) single: Scores,
-    pub(crate) several: Vec<Scores>,
+    pub(crate) scores: Vec<Scores>,
 }
 
 /// A mask's truth and what is said of it.
@@ -108,30 +107,24 @@ pub(crate) fn measure(
             let exact = embedding.frame().to_model(&given, index)?;
             // The first boxes are the same whatever their number: each number's mean is taken on the way.
             let mut ensemble = Ensemble::new(embedding.frame(), options)?;
-            let (mut single, mut several) = (None, vec![None; samples.len()]);
+            let mut scores = vec![None; samples.len()];
             let start = Instant::now();
             let mut aside = Duration::ZERO;
             let prompts: Vec<ModelBox> = jitter(&exact, embedding.frame(), &options.with_samples(most))?.collect();
             session.decode(&embedding, &prompts, |_, logits, predicted_iou| {
                 ensemble.add(&logits, predicted_iou);
-                let numbered = samples.iter().zip(&mut found.runs).zip(&mut several);
-                for ((_, (time, pixels)), scores) in numbered.filter(|((k, _), _)| **k == ensemble.samples()) {
+                let numbered = samples.iter().zip(&mut found.runs).zip(&mut scores);
+                for ((_, (time, pixels)), score) in numbered.filter(|((k, _), _)| **k == ensemble.samples()) {
                     let uncertain = ensemble.mean();
                     *time += start.elapsed() - aside;
                     let begin = Instant::now();
                     count(&uncertain, &exact, &object, pixels);
-                    *scores = Some(Scores::new(&uncertain, &object));
-                    aside += begin.elapsed();
-                }
-                if ensemble.samples() == 1 {
-                    let begin = Instant::now();
-                    single = Some(Scores::new(&ensemble.mean(), &object));
+                    *score = Some(Scores::new(&uncertain, &object));
                     aside += begin.elapsed();
                 }
             })?;
-            let single = single.context("one box at least")?;
-            let several = several.into_iter().collect::<Option<_>>().context("as many boxes as asked for")?;
-            found.objects.push(Object { case: name.clone(), index, single, several });
+            let scores = scores.into_iter().collect::<Option<_>>().context("as many boxes as asked for")?;
+            found.objects.push(Object { case: name.clone(), index, scores });
         }
         eprint!("\r{} {}: {} images, {} objects", folder.display(), boxes.name(), found.images, found.objects.len());
     }

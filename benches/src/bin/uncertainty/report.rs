@@ -14,13 +14,13 @@ use crate::measure::{Boxes, Findings, Found, Object, Scores};
 /// Share of the objects that is kept.
 const COVERAGE: f64 = 0.8;
 
-/// A line for each object and number of boxes; of one box, what the network says alone.
+/// A line for each object and number of boxes.
 pub(crate) fn csv(findings: &[Findings], samples: &[usize]) -> String {
     let mut text = String::from("folder,boxes,case,object,samples,dsc,predicted_iou,agreement,expected_dice,score\n");
     for Findings { fitted, boxes, found } in findings {
         let folder = if *fitted { "fit" } else { "judge" };
         for object in &found.objects {
-            for (samples, s) in [1].iter().chain(samples).zip([object.single].iter().chain(&object.several)) {
+            for (samples, s) in samples.iter().zip(&object.scores) {
                 let _ = writeln!(
                     text,
                     "{folder},{},{},{},{samples},{:.5},{:.5},{:.5},{:.5},{:.5}",
@@ -43,6 +43,7 @@ pub(crate) fn markdown(
     model: &Model,
     session: &Session,
     arguments: &Arguments,
+    samples: &[usize],
     findings: &[Findings],
 ) -> anyhow::Result<String> {
     let mut text = format!("## Uncertainty at inference (`uncertainty`)\n\n{}", machine::description(&[]));
@@ -73,9 +74,7 @@ pub(crate) fn markdown(
                 found.left_out,
                 found.objects.len()
             );
-            line(&mut text, "predicted IoU, 1 box", found, |o| o.single, |s| s.predicted_iou, "| - | - | -")?;
-            line(&mut text, "score, 1 box", found, |o| o.single, |s| s.score, "| - | - | -")?;
-            for (i, samples) in arguments.samples.iter().enumerate() {
+            for (i, samples) in samples.iter().enumerate() {
                 let (time, pixels) = &found.runs[i];
                 let fit = findings.iter().find(|f| f.fitted && f.boxes == *boxes).context("images to fit on")?;
                 let temperature = fit.found.runs[i].1.temperature();
@@ -87,17 +86,17 @@ pub(crate) fn markdown(
                     pixels.error(temperature),
                     100.0 * share
                 );
-                let name = |what: &str| format!("{what}, {samples} boxes");
-                line(&mut text, &name("predicted IoU"), found, |o| o.several[i], |s| s.predicted_iou, "| | | ")?;
-                line(&mut text, &name("agreement"), found, |o| o.several[i], |s| s.agreement, "| | | ")?;
-                line(&mut text, &name("expected Dice"), found, |o| o.several[i], |s| s.expected_dice, "| | | ")?;
-                line(&mut text, &name("**score**"), found, |o| o.several[i], |s| s.score, &rest)?;
+                let name = |what: &str| format!("{what}, {}", named(*samples));
+                line(&mut text, &name("predicted IoU"), found, |o| o.scores[i], |s| s.predicted_iou, "| | | ")?;
+                line(&mut text, &name("agreement"), found, |o| o.scores[i], |s| s.agreement, "| | | ")?;
+                line(&mut text, &name("expected Dice"), found, |o| o.scores[i], |s| s.expected_dice, "| | | ")?;
+                line(&mut text, &name("**score**"), found, |o| o.scores[i], |s| s.score, &rest)?;
             }
         }
     }
     let judged = || findings.iter().filter(|f| !f.fitted);
     for Findings { boxes, found, .. } in judged() {
-        rows(&mut text, boxes.name(), found, &arguments.samples);
+        rows(&mut text, boxes.name(), found, samples);
     }
     let seconds = session.stats();
     let _ = writeln!(
@@ -109,6 +108,10 @@ pub(crate) fn markdown(
         seconds.decode.as_secs_f64() * 1e3 / seconds.decodes.max(1) as f64
     );
     Ok(text)
+}
+
+fn named(samples: usize) -> String {
+    if samples == 1 { "1 box".into() } else { format!("{samples} boxes") }
 }
 
 /// What a confidence is worth.
@@ -138,10 +141,10 @@ fn line(
 
 /// Mean DSC of the masks of one box and of the mean, by modality.
 fn rows(text: &mut String, boxes: &str, found: &Found, samples: &[usize]) {
-    let names: Vec<String> = samples.iter().map(|k| format!("{k} boxes")).collect();
+    let names: Vec<String> = samples.iter().map(|k| named(*k)).collect();
     let _ = writeln!(
         text,
-        "\nMean DSC of the masks, {boxes} boxes, images of their own:\n\n| row | objects | 1 box | {} |\n|---|---|---|{}",
+        "\nMean DSC of the masks, {boxes} boxes, images of their own:\n\n| row | objects | {} |\n|---|---|{}",
         names.join(" | "),
         "---|".repeat(samples.len())
     );
@@ -153,11 +156,12 @@ fn rows(text: &mut String, boxes: &str, found: &Found, samples: &[usize]) {
     for (row, objects) in groups {
         let mean =
             |of: &dyn Fn(&Object) -> f64| 100.0 * objects.iter().map(|o| of(o)).sum::<f64>() / objects.len() as f64;
-        let single = mean(&|o| o.single.dsc);
+        let single = mean(&|o| o.scores[0].dsc);
         let cells: Vec<String> = (0..samples.len())
-            .map(|i| mean(&|o| o.several[i].dsc))
-            .map(|dsc| format!("{dsc:.2} ({:+.2})", dsc - single))
+            .map(|i| mean(&|o| o.scores[i].dsc))
+            .enumerate()
+            .map(|(i, dsc)| if i == 0 { format!("{dsc:.2}") } else { format!("{dsc:.2} ({:+.2})", dsc - single) })
             .collect();
-        let _ = writeln!(text, "| {row} | {} | {single:.2} | {} |", objects.len(), cells.join(" | "));
+        let _ = writeln!(text, "| {row} | {} | {} |", objects.len(), cells.join(" | "));
     }
 }
