@@ -8,9 +8,10 @@ use crate::input::parse_within;
 
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct UncertaintyArguments {
-    /// Segment each object of an image from its box and K - 1 others like it, 1 to 64 in all: the mask is that of the mean,
-    /// each object gets a score, 0 to 1, of how sure it is, and two maps of 8 bits are written, of the mean probability
-    /// (255 is 1) and of its entropy (255 is 1 bit); of several objects the greatest value counts. Not for volumes.
+    /// Segment each object of an image from its box and K - 1 others like it, 1 to 64 in all. The mask is that of the mean.
+    /// Each object gets a score, 0 to 1, of how sure it is. Two maps of 8 bits are written: NAME.probability.png, the mean
+    /// probability (255 is 1), and NAME.entropy.png, its entropy (255 is 1 bit); of several objects the greatest value
+    /// counts. Not for volumes.
     #[arg(long = "uncertainty", value_name = "K", value_parser = clap::value_parser!(u16).range(1..=MAX_SAMPLES as i64))]
     samples: Option<u16>,
     /// Seed of the other boxes.
