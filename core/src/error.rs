@@ -175,6 +175,18 @@ pub enum Error {
         /// The value found.
         value: f64,
     },
+    /// An option of [`UncertaintyOptions`](crate::UncertaintyOptions) is out of its range.
+    #[error("uncertainty: {option} is {}; {low} to {high} are accepted", Plain(*value))]
+    Uncertainty {
+        /// Name of the field.
+        option: &'static str,
+        /// The value found.
+        value: f64,
+        /// Least value that is accepted.
+        low: f64,
+        /// Greatest value that is accepted.
+        high: f64,
+    },
     /// An embedding was made by another model.
     #[error("embedding: {0}")]
     Embedding(String),

@@ -18,7 +18,7 @@
 //! ```
 //!
 //! Without default features the crate is `no_std` + `alloc` and contains everything but inference: [`geometry`],
-//! [`image`], [`intensity`], [`preprocess`], [`postprocess`], [`volume`] and [`zoom`].
+//! [`image`], [`intensity`], [`preprocess`], [`postprocess`], [`uncertainty`], [`volume`] and [`zoom`].
 //!
 //! What judges a model is not part of the library on a device. The feature `evaluation` adds it: `metrics`, scores
 //! against the truth, and `validation`, the report of the accuracy gate that a bundle carries. The feature `npz` adds
@@ -53,6 +53,7 @@ pub mod resize;
 pub mod runtime;
 #[cfg(feature = "std")]
 pub mod terminal;
+pub mod uncertainty;
 pub mod volume;
 pub mod zoom;
 
@@ -84,6 +85,7 @@ pub use runtime::Execution;
 pub use session::{EMBEDDING_BYTES, Embedding, Segmentation, Session, SessionOptions, Stats, VolumeOptions};
 #[cfg(feature = "runtime")]
 pub use storage::Storage;
+pub use uncertainty::{Uncertain, UncertaintyOptions};
 #[cfg(all(feature = "evaluation", feature = "runtime"))]
 pub use validation::{Validation, ValidationStatus, Verdict};
 pub use volume::VolumeSegmentation;

@@ -1,5 +1,6 @@
 //! Postprocessing: from the network's 256x256 logits to a mask of the image's size.
 
+use core::ops::Range;
 use std::prelude::v1::*;
 
 use crate::{Frame, MODEL_SIDE, Region};
@@ -94,6 +95,18 @@ impl<'a> MaskLogits<'a> {
         self.paint(1, mask)
     }
 
+    /// Fills `logits` with the logits at the image's size, (height,width).
+    ///
+    /// # Panics
+    /// If `logits` is not of the image's size.
+    pub fn resize_into(&self, logits: &mut [f32]) {
+        let (width, height) = (self.frame.width(), self.frame.height());
+        assert_eq!(logits.len(), width * height, "size of the image");
+        self.interpolate(0..width, 0..height, |x, y, values| {
+            logits[y * width + x..].iter_mut().zip(values.iter()).for_each(|(logit, value)| *logit = value);
+        });
+    }
+
     /// Number of the image's pixels that belong to the object.
     pub fn area(&self) -> usize {
         // Values without size: no memory is taken.
@@ -115,38 +128,47 @@ impl<'a> MaskLogits<'a> {
 
     /// As [`Self::scan`], with rows that start `stride` pixels apart.
     fn scan_strided<T>(&self, pixels: &mut [T], stride: usize, mut hit: impl FnMut(&mut T, usize, usize)) -> usize {
-        let (width, height) = (self.frame.width(), self.frame.height());
-        let (columns, rows) = (self.frame.scaled_width(), self.frame.scaled_height());
         let Some((x_hits, y_hits)) = self.positive_ranges() else { return 0 };
         // Between neighbours that are all at most 0 no interpolated value is above 0: only this part is computed.
-        let x_range = touched(x_hits, columns, width);
-        let y_range = touched(y_hits, rows, height);
+        let columns = touched(x_hits, self.frame.scaled_width(), self.frame.width());
+        let rows = touched(y_hits, self.frame.scaled_height(), self.frame.height());
         let mut area = 0;
+        self.interpolate(columns, rows, |first, y, values| {
+            let pixels = &mut pixels[y * stride + first..][..values.taps.len()];
+            for ((pixel, value), x) in pixels.iter_mut().zip(values.iter()).zip(first..) {
+                if value > 0.0 {
+                    hit(pixel, x, y);
+                    area += 1;
+                }
+            }
+        });
+        area
+    }
+
+    /// Interpolates these columns and rows of the image. `take` is called with parts of rows: the first column, the row
+    /// and the values.
+    fn interpolate(&self, columns: Range<usize>, rows: Range<usize>, mut take: impl FnMut(usize, usize, Values<'_>)) {
+        let (width, height) = (self.frame.width(), self.frame.height());
+        let (scaled_width, scaled_height) = (self.frame.scaled_width(), self.frame.scaled_height());
         // In strips, so that the taps of a row fit a buffer on the stack whatever the image's width.
-        for strip in x_range.clone().step_by(STRIP) {
-            let strip = strip..(strip + STRIP).min(x_range.end);
+        for first in columns.clone().step_by(STRIP) {
+            let count = STRIP.min(columns.end - first);
             let taps: [Tap; STRIP] =
-                core::array::from_fn(|i| Tap::new((strip.start + i).min(width - 1), columns, width));
-            let taps = &taps[..strip.len()];
-            let sources = taps[0].first..taps[taps.len() - 1].second + 1;
+                core::array::from_fn(|i| Tap::new((first + i).min(width - 1), scaled_width, width));
+            let taps = &taps[..count];
+            let sources = taps[0].first..taps[count - 1].second + 1;
             let mut line = [0.0f32; MODEL_SIDE];
-            for y in y_range.clone() {
-                let tap = Tap::new(y, rows, height);
+            for y in rows.clone() {
+                let tap = Tap::new(y, scaled_height, height);
                 let (upper, lower) = (&self.logits[tap.first * MODEL_SIDE..], &self.logits[tap.second * MODEL_SIDE..]);
                 for ((out, &a), &b) in
                     line[sources.clone()].iter_mut().zip(&upper[sources.clone()]).zip(&lower[sources.clone()])
                 {
                     *out = a * (1.0 - tap.fraction) + b * tap.fraction;
                 }
-                for ((pixel, t), x) in pixels[y * stride..][strip.clone()].iter_mut().zip(taps).zip(strip.clone()) {
-                    if line[t.first] * (1.0 - t.fraction) + line[t.second] * t.fraction > 0.0 {
-                        hit(pixel, x, y);
-                        area += 1;
-                    }
-                }
+                take(first, y, Values { line: &line, taps });
             }
         }
-        area
     }
 
     /// First and last column and row of the cropped grid with a positive logit.
@@ -162,6 +184,18 @@ impl<'a> MaskLogits<'a> {
             y_hits = Some(y_hits.map_or((y, y), |(a, _)| (a, y)));
         }
         x_hits.zip(y_hits)
+    }
+}
+
+/// A part of a row of the image, which is interpolated between columns of the grid.
+struct Values<'a> {
+    line: &'a [f32; MODEL_SIDE],
+    taps: &'a [Tap],
+}
+
+impl Values<'_> {
+    fn iter(&self) -> impl Iterator<Item = f32> {
+        self.taps.iter().map(|t| self.line[t.first] * (1.0 - t.fraction) + self.line[t.second] * t.fraction)
     }
 }
 
@@ -184,7 +218,7 @@ impl Tap {
 }
 
 /// Destination pixels that a source sample in `first..=last` can reach.
-fn touched((first, last): (usize, usize), source: usize, target: usize) -> core::ops::Range<usize> {
+fn touched((first, last): (usize, usize), source: usize, target: usize) -> Range<usize> {
     let ratio = target as f64 / source as f64;
     let start = ((first as f64 - 1.0) * ratio) as usize;
     let end = libm::ceil((last as f64 + 2.0) * ratio) as usize;

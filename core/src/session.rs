@@ -126,7 +126,8 @@ pub struct Stats {
     pub encode: Duration,
     /// Time spent in the decoder.
     pub decode: Duration,
-    /// Time spent painting the masks of images ([`Session::segment_image`]).
+    /// Time spent painting the masks of images ([`Session::segment_image`]) and averaging
+    /// ([`Session::segment_uncertain`]).
     pub postprocess: Duration,
 }
 

@@ -13,6 +13,7 @@ mod overlay;
 mod picture;
 mod samples;
 mod segment;
+mod uncertainty;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -20,6 +21,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use mask::MaskArguments;
 use umedsam::{VolumeOptions, ZoomOptions, errln, terminal};
+use uncertainty::UncertaintyArguments;
 
 /// Segment medical images from boxes, on the CPU, offline. Without a command: segment the two built-in samples.
 #[derive(Debug, Parser)]
@@ -88,6 +90,8 @@ struct SegmentArguments {
     memory: MemoryArguments,
     #[command(flatten)]
     zoom: ZoomArguments,
+    #[command(flatten)]
+    uncertainty: UncertaintyArguments,
     #[command(flatten)]
     mask: MaskArguments,
     #[command(flatten)]

@@ -21,10 +21,26 @@ const SOFTWARE: &str = "umedsam ";
 pub(crate) struct Outputs {
     pub(crate) labels: PathBuf,
     pub(crate) overlay: Option<PathBuf>,
+    pub(crate) uncertainty: Option<Maps>,
+}
+
+/// Where the maps of `--uncertainty` go.
+#[derive(Debug)]
+pub(crate) struct Maps {
+    pub(crate) probabilities: PathBuf,
+    pub(crate) entropy: PathBuf,
+}
+
+/// What is written of an input beside its label map, and whether other files may be replaced.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Wanted {
+    pub(crate) overlay: bool,
+    pub(crate) uncertainty: bool,
+    pub(crate) force: bool,
 }
 
 impl Outputs {
-    fn new(input: &Path, kind: Kind, folder: &Path, overlay: bool) -> Self {
+    fn new(input: &Path, kind: Kind, folder: &Path, wanted: Wanted) -> Self {
         let named = |ending: &str| {
             let mut name = input.file_stem().unwrap_or_default().to_owned();
             name.push(ending);
@@ -34,24 +50,22 @@ impl Outputs {
             Kind::Npz => folder.join(input.file_name().unwrap_or_default()),
             Kind::Picture => named(".mask.png"),
         };
-        Self { labels, overlay: overlay.then(|| named(".overlay.png")) }
+        let maps = || Maps { probabilities: named(".probability.png"), entropy: named(".entropy.png") };
+        let overlay = wanted.overlay.then(|| named(".overlay.png"));
+        Self { labels, overlay, uncertainty: wanted.uncertainty.then(maps) }
     }
 
-    fn paths(&self) -> impl Iterator<Item = &PathBuf> {
-        [&self.labels].into_iter().chain(&self.overlay)
+    /// All of them.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &PathBuf> {
+        let maps = self.uncertainty.iter().flat_map(|maps| [&maps.probabilities, &maps.entropy]);
+        [&self.labels].into_iter().chain(&self.overlay).chain(maps)
     }
 }
 
 /// Works out the results of all inputs, makes their folder, and refuses what would lose somebody's file: two results
-/// of one name, and unless `force`, one in the place of an input or of a file that is no earlier result.
-pub(crate) fn plan(
-    inputs: &[(PathBuf, Kind)],
-    folder: &Path,
-    overlay: bool,
-    force: bool,
-) -> anyhow::Result<Vec<Outputs>> {
-    let outputs: Vec<Outputs> =
-        inputs.iter().map(|(input, kind)| Outputs::new(input, *kind, folder, overlay)).collect();
+/// of one name, and unless that is wanted, one in the place of an input or of a file that is no earlier result.
+pub(crate) fn plan(inputs: &[(PathBuf, Kind)], folder: &Path, wanted: Wanted) -> anyhow::Result<Vec<Outputs>> {
+    let outputs: Vec<Outputs> = inputs.iter().map(|(input, kind)| Outputs::new(input, *kind, folder, wanted)).collect();
     let read: Vec<PathBuf> = inputs.iter().filter_map(|(input, _)| input.canonicalize().ok()).collect();
     let mut sources: BTreeMap<&Path, &Path> = BTreeMap::new();
     for (outputs, (input, _)) in outputs.iter().zip(inputs) {
@@ -62,7 +76,7 @@ pub(crate) fn plan(
             let there = path.canonicalize();
             if path.is_dir() {
                 bail!("{}: a folder is where the result of {} would be", path.display(), input.display());
-            } else if force {
+            } else if wanted.force {
                 continue;
             } else if there.is_ok_and(|path| read.contains(&path)) {
                 bail!("{}: an input, which a result would replace; choose another --out, or --force", path.display());
@@ -106,12 +120,17 @@ pub(crate) fn write_labels(path: &Path, labels: &[u16], width: usize, height: us
     if labels.iter().all(|&l| l <= 255) {
         let mut bytes = memory::with_room(labels.len())?;
         bytes.extend(labels.iter().map(|&l| l as u8));
-        write_png(path, &bytes, width, height, png::ColorType::Grayscale, png::BitDepth::Eight)
+        write_gray(path, &bytes, width, height)
     } else {
         let mut bytes = memory::with_room(2 * labels.len())?;
         bytes.extend(labels.iter().flat_map(|l| l.to_be_bytes()));
         write_png(path, &bytes, width, height, png::ColorType::Grayscale, png::BitDepth::Sixteen)
     }
+}
+
+/// Writes gray pixels of 8 bits as PNG.
+pub(crate) fn write_gray(path: &Path, gray: &[u8], width: usize, height: usize) -> anyhow::Result<()> {
+    write_png(path, gray, width, height, png::ColorType::Grayscale, png::BitDepth::Eight)
 }
 
 /// Writes RGB pixels of 8 bits as PNG.

@@ -7,9 +7,9 @@ use umedsam::{PixelBox, outln};
 
 use crate::input::Kind;
 use crate::mask::MaskArguments;
-use crate::output::plan;
+use crate::output::{Wanted, plan};
 use crate::picture::Picture;
-use crate::segment::{PictureOptions, open, print, segment_picture};
+use crate::segment::{PlaneOptions, open, print, segment_picture};
 use crate::{ModelArguments, ZoomArguments};
 
 /// A built-in image and the boxes that a person would draw in it.
@@ -37,12 +37,14 @@ const SAMPLES: [Sample; 2] = [
 
 /// Segments the samples into the folder `out`.
 pub(crate) fn run() -> anyhow::Result<()> {
-    let outputs = plan(&SAMPLES.map(|sample| (sample.file.into(), Kind::Picture)), Path::new("out"), true, false)?;
+    let wanted = Wanted { overlay: true, ..Wanted::default() };
+    let outputs = plan(&SAMPLES.map(|sample| (sample.file.into(), Kind::Picture)), Path::new("out"), wanted)?;
     let start = Instant::now();
     let model = ModelArguments { model: None, precision: None, threads: None };
     let mut session = open(&model)?;
     outln!("built-in model ready in {:.0} ms (umedsam info shows what it is)", start.elapsed().as_secs_f64() * 1e3);
-    let options = PictureOptions { zoom: ZoomArguments::default().options(), mask: &MaskArguments::default() };
+    let options =
+        PlaneOptions { zoom: ZoomArguments::default().options(), uncertainty: None, mask: &MaskArguments::default() };
     for (sample, outputs) in SAMPLES.iter().zip(&outputs) {
         let start = Instant::now();
         let picture = Picture::decode(sample.bytes)?;

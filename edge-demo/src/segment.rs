@@ -12,15 +12,16 @@ use umedsam::mask::Spacing;
 use umedsam::npz::{Boxes, Case, Limits, Problem, Truth, own_labels, read_spacing, write_segs};
 use umedsam::volume::from_fn;
 use umedsam::{
-    Error, Model, PixelBox, Precision, Session, SessionOptions, Stats, ValidationStatus, VolumeOptions, VolumeSize,
-    VoxelBox, ZoomOptions, errln, outln, terminal,
+    Error, ImageSegmentation, ImageView, Model, PixelBox, Precision, Session, SessionOptions, Stats,
+    UncertaintyOptions, ValidationStatus, VolumeOptions, VolumeSize, VoxelBox, ZoomOptions, errln, outln, terminal,
 };
 
 use crate::input::{Kind, files};
 use crate::mask::{MaskArguments, Measures};
-use crate::output::{Outputs, plan, write_labels};
+use crate::output::{Outputs, Wanted, plan, write_gray, write_labels};
 use crate::overlay::Overlay;
 use crate::picture::Picture;
+use crate::uncertainty::{self, Uncertainty};
 use crate::{ModelArguments, SegmentArguments};
 
 /// What was found in one input.
@@ -53,6 +54,9 @@ pub(crate) struct Object {
     pub(crate) size: usize,
     /// The network's own estimate of the IoU (uncalibrated); in 3D the mean over the slices.
     pub(crate) predicted_iou: f32,
+    /// How sure the mask is, 0 to 1, if that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) score: Option<f32>,
     /// Its measures, if they were asked for and it has a pixel.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) measures: Option<Measures>,
@@ -87,15 +91,21 @@ pub(crate) fn run(arguments: &SegmentArguments) -> anyhow::Result<()> {
             _ => {}
         }
     }
-    let outputs = plan(&files, &arguments.out, arguments.overlay, arguments.force)?;
+    let (zoom, uncertainty) = (arguments.zoom.options(), arguments.uncertainty.options());
+    if zoom.is_some() && uncertainty.is_some() {
+        bail!("--uncertainty is for whole images, and does not go with --zoom auto");
+    }
+    let options = PlaneOptions { zoom, uncertainty, mask: &arguments.mask };
+    let wanted = Wanted { overlay: arguments.overlay, uncertainty: uncertainty.is_some(), force: arguments.force };
+    let outputs = plan(&files, &arguments.out, wanted)?;
     let mut session = open(&arguments.model)?;
     let progress = bar(files.len() as u64, "files");
     let mut failures = 0;
     for ((path, kind), outputs) in files.iter().zip(&outputs) {
         progress.set_message(path.file_name().unwrap_or_default().to_string_lossy().into_owned());
         let result = match kind {
-            Kind::Npz => segment_case(&mut session, path, outputs, arguments),
-            Kind::Picture => segment_file(&mut session, path, outputs, arguments),
+            Kind::Npz => segment_case(&mut session, path, outputs, arguments, &options),
+            Kind::Picture => segment_file(&mut session, path, outputs, arguments, &options),
         };
         progress.suspend(|| match result {
             Ok(report) if arguments.json => outln!("{}", serde_json::json!(report)),
@@ -165,20 +175,39 @@ fn segment_file(
     path: &Path,
     outputs: &Outputs,
     arguments: &SegmentArguments,
+    options: &PlaneOptions<'_>,
 ) -> anyhow::Result<Report> {
     let start = Instant::now();
     let picture = Picture::read(path, arguments.memory.bytes())?;
     let read = start.elapsed();
     let name = path.display().to_string();
-    let options = PictureOptions { zoom: arguments.zoom.options(), mask: &arguments.mask };
-    segment_picture(session, &name, &picture, &arguments.boxes, &options, outputs, read)
+    segment_picture(session, &name, &picture, &arguments.boxes, options, outputs, read)
         .with_context(|| path.display().to_string())
 }
 
-/// How a picture is segmented.
-pub(crate) struct PictureOptions<'a> {
+/// How an image is segmented.
+pub(crate) struct PlaneOptions<'a> {
     pub(crate) zoom: Option<ZoomOptions>,
+    pub(crate) uncertainty: Option<UncertaintyOptions>,
     pub(crate) mask: &'a MaskArguments,
+}
+
+impl PlaneOptions<'_> {
+    /// The label map, and how sure it is if that is asked for.
+    fn segment(
+        &self,
+        session: &mut Session,
+        image: &ImageView<'_>,
+        boxes: &[PixelBox],
+    ) -> Result<(ImageSegmentation, Option<Uncertainty>), Error> {
+        match &self.uncertainty {
+            Some(options) => {
+                let (found, uncertainty) = uncertainty::segment(session, image, boxes, options)?;
+                Ok((found, Some(uncertainty)))
+            }
+            None => Ok((session.segment_image(image, boxes, self.zoom.as_ref())?, None)),
+        }
+    }
 }
 
 /// Segments a picture and writes its label map.
@@ -187,18 +216,18 @@ pub(crate) fn segment_picture(
     name: &str,
     picture: &Picture,
     boxes: &[PixelBox],
-    options: &PictureOptions<'_>,
+    options: &PlaneOptions<'_>,
     outputs: &Outputs,
     read: Duration,
 ) -> anyhow::Result<Report> {
     let before = session.stats();
     let view = picture.view()?;
     let (width, height) = (view.width(), view.height());
-    let mut found = session.segment_image(&view, boxes, options.zoom.as_ref())?;
+    let (mut found, uncertainty) = options.segment(session, &view, boxes)?;
     let start = Instant::now();
     let size = VolumeSize { depth: 1, height, width };
     options.mask.clean(&mut found.labels, size)?;
-    let mut objects = objects(&found.labels, &found.predicted_iou);
+    let mut objects = objects(&found.labels, &found.predicted_iou, uncertainty.as_ref());
     if options.mask.measures() {
         let measured = options.mask.measure(&found.labels, picture.pixels(), size, false, None, objects.len())?;
         objects.iter_mut().zip(measured).for_each(|(object, measures)| object.measures = measures);
@@ -206,11 +235,11 @@ pub(crate) fn segment_picture(
     let masks = start.elapsed();
     let start = Instant::now();
     write_labels(&outputs.labels, &found.labels, width, height)?;
-    let mut written = vec![outputs.labels.clone()];
     if let Some(path) = &outputs.overlay {
         draw(picture.pixels(), &found.labels, width, height, boxes, path)?;
-        written.push(path.clone());
     }
+    write_maps(outputs, uncertainty.as_ref(), width, height)?;
+    let written = outputs.paths().cloned().collect();
     let after = session.stats();
     let stages = stages(before, after, read, after.postprocess - before.postprocess + masks, start.elapsed());
     let encodes = after.encodes - before.encodes;
@@ -218,16 +247,26 @@ pub(crate) fn segment_picture(
     Ok(Report { input: name.into(), shape, intake, objects, own_labels: false, written, encodes, ms: stages })
 }
 
-fn objects(labels: &[u16], confidence: &[f32]) -> Vec<Object> {
+fn objects(labels: &[u16], confidence: &[f32], uncertainty: Option<&Uncertainty>) -> Vec<Object> {
     let mut sizes = vec![0usize; confidence.len() + 1];
     for &label in labels {
         sizes[usize::from(label)] += 1;
     }
-    confidence
-        .iter()
-        .enumerate()
-        .map(|(i, &predicted_iou)| Object { label: (i + 1) as u16, size: sizes[i + 1], predicted_iou, measures: None })
-        .collect()
+    let score = |i: usize| uncertainty.map(|u| u.scores[i]);
+    let object = |(i, &predicted_iou): (usize, &f32)| {
+        let (label, size) = ((i + 1) as u16, sizes[i + 1]);
+        Object { label, size, predicted_iou, score: score(i), measures: None }
+    };
+    confidence.iter().enumerate().map(object).collect()
+}
+
+/// Writes the maps of an image, if there are any.
+fn write_maps(outputs: &Outputs, found: Option<&Uncertainty>, width: usize, height: usize) -> anyhow::Result<()> {
+    if let (Some(maps), Some(found)) = (&outputs.uncertainty, found) {
+        write_gray(&maps.probabilities, &found.probabilities, width, height)?;
+        write_gray(&maps.entropy, &found.entropy, width, height)?;
+    }
+    Ok(())
 }
 
 /// Reads a case, and tells how to raise the limit where it is over it.
@@ -258,6 +297,7 @@ fn segment_case(
     path: &Path,
     outputs: &Outputs,
     arguments: &SegmentArguments,
+    options: &PlaneOptions<'_>,
 ) -> anyhow::Result<Report> {
     let start = Instant::now();
     let limits = Limits::new().with_peak_bytes(arguments.memory.bytes());
@@ -267,13 +307,14 @@ fn segment_case(
     let spacing = spacing.map(|[x, y, z]| Spacing::new(x, y, z)).transpose()?;
     let read = start.elapsed();
     let before = session.stats();
-    let (mut labels, predicted_iou, mut postprocess) = match &case.boxes {
+    let (mut labels, predicted_iou, uncertainty, mut postprocess) = match &case.boxes {
         Boxes::Plane(boxes) => {
-            let zoom = arguments.zoom.options();
-            let found = session
-                .segment_image(&case.slice(0)?, boxes, zoom.as_ref())
-                .with_context(|| path.display().to_string())?;
-            (found.labels, found.predicted_iou, session.stats().postprocess - before.postprocess)
+            let (found, uncertainty) =
+                options.segment(session, &case.slice(0)?, boxes).with_context(|| path.display().to_string())?;
+            (found.labels, found.predicted_iou, uncertainty, session.stats().postprocess - before.postprocess)
+        }
+        Boxes::Volume(_) if options.uncertainty.is_some() => {
+            bail!("{}: a volume; --uncertainty is for images", path.display())
         }
         Boxes::Volume(boxes) => {
             let start = Instant::now();
@@ -283,13 +324,13 @@ fn segment_case(
             let inference =
                 spent.preprocess + spent.encode + spent.decode - before.preprocess - before.encode - before.decode;
             let rest = start.elapsed().saturating_sub(inference);
-            (found.labels, found.predicted_iou, rest)
+            (found.labels, found.predicted_iou, None, rest)
         }
     };
     let start = Instant::now();
     let size = case.shape.volume();
     arguments.mask.clean(&mut labels, size)?;
-    let mut objects = objects(&labels, &predicted_iou);
+    let mut objects = objects(&labels, &predicted_iou, uncertainty.as_ref());
     if arguments.mask.measures() {
         let is_volume = case.shape.depth.is_some();
         let measured = arguments.mask.measure(&labels, &case.pixels, size, is_volume, spacing, objects.len())?;
@@ -306,7 +347,8 @@ fn segment_case(
     }
     let shape = case.shape.labels();
     write_segs(&outputs.labels, &labels, &shape)?;
-    let written = [&outputs.labels].into_iter().chain(&outputs.overlay).cloned().collect();
+    write_maps(outputs, uncertainty.as_ref(), case.shape.width, case.shape.height)?;
+    let written = outputs.paths().cloned().collect();
     let stages = stages(before, session.stats(), read, postprocess, start.elapsed());
     let encodes = session.stats().encodes - before.encodes;
     let input = path.display().to_string();
@@ -387,7 +429,8 @@ pub(crate) fn print(report: &Report) {
     const SHOWN: usize = 12;
     for o in report.objects.iter().take(SHOWN) {
         let empty = if o.size == 0 { "   (empty: nothing found, or hidden by a later object)" } else { "" };
-        outln!("  object {:<3} {:>9} {unit}   predicted IoU {:.3}{empty}", o.label, o.size, o.predicted_iou);
+        let score = o.score.map_or(String::new(), |score| format!("   score {score:.3}"));
+        outln!("  object {:<3} {:>9} {unit}   predicted IoU {:.3}{score}{empty}", o.label, o.size, o.predicted_iou);
         if let Some(measures) = &o.measures {
             measures.print();
         }

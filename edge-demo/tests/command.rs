@@ -126,6 +126,64 @@ fn masks_are_cleaned_and_measured_where_it_is_asked_for() {
 }
 
 #[test]
+fn how_sure_a_mask_is_can_be_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let cell = data("assets/cell.png");
+    let around = ["--box", "360,305,496,442"];
+    let segment = |folder_out: &str, more: &[&str]| -> serde_json::Value {
+        let arguments = [&["segment", &cell, "--json", "--out", folder_out][..], &around, more].concat();
+        serde_json::from_str(&out(&umedsam(folder.path(), &arguments))).unwrap()
+    };
+    let picture = |name: &str| image::open(folder.path().join(name)).unwrap().into_luma8();
+    let plain = segment("plain", &[]);
+    assert!(plain["objects"][0].get("score").is_none());
+    assert_eq!(files(&folder.path().join("plain")), ["cell.mask.png"]);
+    // One box says what the network says.
+    let one = segment("one", &["--uncertainty", "1"]);
+    assert!(picture("one/cell.mask.png") == picture("plain/cell.mask.png"));
+    assert_eq!(one["objects"][0]["predicted_iou"], plain["objects"][0]["predicted_iou"]);
+
+    let several = segment("several", &["--uncertainty", "6", "--threads", "1"]);
+    assert_eq!((&several["encodes"], several["written"].as_array().unwrap().len()), (&1.into(), 3));
+    let score = several["objects"][0]["score"].as_f64().unwrap();
+    assert!((0.5..1.0).contains(&score), "{score}");
+    let [mask, probability, entropy] =
+        ["mask", "probability", "entropy"].map(|m| picture(&format!("several/cell.{m}.png")));
+    let bits = |p: f64| if p > 0.0 && p < 1.0 { -p * p.log2() } else { 0.0 };
+    for ((&mask, &p), &entropy) in mask.iter().zip(probability.iter()).zip(entropy.iter()) {
+        assert_eq!(mask == 1, p > 127);
+        // A byte of probability stands for a range of entropies.
+        let [low, high] =
+            [-0.5, 0.5].map(|by| ((f64::from(p) + by) / 255.0).clamp(0.0, 1.0)).map(|p| bits(p) + bits(1.0 - p));
+        let expected = low.min(high) * 255.0 - 1.0..=low.max(high) * 255.0 + 1.5;
+        assert!(expected.contains(&f64::from(entropy)), "{p} has {entropy}, not {expected:?}");
+    }
+    // The same to the byte whatever the threads, and another with another seed.
+    let again = segment("again", &["--uncertainty", "6", "--threads", "2"]);
+    assert_eq!(again["objects"], several["objects"]);
+    for name in files(&folder.path().join("several")) {
+        let [a, b] = ["several", "again"].map(|out| std::fs::read(folder.path().join(out).join(&name)).unwrap());
+        assert!(a == b, "{name}");
+    }
+    assert_ne!(segment("other", &["--uncertainty", "6", "--seed", "1"])["objects"], several["objects"]);
+
+    let text = out(&umedsam(folder.path(), &[&["segment", &cell, "--uncertainty", "2"][..], &around].concat()));
+    assert!(text.contains("   score 0.") && text.contains("cell.entropy.png"), "{text}");
+    let refused = |more: &[&str]| failure(&umedsam(folder.path(), &[&["segment", &cell], &around[..], more].concat()));
+    assert!(refused(&["--uncertainty", "0"]).contains("0 is not in 1..=64"));
+    assert!(refused(&["--uncertainty", "65"]).contains("65 is not in 1..=64"));
+    assert!(refused(&["--uncertainty", "2", "--temperature", "NaN"]).contains("NaN is not within 0.0625 to 16"));
+    assert!(refused(&["--seed", "3"]).contains("--uncertainty"));
+    assert!(refused(&["--uncertainty", "2", "--zoom", "auto"]).contains("does not go with --zoom auto"));
+    // A case may be an image, but not a volume.
+    let cases = ["plain", "volume"].map(|name| data(&format!("../core/tests/data/{name}.npz")));
+    let output = umedsam(folder.path(), &["segment", &cases[0], &cases[1], "--uncertainty", "2", "--out", "cases"]);
+    let message = failure(&output);
+    assert!(message.contains("volume.npz: a volume; --uncertainty is for images"), "{message}");
+    assert_eq!(files(&folder.path().join("cases")), ["plain.entropy.png", "plain.npz", "plain.probability.png"]);
+}
+
+#[test]
 fn a_small_box_is_zoomed_into() {
     let folder = tempfile::tempdir().unwrap();
     let cell = data("assets/cell.png");

@@ -9,8 +9,8 @@ use umedsam::preprocess::INPUT_LEN;
 use umedsam::runtime::{Graph, GraphOptions, inline_functions};
 use umedsam::volume::{Slices, from_fn};
 use umedsam::{
-    Error, Execution, Frame, ImageView, Model, PixelBox, Precision, Session, SessionOptions, VolumeOptions, VolumeSize,
-    VoxelBox, encode_bundle,
+    Error, Execution, Frame, ImageView, Model, PixelBox, Precision, Session, SessionOptions, Uncertain,
+    UncertaintyOptions, VolumeOptions, VolumeSize, VoxelBox, encode_bundle,
 };
 use umedsam_tests::picture;
 
@@ -73,6 +73,44 @@ fn numbers_of_threads_and_boxes_are_bounded() {
     assert!(error.contains("at most 1024"), "{error}");
     let error = session.encode_input(&[0.0; 9], Frame::new(3, 3).unwrap()).unwrap_err();
     assert!(matches!(error, Error::BufferSize { expected: INPUT_LEN, actual: 9 }), "{error}");
+}
+
+#[test]
+fn how_sure_a_mask_is_depends_on_neither_threads_nor_other_boxes() {
+    let pixels = picture();
+    let image = ImageView::rgb8(&pixels, 256, 256).unwrap();
+    let boxes = [PixelBox::new(60.0, 30.0, 180.0, 150.0), PixelBox::new(0.0, 0.0, 90.0, 90.0)];
+    let options = UncertaintyOptions::new().with_samples(5).with_seed(7);
+    let found = |with: SessionOptions, boxes: &[PixelBox]| {
+        let mut session = session(&with);
+        let embedding = session.encode(&image).unwrap();
+        let found = session.segment_uncertain(&embedding, boxes, &options).unwrap();
+        assert_eq!(session.stats().decodes, 5 * boxes.len());
+        let bits = |u: &Uncertain| {
+            let figures = [u.score(), u.agreement(), u.predicted_iou()];
+            u.logits().values().iter().copied().chain(figures).map(f32::to_bits).collect::<Vec<_>>()
+        };
+        found.iter().map(bits).collect::<Vec<_>>()
+    };
+    let one = found(SessionOptions::new(), &boxes);
+    assert!(one == found(SessionOptions::new().with_threads(2).with_max_batch(3), &boxes));
+    assert!(one[1..] == found(SessionOptions::new(), &boxes[1..]));
+
+    let mut session = session(&SessionOptions::new());
+    let embedding = session.encode(&image).unwrap();
+    let plain = session.segment(&embedding, &boxes).unwrap();
+    let single = session.segment_uncertain(&embedding, &boxes, &options.with_samples(1)).unwrap();
+    for (plain, single) in plain.iter().zip(&single) {
+        assert!(plain.area() > 0 && plain.mask() == single.mask());
+        assert_eq!((plain.predicted_iou(), single.agreement()), (single.predicted_iou(), 1.0));
+    }
+    let mut refused = |boxes: &[PixelBox], options: UncertaintyOptions| {
+        session.segment_uncertain(&embedding, boxes, &options).unwrap_err().to_string()
+    };
+    assert_eq!(refused(&boxes, options.with_samples(0)), "uncertainty: samples is 0; 1 to 64 are accepted");
+    assert_eq!(refused(&[], options.with_samples(65)), "uncertainty: samples is 65; 1 to 64 are accepted");
+    let beside = [boxes[0], PixelBox::new(300.0, 0.0, 310.0, 9.0)];
+    assert!(refused(&beside, options).starts_with("box 2: x range 300..310 lies outside"));
 }
 
 #[test]

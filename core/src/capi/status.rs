@@ -79,6 +79,7 @@ impl From<Error> for Failure {
             | Error::BoxOutside { .. }
             | Error::TooManyBoxes { .. } => umedsam_status::Box,
             Error::VolumeDepth { .. } | Error::SliceSize { .. } | Error::Spacing { .. } => umedsam_status::Volume,
+            Error::Uncertainty { .. } => umedsam_status::Argument,
             Error::Memory { .. } => umedsam_status::Memory,
             Error::Cancelled { .. } => umedsam_status::Cancelled,
             Error::Embedding(_) => umedsam_status::Embedding,
