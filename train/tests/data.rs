@@ -109,9 +109,11 @@ fn a_view_moves_object_and_box_and_loses_neither() {
         let drawing = Drawing::random(&dataset, 0, &config, 1, 0, position);
         let still = Sample::new(&dataset, &Drawing { view: None, ..drawing.clone() }, config.min_area).unwrap();
         let sample = Sample::new(&dataset, &drawing, config.min_area).unwrap();
-        let inside: Vec<_> = (0..).zip(&sample.mask).filter(|(_, inside)| **inside).map(|(i, _)| (i % 256, i / 256)).collect();
+        let inside: Vec<_> =
+            (0..).zip(&sample.mask).filter(|(_, inside)| **inside).map(|(i, _)| (i % 256, i / 256)).collect();
         assert!(inside.len() > config.min_area);
-        let bound = |f: fn(&(i32, i32)) -> i32| (inside.iter().map(f).min().unwrap(), inside.iter().map(f).max().unwrap());
+        let bound =
+            |f: fn(&(i32, i32)) -> i32| (inside.iter().map(f).min().unwrap(), inside.iter().map(f).max().unwrap());
         let ((x0, x1), (y0, y1)) = (bound(|p| p.0), bound(|p| p.1));
         assert_eq!(sample.model_box, [x0, y0, x1, y1].map(|v| v as f32));
         moved += usize::from(sample.model_box != still.model_box);

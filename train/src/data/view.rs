@@ -94,9 +94,8 @@ mod tests {
     /// A bright rectangle, and its mask.
     fn scene() -> (Picture, Vec<bool>) {
         let (width, height) = (90, 60);
-        let object: Vec<bool> = (0..width * height)
-            .map(|i| (30..42).contains(&(i % width)) && (20..26).contains(&(i / width)))
-            .collect();
+        let object: Vec<bool> =
+            (0..width * height).map(|i| (30..42).contains(&(i % width)) && (20..26).contains(&(i / width))).collect();
         let pixels = object.iter().flat_map(|&inside| [if inside { 200 } else { 40 }, 7]).collect();
         (Picture { pixels, channels: 2, width, height }, object)
     }
