@@ -7,13 +7,13 @@
 #
 # --program takes a umedsam-cuda that is built already, as the test does.
 #
-# Each folder and the files that git tracks are at most --most bytes together (60 MB), which is what one call takes along;
+# Each folder and the files that git tracks are at most --most bytes together (66 MB), which is what one call takes along;
 # another call takes the next folder. Needs what tests/run.sh needs, and installs imagecodecs for Python, which encodes JPEG XL,
 # into ~/.cache/umedsam/pack.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-out=.gpu most=60000000 data= validation= weights= state= program= small=28 folders=2
+out=.gpu most=66000000 data= validation= weights= state= program= small=28 folders=2
 while [ $# -gt 0 ]; do
   case $1 in
   --data | --validation | --weights | --state | --program | --out | --most | --folders) printf -v "${1#--}" %s "$2" && shift 2 ;;

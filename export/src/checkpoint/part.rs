@@ -8,14 +8,13 @@ use std::path::Path;
 use half::f16;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
-use sha2::{Digest, Sha256};
 
 use super::error::{Error, ErrorKind};
 use super::tensor::{Tensor, TensorData};
-use super::weights::{Provenance, Weights, decode_tensor, hex};
+use super::weights::{Provenance, Weights, decode_tensor};
 use super::{Limits, store};
 
-/// Key of the digest of the weights that a part belongs to.
+/// Key of the [content's digest](Weights::content_sha256) of the weights that a part belongs to.
 const BASE: &str = "base_sha256";
 /// What is behind a tensor's name where its steps are.
 const STEP: &str = ".step";
@@ -57,7 +56,7 @@ impl Weights {
             let view = TensorView::new(*dtype, shape.clone(), bytes).map_err(ErrorKind::Safetensors)?;
             views.push((name.as_str(), view));
         }
-        let metadata = HashMap::from([(BASE.to_owned(), base.digest())]);
+        let metadata = HashMap::from([(BASE.to_owned(), base.content_sha256())]);
         Ok(safetensors::serialize(views, Some(metadata)).map_err(ErrorKind::Safetensors)?)
     }
 
@@ -73,8 +72,8 @@ impl Weights {
             super::weights::expect_weights(&bytes)?;
             let (_, header) = SafeTensors::read_metadata(&bytes).map_err(ErrorKind::Safetensors)?;
             let expected = header.metadata().as_ref().and_then(|entries| entries.get(BASE));
-            if let Some(expected) = expected.filter(|expected| **expected != self.digest()) {
-                return Err(ErrorKind::OtherBase { expected: expected.clone(), found: self.digest() });
+            if let Some(expected) = expected.filter(|expected| **expected != self.content_sha256()) {
+                return Err(ErrorKind::OtherBase { expected: expected.clone(), found: self.content_sha256() });
             }
             let mut tensors: BTreeMap<String, Tensor> =
                 self.iter().map(|(name, tensor)| (name.to_owned(), tensor.clone())).collect();
@@ -83,6 +82,10 @@ impl Weights {
             let is_step = |name: &str| name.strip_suffix(STEP).is_some_and(|of| file.tensor(of).is_ok());
             for (name, view) in file.iter().filter(|(name, _)| !is_step(name)) {
                 let tensor = match view.dtype() {
+                    Dtype::I8 if expected.is_none() => {
+                        let what = "a difference, and no base_sha256 in the metadata that says from what";
+                        return Err(ErrorKind::Part { tensor: name.to_owned(), what });
+                    }
                     Dtype::I8 => {
                         let steps = steps_of(name).map(|view| decode_tensor(name, &view)).transpose()?;
                         self.moved(name, &view, steps.as_ref())?
@@ -114,18 +117,6 @@ impl Weights {
             own.iter().zip(differences).map(move |(own, &d)| own + f32::from(d.cast_signed()) * step)
         });
         Tensor::checked(shape, TensorData::F32(values.collect()))
-    }
-
-    /// Of names, shapes and f32 values.
-    fn digest(&self) -> String {
-        let mut hash = Sha256::new();
-        for (name, tensor) in self.iter() {
-            let TensorData::F32(values) = tensor.data() else { continue };
-            hash.update(format!("{name} {:?} ", tensor.shape()));
-            let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-            hash.update(bytes);
-        }
-        hex(&hash.finalize())
     }
 }
 
@@ -180,10 +171,15 @@ mod tests {
         std::fs::write(&path, &part[..part.len() - 1]).unwrap();
         let error = base.with_part(&path, Provenance::default()).unwrap_err().to_string();
         assert!(error.contains("part.safetensors"), "{error}");
-        // Differences without their steps.
-        let view = TensorView::new(Dtype::I8, vec![4, 256], &[1; 1024]).unwrap();
-        std::fs::write(&path, safetensors::serialize([(large, view)], None).unwrap()).unwrap();
-        let error = base.with_part(&path, Provenance::default()).unwrap_err();
-        assert!(matches!(error.kind(), ErrorKind::Part { .. }), "{error}");
+        // Differences without the digest of their base, and without their steps.
+        for (metadata, message) in [
+            (None, "no base_sha256"),
+            (Some(HashMap::from([(BASE.to_owned(), base.content_sha256())])), "a step for each row is missing"),
+        ] {
+            let view = TensorView::new(Dtype::I8, vec![4, 256], &[1; 1024]).unwrap();
+            std::fs::write(&path, safetensors::serialize([(large, view)], metadata).unwrap()).unwrap();
+            let error = base.with_part(&path, Provenance::default()).unwrap_err();
+            assert!(error.to_string().contains(message), "{error}");
+        }
     }
 }
