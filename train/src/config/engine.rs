@@ -5,7 +5,7 @@ use tch::Device;
 
 /// How the network is computed on its device. The default of a setting that is left out depends on the device: a CUDA
 /// device uses what is fast there, a CPU the plain form, which is as fast there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct EngineConfig {
     /// Whether the encoder's attention is one operation, which does not store the scores. It has no effect under
@@ -28,19 +28,6 @@ pub struct EngineConfig {
     /// Whether only operations are used that give the same bits every time. An operation that has no such form ends the
     /// run with an error. On a CUDA device the environment must contain CUBLAS_WORKSPACE_CONFIG=:4096:8.
     pub deterministic: bool,
-}
-
-impl Default for EngineConfig {
-    fn default() -> Self {
-        Self {
-            fused_attention: None,
-            channels_last: None,
-            fused_adamw: None,
-            read_every: None,
-            cudnn_benchmark: false,
-            deterministic: false,
-        }
-    }
 }
 
 /// An [`EngineConfig`] with the defaults of a device.
