@@ -51,6 +51,7 @@ pub(crate) fn train(kit: &Kit, order: &Order<'_>) -> anyhow::Result<()> {
     let mut teller = Teller::new();
     let mut trainer = match kit.state()? {
         Some(state) => {
+            ensure!(order.begin.is_none(), "--begin: a state is carried, which the run goes on from");
             fs::create_dir_all(&run)?;
             state::expand(&state, &origin, &run.join("last.safetensors")).context("the carried state")?;
             relocate(kit, &run)?;
