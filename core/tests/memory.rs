@@ -36,26 +36,21 @@ fn a_static_model_is_not_copied() {
 
 #[test]
 fn memory_is_what_was_said_beforehand() {
-    for precision in Precision::ALL {
-        for max_batch in [1, 4] {
-            let model = Model::bundled().unwrap();
-            let (mut session, loaded, most) = counted(|| model.session(&options(precision, max_batch)).unwrap());
-            let said = session.memory().unwrap();
-            let what = format!("{precision}, {max_batch} boxes: {loaded} bytes loaded, at most {most}; {said:?}");
-            println!("{what}");
-            let start = std::time::Instant::now();
-            drop(Model::bundled().unwrap().session(&options(precision, max_batch)).unwrap());
-            println!("{:?}", start.elapsed());
-            // The input is there from the beginning.
-            assert!(close(loaded, said.weights + (3 * 256 * 256 * 4)), "{what}");
-            assert!(most * 10 <= loaded * 13, "{what}");
-            let (embedding, encoded, _) = counted(|| encode(&mut session));
-            let (_, decoded, _) = counted(|| drop(session.segment(&embedding, &boxes(max_batch)).unwrap()));
-            let took = loaded + encoded + decoded - size_of_val(embedding.values());
-            println!("took {took} after the encode {encoded}, the decode {decoded}");
-            assert!(close(took, session.memory().unwrap().total()), "{what}, {took} taken");
-            assert_eq!(session.memory().unwrap().buffers, said.buffers);
-        }
+    for (precision, max_batch) in [(Precision::Int8, 1), (Precision::Int8, 4), (Precision::F32, 4)] {
+        let model = Model::bundled().unwrap();
+        let (mut session, loaded, most) = counted(|| model.session(&options(precision, max_batch)).unwrap());
+        let said = session.memory().unwrap();
+        let what = format!("{precision}, {max_batch} boxes: {loaded} bytes loaded, at most {most}; {said:?}");
+        // The network's input is there from the beginning.
+        assert!(close(loaded, said.weights + 3 * 256 * 256 * 4), "{what}");
+        assert!(most * 10 <= loaded * 13, "{what}");
+        let (embedding, encoded, _) = counted(|| encode(&mut session));
+        let (_, decoded, _) = counted(|| drop(session.segment(&embedding, &boxes(max_batch)).unwrap()));
+        let taken = loaded + encoded + decoded - size_of_val(embedding.values());
+        let now = session.memory().unwrap();
+        assert!(close(taken, now.total()), "{what}, {taken} taken");
+        assert_eq!((now.weights, now.buffers, now.scratch), (said.weights, said.buffers, said.scratch));
+        println!("{what}, {taken} taken");
     }
 }
 
@@ -81,4 +76,29 @@ fn sessions_share_weights_and_give_all_back() {
     });
     // A list of what was shared is left.
     assert!(kept.bytes_current < 1024, "{kept:?}");
+}
+
+/// Masks of an image, by a session with two threads.
+fn masks(session: &mut Session, shade: u8) -> Vec<Vec<f32>> {
+    let pixels: Vec<u8> = (0..200 * 150).map(|i| (i % 200) as u8 ^ shade).collect();
+    let embedding = session.encode(&ImageView::gray8(&pixels, 200, 150).unwrap()).unwrap();
+    let found = session.segment(&embedding, &boxes(2)).unwrap();
+    found.iter().map(|s| s.logits().values().to_vec()).collect()
+}
+
+#[test]
+fn sessions_on_the_same_threads_give_the_same_masks_at_the_same_time() {
+    let model = Model::bundled().unwrap();
+    let new = || model.session(&options(Precision::Int8, 2).with_threads(2)).unwrap();
+    let shades = [0, 90, 255];
+    let expected = shades.map(|shade| masks(&mut new(), shade));
+    assert_ne!(expected[0], expected[1]);
+    std::thread::scope(|scope| {
+        for (shade, expected) in shades.into_iter().zip(&expected) {
+            scope.spawn(move || {
+                let mut session = new();
+                (0..2).for_each(|_| assert!(masks(&mut session, shade) == *expected, "{shade}"));
+            });
+        }
+    });
 }
