@@ -11,12 +11,14 @@ use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::prelude::v1::*;
+use std::sync::Arc;
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::preprocess::PREPROCESSING_VERSION;
+use crate::runtime::Shared;
 #[cfg(feature = "evaluation")]
 use crate::validation::{OtherVersion, Validation};
 use crate::{Error, FileKind, Session, SessionOptions, Storage};
@@ -108,13 +110,14 @@ pub enum BundleError {
     },
 }
 
-/// A checked model bundle, from which sessions are made.
-#[derive(Debug)]
+/// A checked model bundle, from which sessions are made. Clones share its bytes, and what their sessions share.
+#[derive(Clone, Debug)]
 pub struct Model {
-    bytes: Cow<'static, [u8]>,
+    bytes: Arc<Cow<'static, [u8]>>,
     encoder: Range<usize>,
     decoder: Range<usize>,
     manifest: Manifest,
+    pub(crate) shared: Arc<Shared>,
     #[cfg(feature = "evaluation")]
     pub(crate) other_version: Option<OtherVersion>,
 }
@@ -126,7 +129,7 @@ impl Model {
     /// [`Error::Bundle`] if the library was built with another file in its place.
     #[cfg(feature = "bundled")]
     pub fn bundled() -> Result<Self, Error> {
-        Self::check(include_bytes!("../assets/u-medsam-int8.umedsam").as_slice().into(), "bundled model")
+        Self::check(Cow::Borrowed(include_bytes!("../assets/u-medsam-int8.umedsam")), "bundled model")
     }
 
     /// Reads a bundle and checks it.
@@ -151,6 +154,15 @@ impl Model {
     /// As for [`load`](Self::load).
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, Error> {
         Self::check(bytes.into(), "model in memory")
+    }
+
+    /// Checks a bundle that is part of the program, or mapped into memory for as long as it runs. It is not copied: weights
+    /// are read where they are when a session is made.
+    ///
+    /// # Errors
+    /// As for [`load`](Self::load).
+    pub fn from_static(bytes: &'static [u8]) -> Result<Self, Error> {
+        Self::check(Cow::Borrowed(bytes), "model in memory")
     }
 
     fn check(bytes: Cow<'static, [u8]>, name: &str) -> Result<Self, Error> {
@@ -196,10 +208,11 @@ impl Model {
         let encoder = graph(ENCODER, &manifest.encoder_sha256)?;
         let decoder = graph(DECODER, &manifest.decoder_sha256)?;
         Ok(Self {
-            bytes,
+            bytes: Arc::new(bytes),
             encoder,
             decoder,
             manifest,
+            shared: Arc::default(),
             #[cfg(feature = "evaluation")]
             other_version,
         })
@@ -227,6 +240,12 @@ impl Model {
     }
 
     /// Loads both graphs. The model may be dropped afterwards.
+    ///
+    /// Sessions of one model and one precision share its packed weights, and those of one number of threads, two or more,
+    /// share the threads: of sessions that work at the same time, each takes the threads that are free. Threads and
+    /// weights go with the last session. While the first session of a precision is made, memory does not exceed 1.3 times
+    /// what it holds afterwards ([`Session::memory`]). Sessions whose graphs tract runs
+    /// ([`Session::fallback`]) share nothing.
     ///
     /// # Errors
     /// [`Error::Engine`] if a graph cannot be run as `options` ask, or if the threads cannot be started.

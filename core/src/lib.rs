@@ -82,7 +82,7 @@ pub use precision::Precision;
 #[cfg(feature = "runtime")]
 pub use runtime::Execution;
 #[cfg(feature = "runtime")]
-pub use session::{EMBEDDING_BYTES, Embedding, Segmentation, Session, SessionOptions, Stats, VolumeOptions};
+pub use session::{EMBEDDING_BYTES, Embedding, Memory, Segmentation, Session, SessionOptions, Stats, VolumeOptions};
 #[cfg(feature = "runtime")]
 pub use storage::Storage;
 pub use uncertainty::{Uncertain, UncertaintyOptions};

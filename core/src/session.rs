@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::postprocess::LOGITS_LEN;
 use crate::preprocess::{INPUT_LEN, Preprocessor};
-use crate::runtime::{Execution, Graph, GraphOptions};
+use crate::runtime::{Execution, GraphOptions, Stage, Workspace};
 use crate::volume::{Propagation, SliceNetwork, Slices, VolumeSegmentation, slice_size};
 use crate::{
     Error, Frame, ImageView, MODEL_SIDE, MaskLogits, Model, ModelBox, PixelBox, Precision, VolumeSize, VoxelBox,
@@ -16,6 +16,9 @@ use crate::{
 
 /// Size of an image's embedding in bytes: 256 channels of 64x64 values in f32.
 pub const EMBEDDING_BYTES: usize = 256 * 64 * 64 * 4;
+
+/// Most boxes in a batch: memory for more is on no device.
+const MAX_BATCH: usize = 1024;
 
 const INPUT_SHAPE: [usize; 4] = [1, 3, MODEL_SIDE, MODEL_SIDE];
 const EMBEDDING_SHAPE: [usize; 4] = [1, 256, 64, 64];
@@ -26,8 +29,8 @@ const EMBEDDING_SHAPE: [usize; 4] = [1, 256, 64, 64];
 pub struct SessionOptions {
     /// Number of threads that one encode or decode may use, at most 1024; 0 counts as 1.
     pub threads: usize,
-    /// Number of boxes that are decoded in one batch; 0 counts as 1. A box takes about 9 MiB of memory while it is
-    /// decoded, and batches of more than a few boxes are no faster.
+    /// Number of boxes that are decoded in one batch; 0 counts as 1, and more than 1024 as 1024. A box takes about 9 MiB of
+    /// memory while it is decoded, and batches of more than a few boxes are no faster.
     pub max_batch: usize,
     /// The precision that the network is computed in. `None` takes the one that belongs to the storage of the model's
     /// weights ([`Storage::precision`](crate::Storage::precision)): int8 for weights in int8, f32 for all others.
@@ -49,10 +52,10 @@ impl SessionOptions {
         Self { threads: threads.max(1), ..self }
     }
 
-    /// Sets the number of boxes in a batch; 0 counts as 1.
+    /// Sets the number of boxes in a batch; 0 counts as 1, and more than 1024 as 1024.
     #[must_use]
     pub fn with_max_batch(self, max_batch: usize) -> Self {
-        Self { max_batch: max_batch.max(1), ..self }
+        Self { max_batch: max_batch.clamp(1, MAX_BATCH), ..self }
     }
 
     /// Sets the precision.
@@ -131,6 +134,30 @@ pub struct Stats {
     pub postprocess: Duration,
 }
 
+/// Memory of a [`Session`], in bytes. Beside it there are the model's own bytes ([`Model::size_bytes`]), unless they are
+/// part of the program, the embeddings and masks that the caller holds, and the stacks of threads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Memory {
+    /// The packed weights, which all sessions of this model and precision share; held since the session was made.
+    pub weights: usize,
+    /// What passes from block to block, with the network's input: for the encoder and for
+    /// [`max_batch`](SessionOptions::max_batch) boxes, which take the same memory one after the other. It is taken by the
+    /// first encode, and by the first batch of boxes that needs more.
+    pub buffers: usize,
+    /// What blocks need while they run, for all threads; taken by the first encode.
+    pub scratch: usize,
+    /// What is kept from one image to the next to resize another of the same size, as of now.
+    pub caches: usize,
+}
+
+impl Memory {
+    /// All of it.
+    pub const fn total(&self) -> usize {
+        self.weights + self.buffers + self.scratch + self.caches
+    }
+}
+
 /// An encoded image, from which any number of boxes can be decoded.
 ///
 /// It owns its values, which clones share, and records the image's frame and the model that made it.
@@ -193,8 +220,10 @@ impl Segmentation {
 /// them.
 #[derive(Debug)]
 pub struct Session {
-    encoder: Graph,
-    decoder: Graph,
+    encoder: Stage,
+    decoder: Stage,
+    /// Both run in it, one after the other.
+    workspace: Workspace,
     preprocessor: Preprocessor,
     input: Vec<f32>,
     coordinates: Vec<f32>,
@@ -212,13 +241,17 @@ impl Session {
             .with_threads(options.threads)
             .with_precision(precision)
             .with_execution(options.execution);
+        let shared = &model.shared;
+        let encoder = Stage::load("encoder", model.encoder_onnx(), &[(0, &INPUT_SHAPE)], &graph, shared)?;
+        let decoder = Stage::load("decoder", model.decoder_onnx(), &[], &graph, shared)?;
         Ok(Self {
-            encoder: Graph::load("encoder", model.encoder_onnx(), &[(0, &INPUT_SHAPE)], &graph)?,
-            decoder: Graph::load("decoder", model.decoder_onnx(), &[], &graph)?,
+            workspace: Stage::workspace(&[&encoder, &decoder], options.threads, shared)?,
+            encoder,
+            decoder,
             preprocessor: Preprocessor::new(),
             input: vec![0.0; INPUT_LEN],
             coordinates: Vec::new(),
-            max_batch: options.max_batch.max(1),
+            max_batch: options.max_batch.clamp(1, MAX_BATCH),
             model: model.manifest().encoder_sha256.as_str().into(),
             decoded: None,
             stats: Stats::default(),
@@ -228,6 +261,19 @@ impl Session {
     /// What this session has done so far, and how long that took.
     pub const fn stats(&self) -> Stats {
         self.stats
+    }
+
+    /// The memory that this session takes, at its most; `None` if tract runs a graph, whose memory is not known.
+    pub fn memory(&self) -> Option<Memory> {
+        let (encoder, decoder) = (self.encoder.run()?.program(), self.decoder.run()?.program());
+        let arena = encoder.layout(1).len.max(decoder.layout(self.max_batch).len);
+        let input = size_of::<f32>() * (INPUT_LEN + 4 * self.max_batch);
+        Some(Memory {
+            weights: encoder.bytes() + decoder.bytes(),
+            buffers: Workspace::arena_bytes(arena) + input,
+            scratch: self.workspace.scratch_bytes(encoder.scratch().max(decoder.scratch())),
+            caches: self.preprocessor.capacity_bytes(),
+        })
     }
 
     /// Why tract runs a graph although [`Execution::Any`] prefers fused blocks; `None` if both graphs run as they were
@@ -281,8 +327,8 @@ impl Session {
             return Err(Error::BufferSize { expected: INPUT_LEN, actual: input.len() });
         }
         let start = Instant::now();
-        self.encoder.run(&[(&INPUT_SHAPE, input)])?;
-        let found = self.encoder.output(0)?;
+        self.encoder.run_with(&[(&INPUT_SHAPE, input)], false, &mut self.workspace)?;
+        let found = self.encoder.output(0, &self.workspace)?;
         if Arc::get_mut(&mut embedding.values).is_none() {
             embedding.values = Arc::default();
         }
@@ -342,11 +388,12 @@ impl Session {
             let prompts = (&[batch.len(), 4][..], self.coordinates.as_slice());
             // Known only once it went through: a run that failed must not leave another image's work behind as this one's.
             let again = self.decoded.take() == Some(embedding.number);
-            self.decoder.run_with(&[(&EMBEDDING_SHAPE, &embedding.values), prompts], again)?;
+            self.decoder.run_with(&[(&EMBEDDING_SHAPE, &embedding.values), prompts], again, &mut self.workspace)?;
             self.decoded = Some(embedding.number);
             self.stats.decodes += batch.len();
             self.stats.decode += start.elapsed();
-            let objects = self.decoder.output(0)?.chunks_exact(LOGITS_LEN).zip(self.decoder.output(1)?);
+            let [logits, ious] = [0, 1].map(|i| self.decoder.output(i, &self.workspace));
+            let objects = logits?.chunks_exact(LOGITS_LEN).zip(ious?);
             for ((logits, &iou), index) in objects.zip(first..) {
                 // Unnoticed, NaN would look like an empty mask.
                 let logits = MaskLogits::new(logits, embedding.frame);

@@ -131,6 +131,11 @@ fn masks_are_those_of_the_rust_api() {
         assert!(logits[i * UMEDSAM_LOGITS_LEN..][..UMEDSAM_LOGITS_LEN] == *expected.logits().values());
         assert_eq!(ious[i], expected.predicted_iou());
     }
+    let mut memory = umedsam_memory::default();
+    assert_eq!(unsafe { umedsam_session_memory(handles.session, &mut memory) }, OK);
+    let said = session.memory().unwrap();
+    let found = [memory.weights, memory.buffers, memory.scratch, memory.caches];
+    assert_eq!(found, [said.weights, said.buffers, said.scratch, said.caches]);
     // Into the same embedding, and the mask alone.
     assert_eq!(handles.encode(&image(&bytes), None), OK);
     assert_eq!(handles.mask(&BOXES[..1], &mut masks), OK);
@@ -161,6 +166,8 @@ fn wrong_arguments_get_a_status_and_a_message() {
         fails(umedsam_model_bundled(null_mut()), Pointer, "model is NULL");
         fails(umedsam_model_load(c"no/such.umedsam".as_ptr(), &mut model), File, "no/such.umedsam");
         fails(umedsam_model_from_bytes(b"PK\x03\x04".as_ptr().cast(), 4, &mut model), Model, "model in memory");
+        fails(umedsam_model_from_static(b"PK\x03\x04".as_ptr().cast(), 4, &mut model), Model, "model in memory");
+        fails(umedsam_session_memory(null(), &mut umedsam_memory::default()), Pointer, "session is NULL");
         fails(umedsam_session_new(null(), null(), &mut null_mut()), Pointer, "model is NULL");
         assert!(model.is_null());
         assert_eq!(umedsam_options_new(&mut options), OK);

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Context;
-use umedsam::{Model, outln};
+use umedsam::{Model, SessionOptions, outln};
 
 /// Prints what a bundle (or the built-in model) holds.
 pub(crate) fn run(file: Option<&Path>, json: bool) -> anyhow::Result<()> {
@@ -27,6 +27,15 @@ pub(crate) fn run(file: Option<&Path>, json: bool) -> anyhow::Result<()> {
     outln!("weights        sha256:{}", m.weights_sha256);
     outln!("encoder        {} bytes, sha256:{}", model.encoder_onnx().len(), m.encoder_sha256);
     outln!("decoder        {} bytes, sha256:{}", model.decoder_onnx().len(), m.decoder_sha256);
+    let memory = match model.session(&SessionOptions::new()).map(|session| session.memory()) {
+        Ok(Some(memory)) => {
+            let [weights, working] = [memory.weights, memory.buffers + memory.scratch].map(|bytes| bytes as f64 / 1e6);
+            format!("{weights:.1} MB of packed weights, {working:.1} MB to work in, on one thread")
+        }
+        Ok(None) => "not known: its graphs do not run in fused blocks".to_owned(),
+        Err(error) => format!("none: it does not run here: {error}"),
+    };
+    outln!("memory         {memory}");
     outln!("validation     {}", model.validation());
     Ok(())
 }

@@ -297,7 +297,9 @@ fn info_describes_the_model() {
     let folder = tempfile::tempdir().unwrap();
     let text = out(&umedsam(folder.path(), &["info"]));
     assert!(
-        text.contains("U-MedSAM edge") && text.contains("LicenseRef-U-MedSAM-research") && text.contains("validation "),
+        ["U-MedSAM edge", "LicenseRef-U-MedSAM-research", "validation ", " MB of packed weights, "]
+            .iter()
+            .all(|part| text.contains(part)),
         "{text}"
     );
     let json: serde_json::Value =

@@ -19,8 +19,8 @@ mod volume;
 
 pub use image::{umedsam_image, umedsam_pixel_type, umedsam_window, umedsam_window_kind};
 pub use model::{
-    umedsam_model, umedsam_model_bundled, umedsam_model_free, umedsam_model_from_bytes, umedsam_model_load,
-    umedsam_model_name, umedsam_model_validation, umedsam_validation,
+    umedsam_model, umedsam_model_bundled, umedsam_model_free, umedsam_model_from_bytes, umedsam_model_from_static,
+    umedsam_model_load, umedsam_model_name, umedsam_model_validation, umedsam_validation,
 };
 pub use options::{
     umedsam_options, umedsam_options_free, umedsam_options_new, umedsam_options_set_max_batch,
@@ -28,8 +28,8 @@ pub use options::{
 };
 pub use segment::{umedsam_box, umedsam_embedding_mask_bytes, umedsam_embedding_size, umedsam_segment};
 pub use session::{
-    umedsam_embedding, umedsam_embedding_free, umedsam_embedding_new, umedsam_encode, umedsam_session,
-    umedsam_session_free, umedsam_session_new,
+    umedsam_embedding, umedsam_embedding_free, umedsam_embedding_new, umedsam_encode, umedsam_memory, umedsam_session,
+    umedsam_session_free, umedsam_session_memory, umedsam_session_new,
 };
 pub use status::{umedsam_last_error_message, umedsam_status};
 pub use volume::{

@@ -111,6 +111,26 @@ pub unsafe extern "C" fn umedsam_model_from_bytes(
     })
 }
 
+/// Checks a model that is part of the program, or mapped into memory as long as it runs: `bytes` must stay, unchanged,
+/// until the program ends. Nothing is copied; weights are read there when a session is made. Free the model with
+/// umedsam_model_free.
+///
+/// Threads: any.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn umedsam_model_from_static(
+    bytes: *const c_void,
+    size: usize,
+    model: *mut *mut umedsam_model,
+) -> umedsam_status {
+    call(|| {
+        // SAFETY: the caller's duty, at the head of the header.
+        let (place, bytes) =
+            unsafe { (result(model, null_mut(), "model")?, values(bytes.cast::<u8>(), size, "bytes")?) };
+        *place = umedsam_model::into_handle(Model::from_static(bytes)?);
+        Ok(())
+    })
+}
+
 /// Gets the model's name, in UTF-8. It is part of the model, and valid as long as that.
 ///
 /// Threads: any.

@@ -8,8 +8,8 @@ use super::image::{Pixels, umedsam_image, umedsam_window, window_of};
 use super::model::umedsam_model;
 use super::options::umedsam_options;
 use super::pointers::{free, lock, reference, result, write};
-use super::status::{call, umedsam_status};
-use crate::{Embedding, Session, SessionOptions};
+use super::status::{Failure, call, umedsam_status};
+use crate::{Embedding, Memory, Session, SessionOptions};
 
 /// A model that is loaded and ready to run, with its threads and memory. One call at a time may use it, from whichever
 /// thread; a second one gets UMEDSAM_STATUS_BUSY. For work in parallel make a session for each thread.
@@ -23,6 +23,9 @@ pub struct umedsam_embedding(pub(super) RwLock<Option<Embedding>>);
 
 /// Makes a session of a model, which takes some tenths of a second. `options` may be NULL. The model may be freed
 /// afterwards, the options as well. Free the session with umedsam_session_free.
+///
+/// Sessions of one model and one precision share its weights; those of one number of threads, two or more, share the
+/// threads, and each takes those that are free.
 ///
 /// Threads: any.
 #[unsafe(no_mangle)]
@@ -41,6 +44,47 @@ pub unsafe extern "C" fn umedsam_session_new(
             unsafe { reference(options, "options") }?.get()?
         };
         *place = Box::into_raw(Box::new(umedsam_session(Mutex::new(model.model.session(&options)?))));
+        Ok(())
+    })
+}
+
+/// Memory of a session, in bytes. Beside it there are a model file's own bytes, embeddings (4 MiB each), the caller's
+/// buffers and the stacks of threads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct umedsam_memory {
+    /// The packed weights, which all sessions of the same model and precision share; held since the session was made.
+    pub weights: usize,
+    /// What passes from one part of the network to the next, for one image or as many boxes as are decoded together; taken
+    /// by the first encode, and by the first boxes that need more.
+    pub buffers: usize,
+    /// What the threads need while they work; taken by the first encode.
+    pub scratch: usize,
+    /// What is kept from one image to the next to resize another of the same size, as of now.
+    pub caches: usize,
+}
+
+/// Gets the memory that a session takes at its most, before it has taken it. It returns UMEDSAM_STATUS_UNSUPPORTED for a
+/// graph that does not run in this library's own blocks.
+///
+/// Threads: one at a time for the same session.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn umedsam_session_memory(
+    session: *const umedsam_session,
+    memory: *mut umedsam_memory,
+) -> umedsam_status {
+    call(|| {
+        // SAFETY: the caller's duty, at the head of the header.
+        let (place, session) =
+            unsafe { (result(memory, umedsam_memory::default(), "memory")?, reference(session, "session")?) };
+        let Some(found) = lock(&session.0, "session")?.memory() else {
+            return Err(Failure::new(
+                umedsam_status::Unsupported,
+                "the memory of a graph of single operators is not known",
+            ));
+        };
+        let Memory { weights, buffers, scratch, caches, .. } = found;
+        *place = umedsam_memory { weights, buffers, scratch, caches };
         Ok(())
     })
 }

@@ -1,4 +1,4 @@
-//! A graph whose every node is a call of one of our functions: what both readers of ONNX make, and programs are built from.
+//! What both readers of ONNX know of the calls that programs are built from.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,37 +8,16 @@ use std::sync::Arc;
 use anyhow::{Context, Result, ensure};
 
 use super::constant::Constant;
-use super::ops::Call;
-
-/// Calls in an order in which each follows what it reads.
-#[derive(Debug)]
-pub(super) struct Calls {
-    /// The shapes of the inputs.
-    pub(super) inputs: Vec<Vec<Size>>,
-    pub(super) nodes: Vec<Node>,
-    /// The nodes whose results are the outputs.
-    pub(super) outputs: Vec<usize>,
-}
-
-/// One call.
-#[derive(Debug)]
-pub(super) struct Node {
-    pub(super) name: String,
-    pub(super) call: Call,
-    pub(super) operands: Vec<Operand>,
-    /// The shape of its result.
-    pub(super) shape: Vec<Size>,
-}
 
 /// What a call reads.
 #[derive(Clone, Debug)]
-pub(super) enum Operand {
+pub(super) enum Operand<'a> {
     /// An input of the graph.
     Input(usize),
-    /// The result of a node.
-    Node(usize),
+    /// The result of a call.
+    Call(usize),
     /// A weight.
-    Constant(Arc<Constant>),
+    Constant(Arc<Constant<'a>>),
 }
 
 /// The size of an axis, or of a whole value.
@@ -104,7 +83,7 @@ impl fmt::Debug for Size {
 #[derive(Debug)]
 pub(super) struct Fact<'a> {
     pub(super) shape: Cow<'a, [Size]>,
-    pub(super) constant: Option<&'a Arc<Constant>>,
+    pub(super) constant: Option<&'a Constant<'a>>,
 }
 
 impl AsRef<[Size]> for Fact<'_> {
@@ -113,12 +92,12 @@ impl AsRef<[Size]> for Fact<'_> {
     }
 }
 
-impl Operand {
-    /// What is known of it, where inputs and the nodes' results are of these shapes.
-    pub(super) fn fact<'a>(&'a self, inputs: &'a [Vec<Size>], nodes: &'a [Vec<Size>]) -> Fact<'a> {
+impl Operand<'_> {
+    /// What is known of it, where inputs and the calls' results are of these shapes.
+    pub(super) fn fact<'a>(&'a self, inputs: &'a [Vec<Size>], calls: &'a [Vec<Size>]) -> Fact<'a> {
         match self {
             Self::Input(i) => Fact { shape: Cow::Borrowed(&inputs[*i]), constant: None },
-            Self::Node(i) => Fact { shape: Cow::Borrowed(&nodes[*i]), constant: None },
+            Self::Call(i) => Fact { shape: Cow::Borrowed(&calls[*i]), constant: None },
             Self::Constant(constant) => {
                 Fact { shape: constant.shape.iter().map(|&side| Size::fixed(side)).collect(), constant: Some(constant) }
             }

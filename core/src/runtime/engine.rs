@@ -9,9 +9,11 @@ use super::kernels::Kernels;
 use super::onnx;
 use super::ops::Settings;
 use super::program::Program;
+use super::run::Run;
+use super::shared::Shared;
 #[cfg(feature = "tract")]
 use super::tract;
-use super::workers::Workers;
+use super::workers::Workspace;
 use crate::{Error, Precision};
 
 /// Most threads of a graph: a greater number is an error of the caller, and a system cannot start them.
@@ -92,6 +94,13 @@ impl GraphOptions {
 /// A loaded graph with all the memory that it runs in.
 #[derive(Debug)]
 pub struct Graph {
+    stage: Stage,
+    workspace: Workspace,
+}
+
+/// A loaded graph that runs in a workspace of its session's.
+#[derive(Debug)]
+pub(crate) struct Stage {
     name: &'static str,
     engine: Engine,
 }
@@ -99,7 +108,7 @@ pub struct Graph {
 #[derive(Debug)]
 enum Engine {
     /// Fused blocks.
-    Fused { program: Program, workers: Workers },
+    Fused(Run),
     /// tract's operators, and why they run although fused blocks were wanted.
     #[cfg(feature = "tract")]
     Plan { plan: tract::Plan, fallback: Option<Error> },
@@ -118,71 +127,25 @@ impl Graph {
         shapes: &[(usize, &[usize])],
         options: &GraphOptions,
     ) -> Result<Self, Error> {
-        let refusal = |message| Error::Engine { stage: format!("{name}: load"), message };
-        let threads = options.threads.max(1);
-        if threads > MAX_THREADS {
-            return Err(refusal(format!("{threads} threads; at most {MAX_THREADS} are started")));
-        }
-        let f32 = options.precision == Precision::F32;
-        let fallback = match options.execution {
-            Execution::Operators if !f32 => {
-                return Err(refusal(format!("single operators run in f32, not in {}", options.precision)));
-            }
-            Execution::Operators => None,
-            Execution::Any | Execution::Fused => match fused(onnx, shapes, options) {
-                Ok(program) => {
-                    let workers = Workers::new(threads)?;
-                    return Ok(Self { name, engine: Engine::Fused { program, workers } });
-                }
-                Err(error) if options.execution == Execution::Fused || !f32 => {
-                    return Err(failure(name, "load", &error));
-                }
-                Err(error) => Some(failure(name, "not fused", &error)),
-            },
-        };
-        #[cfg(feature = "tract")]
-        return match tract::Plan::new(onnx, shapes, threads) {
-            Ok(plan) => Ok(Self { name, engine: Engine::Plan { plan, fallback } }),
-            Err(error) => Err(match fallback {
-                None => failure(name, "load", &error),
-                Some(fallback) => refusal(format!("{error:#}; {fallback}")),
-            }),
-        };
-        #[cfg(not(feature = "tract"))]
-        Err(fallback.unwrap_or_else(|| refusal("this library is built without tract, which runs operators".into())))
+        let shared = Shared::default();
+        let stage = Stage::load(name, onnx, shapes, options, &shared)?;
+        let workspace = Stage::workspace(&[&stage], options.threads, &shared)?;
+        Ok(Self { stage, workspace })
     }
 
     /// Whether the graph runs in fused blocks.
     pub const fn is_fused(&self) -> bool {
-        matches!(self.engine, Engine::Fused { .. })
+        self.stage.run().is_some()
     }
 
     /// Why tract runs the graph although [`Execution::Any`] prefers fused blocks; `None` if it runs as it was asked to.
     pub const fn fallback(&self) -> Option<&Error> {
-        match &self.engine {
-            Engine::Fused { .. } => None,
-            #[cfg(feature = "tract")]
-            Engine::Plan { fallback, .. } => fallback.as_ref(),
-        }
+        self.stage.fallback()
     }
 
     /// Time spent so far in each function, in the order of their first calls; empty if the graph does not run fused.
     pub fn profile(&self) -> Vec<(String, Duration)> {
-        match &self.engine {
-            Engine::Fused { program, .. } => program.profile(),
-            #[cfg(feature = "tract")]
-            Engine::Plan { .. } => Vec::new(),
-        }
-    }
-
-    /// Bytes of the buffers for the values between blocks, which are allocated by the first run; 0 if the graph does
-    /// not run fused.
-    pub fn buffer_bytes(&self) -> usize {
-        match &self.engine {
-            Engine::Fused { program, .. } => program.bytes(),
-            #[cfg(feature = "tract")]
-            Engine::Plan { .. } => 0,
-        }
+        self.stage.profile()
     }
 
     /// Runs the graph once. Each input is its shape and its values, row-major; the batch size is the greatest first
@@ -201,18 +164,7 @@ impl Graph {
     /// # Errors
     /// Those of [`run`](Self::run).
     pub fn run_with(&mut self, inputs: &[(&[usize], &[f32])], unchanged: bool) -> Result<(), Error> {
-        match &mut self.engine {
-            Engine::Fused { program, workers } => {
-                let refusal = |message| Error::Input { graph: self.name, message };
-                let batch = program.batch(inputs).map_err(refusal)?;
-                let mut values: [&[f32]; 4] = [&[]; 4];
-                values.iter_mut().zip(inputs).for_each(|(to, (_, v))| *to = v);
-                program.run(&values[..inputs.len()], batch, unchanged, workers);
-            }
-            #[cfg(feature = "tract")]
-            Engine::Plan { plan, .. } => plan.run(inputs).map_err(|e| failure(self.name, "run", &e))?,
-        }
-        Ok(())
+        self.stage.run_with(inputs, unchanged, &mut self.workspace)
     }
 
     /// The values of an output of the last run, row-major.
@@ -220,8 +172,106 @@ impl Graph {
     /// # Errors
     /// [`Error::Engine`] if the graph has no output of this index, has not run, or its last run did not complete.
     pub fn output(&self, index: usize) -> Result<&[f32], Error> {
+        self.stage.output(index, &self.workspace)
+    }
+}
+
+impl Stage {
+    /// As [`Graph::load`], with the program that is `shared` if there is one.
+    pub(crate) fn load(
+        name: &'static str,
+        onnx: &[u8],
+        shapes: &[(usize, &[usize])],
+        options: &GraphOptions,
+        shared: &Shared,
+    ) -> Result<Self, Error> {
+        let refusal = |message| Error::Engine { stage: format!("{name}: load"), message };
+        let threads = options.threads.max(1);
+        if threads > MAX_THREADS {
+            return Err(refusal(format!("{threads} threads; at most {MAX_THREADS} are started")));
+        }
+        let f32 = options.precision == Precision::F32;
+        let fallback = match options.execution {
+            Execution::Operators if !f32 => {
+                return Err(refusal(format!("single operators run in f32, not in {}", options.precision)));
+            }
+            Execution::Operators => None,
+            Execution::Any | Execution::Fused => {
+                match shared.program(name, options.precision, || fused(onnx, shapes, options)) {
+                    Ok(program) => return Ok(Self { name, engine: Engine::Fused(Run::new(program)) }),
+                    Err(error) if options.execution == Execution::Fused || !f32 => {
+                        return Err(failure(name, "load", &error));
+                    }
+                    Err(error) => Some(failure(name, "not fused", &error)),
+                }
+            }
+        };
+        #[cfg(feature = "tract")]
+        return match tract::Plan::new(onnx, shapes, threads) {
+            Ok(plan) => Ok(Self { name, engine: Engine::Plan { plan, fallback } }),
+            Err(error) => Err(match fallback {
+                None => failure(name, "load", &error),
+                Some(fallback) => refusal(format!("{error:#}; {fallback}")),
+            }),
+        };
+        #[cfg(not(feature = "tract"))]
+        Err(fallback.unwrap_or_else(|| refusal("this library is built without tract, which runs operators".into())))
+    }
+
+    /// What these run in, with so many threads. tract has threads of its own.
+    pub(crate) fn workspace(stages: &[&Self], threads: usize, shared: &Shared) -> Result<Workspace, Error> {
+        let fused = stages.iter().any(|stage| stage.run().is_some());
+        Ok(Workspace::new(if fused { shared.pool(threads)? } else { None }))
+    }
+
+    /// The runs of its fused blocks, if there are any.
+    pub(crate) const fn run(&self) -> Option<&Run> {
+        match &self.engine {
+            Engine::Fused(run) => Some(run),
+            #[cfg(feature = "tract")]
+            Engine::Plan { .. } => None,
+        }
+    }
+
+    /// As [`Graph::fallback`].
+    pub(crate) const fn fallback(&self) -> Option<&Error> {
+        match &self.engine {
+            Engine::Fused(_) => None,
+            #[cfg(feature = "tract")]
+            Engine::Plan { fallback, .. } => fallback.as_ref(),
+        }
+    }
+
+    /// As [`Graph::profile`].
+    pub(crate) fn profile(&self) -> Vec<(String, Duration)> {
+        self.run().map_or_else(Vec::new, Run::profile)
+    }
+
+    /// As [`Graph::run_with`].
+    pub(crate) fn run_with(
+        &mut self,
+        inputs: &[(&[usize], &[f32])],
+        unchanged: bool,
+        workspace: &mut Workspace,
+    ) -> Result<(), Error> {
+        match &mut self.engine {
+            Engine::Fused(run) => {
+                let refusal = |message| Error::Input { graph: self.name, message };
+                let batch = run.program().batch(inputs).map_err(refusal)?;
+                let mut values: [&[f32]; 4] = [&[]; 4];
+                values.iter_mut().zip(inputs).for_each(|(to, (_, v))| *to = v);
+                run.run(&values[..inputs.len()], batch, unchanged, workspace);
+            }
+            #[cfg(feature = "tract")]
+            Engine::Plan { plan, .. } => plan.run(inputs).map_err(|e| failure(self.name, "run", &e))?,
+        }
+        Ok(())
+    }
+
+    /// As [`Graph::output`], until anything else ran in the workspace.
+    pub(crate) fn output<'w>(&'w self, index: usize, workspace: &'w Workspace) -> Result<&'w [f32], Error> {
         let found = match &self.engine {
-            Engine::Fused { program, .. } => program.output(index),
+            Engine::Fused(run) => run.output(index, workspace),
             #[cfg(feature = "tract")]
             Engine::Plan { plan, .. } => plan.output(index),
         };
@@ -234,18 +284,19 @@ impl Graph {
 
 /// The program of a graph of our functions.
 fn fused(onnx: &[u8], shapes: &[(usize, &[usize])], options: &GraphOptions) -> Result<Program> {
-    let calls = onnx::read(onnx, shapes);
+    let kernels = options.kernels.unwrap_or_else(Kernels::detect);
+    let settings = Settings::new(kernels, options.precision, options.poisoned);
+    let program = onnx::read(onnx, shapes, settings);
     // tract also types and folds what else may stand between our functions.
     #[cfg(feature = "tract")]
-    let calls = calls.or_else(|refusal| {
+    let program = program.or_else(|refusal| {
         // Where both say the same, once is enough.
-        tract::calls(onnx, shapes).map_err(|error| match (format!("{refusal:#}"), format!("{error:#}")) {
+        tract::program(onnx, shapes, settings).map_err(|error| match (format!("{refusal:#}"), format!("{error:#}")) {
             (one, other) if one == other => error,
             (one, _) => error.context(one),
         })
     });
-    let kernels = options.kernels.unwrap_or_else(Kernels::detect);
-    Program::new(calls?, Settings::new(kernels, options.precision), options.poisoned)
+    program
 }
 
 fn failure(graph: &str, step: &str, error: &anyhow::Error) -> Error {

@@ -6,9 +6,12 @@
 //!    floating-point blocks are dequantized, tables are expanded, cells get their position encoding.
 //! 2. One block is built for each call, with its weights packed for the kernels of this CPU ([`Kernels`]) in the session's
 //!    [`Precision`](crate::Precision).
-//! 3. Buffers are assigned to the values that blocks pass on; a buffer is reused when its value has had its last reader.
+//! 3. The values that blocks pass on get places in one memory; a place is used again when its value has had its last
+//!    reader.
 //!
-//! [`Graph::run`] then runs block after block, each with all threads, on memory that was allocated before.
+//! [`Graph::run`] then runs block after block, each with all threads. Nothing changes a program after it was built, so all
+//! sessions of a model run the same one ([`Model::session`](crate::Model::session)), each in a memory of its own that its
+//! encoder and its decoder share.
 //!
 //! tract takes part only with the feature `tract`, and only for graphs that hold anything else. It parses them, replaces
 //! calls that depend on weights alone by the function's body, infers types and shapes and folds constants. If calls are
@@ -30,20 +33,32 @@ pub mod functions;
 mod inline;
 mod kernels;
 #[cfg(feature = "runtime")]
+mod layout;
+#[cfg(feature = "runtime")]
 mod onnx;
 #[cfg(feature = "runtime")]
 mod ops;
 #[cfg(feature = "runtime")]
 mod program;
 mod quantize;
+#[cfg(feature = "runtime")]
+mod run;
+#[cfg(feature = "runtime")]
+mod shared;
 #[cfg(feature = "tract")]
 mod tract;
 #[cfg(feature = "runtime")]
 mod workers;
 
 #[cfg(feature = "runtime")]
+pub(crate) use engine::Stage;
+#[cfg(feature = "runtime")]
 pub use engine::{Execution, Graph, GraphOptions};
 #[cfg(feature = "tract")]
 pub use inline::{InlineError, inline_functions};
 pub use kernels::Kernels;
 pub use quantize::quantize_weights;
+#[cfg(feature = "runtime")]
+pub(crate) use shared::Shared;
+#[cfg(feature = "runtime")]
+pub(crate) use workers::Workspace;

@@ -16,12 +16,13 @@ use tract_onnx::pb::{AttributeProto, ModelProto, NodeProto};
 use tract_onnx::prelude::{Framework, InferenceModel, InferenceModelExt};
 use tract_onnx::tract_hir::internal::{Expansion, InferenceOp, InferenceResult, IntoExp, Solver, TensorProxy, expand};
 
-use super::calls::{Calls, Node, Operand, Size};
+use super::calls::{Operand, Size};
 use super::constant::Constant;
 use super::functions::{ALL, DOMAIN, DOMAIN_VERSION, Function};
 use super::inline::inline_model;
 use super::onnx::message::Attribute;
-use super::ops::Call;
+use super::ops::{Call, Settings};
+use super::program::{Builder, Program};
 
 /// A graph that runs operator by operator.
 #[derive(Debug)]
@@ -57,8 +58,8 @@ impl Plan {
     }
 }
 
-/// The calls of a graph in which nothing but constants is left beside them.
-pub(super) fn calls(onnx: &[u8], shapes: &[(usize, &[usize])]) -> Result<Calls> {
+/// The program of a graph in which nothing but constants is left beside its calls.
+pub(super) fn program(onnx: &[u8], shapes: &[(usize, &[usize])], settings: Settings) -> Result<Program> {
     let mut proto = ModelProto::decode(onnx)?;
     let ours = proto.opset_import.iter().any(|o| (o.domain.as_str(), o.version) == (DOMAIN, DOMAIN_VERSION));
     ensure!(ours, "no functions of {DOMAIN} {DOMAIN_VERSION}");
@@ -73,9 +74,9 @@ pub(super) fn calls(onnx: &[u8], shapes: &[(usize, &[usize])]) -> Result<Calls> 
     let model = read(&onnx, &proto, shapes)?.into_typed()?.into_decluttered()?;
     let given = model.input_outlets()?;
     let inputs = given.iter().map(|&outlet| sizes(model.outlet_fact(outlet)?.shape.iter())).collect::<Result<_>>()?;
-    let mut operands: HashMap<OutletId, Operand> =
+    let mut operands: HashMap<OutletId, Operand<'static>> =
         given.iter().enumerate().map(|(i, &outlet)| (outlet, Operand::Input(i))).collect();
-    let mut nodes = Vec::new();
+    let mut calls = Vec::new();
     for id in model.eval_order()? {
         let node = model.node(id);
         if node.op_is::<TypedSource>() {
@@ -87,23 +88,24 @@ pub(super) fn calls(onnx: &[u8], shapes: &[(usize, &[usize])]) -> Result<Calls> 
             let call = node.op_as::<Call>();
             let call = call.with_context(|| format!("{} is {}, no function of ours", node.name, node.op))?.clone();
             let read = |outlet| operands.get(outlet).cloned().with_context(|| format!("an input of {}", node.name));
-            let operands = node.inputs.iter().map(read).collect::<Result<_>>()?;
-            nodes.push(Node {
-                name: node.name.clone(),
-                call,
-                operands,
-                shape: sizes(node.outputs[0].fact.shape.iter())?,
-            });
-            Operand::Node(nodes.len() - 1)
+            let operands: Vec<_> = node.inputs.iter().map(read).collect::<Result<_>>()?;
+            calls.push((node.name.clone(), call, operands));
+            Operand::Call(calls.len() - 1)
         };
         operands.insert(OutletId::new(id, 0), operand);
     }
     let outputs = model.output_outlets()?.iter().map(|outlet| match operands.get(outlet) {
-        Some(&Operand::Node(node)) => Ok(node),
+        Some(&Operand::Call(call)) => Ok(call),
         _ => bail!("an output that no function computes"),
     });
     let outputs = outputs.collect::<Result<_>>()?;
-    Ok(Calls { inputs, nodes, outputs })
+    // What a call was made from goes once its block is built.
+    drop((proto, model, operands));
+    let mut builder = Builder::new(inputs, settings)?;
+    for (name, call, operands) in calls {
+        builder.push(call, &operands).context(name)?;
+    }
+    Ok(builder.finish(outputs))
 }
 
 fn read(onnx: &Onnx, proto: &ModelProto, shapes: &[(usize, &[usize])]) -> Result<InferenceModel> {

@@ -1,73 +1,104 @@
-//! The threads of a session and their scratch memory.
+//! The memory that a session's graphs run in, and the threads that work on it.
 
 use std::prelude::v1::*;
 use std::sync::Arc;
 
+use rayon::ThreadPool;
 use rayon::prelude::*;
-use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use super::kernels::{Buffer, Scratch};
-use crate::Error;
+use super::kernels::{Buffer, Scratch, poison};
 
-/// Threads, each with scratch memory, and memory that all share.
+/// What graphs run in, one at a time.
 #[derive(Debug)]
-pub(crate) struct Workers {
+pub(crate) struct Workspace {
+    /// Threads, which others may use at the same time; without them the caller's own works.
     pool: Option<Arc<ThreadPool>>,
+    /// The memory of each thread.
     scratch: Vec<Buffer>,
-    shared: Buffer,
+    /// The results of a graph's blocks.
+    arena: Buffer,
+    /// Number of runs that began.
+    runs: u64,
+}
+
+impl Workspace {
+    pub(crate) fn new(pool: Option<Arc<ThreadPool>>) -> Self {
+        let threads = pool.as_ref().map_or(1, |pool| pool.current_num_threads());
+        let scratch = (0..threads).map(|_| Buffer::default()).collect();
+        Self { pool, scratch, arena: Buffer::default(), runs: 0 }
+    }
+
+    /// Bytes of memory for `len` values.
+    pub(crate) const fn arena_bytes(len: usize) -> usize {
+        Buffer::bytes_of(len)
+    }
+
+    /// Bytes of all threads' own memory, `scratch` values for each.
+    pub(crate) const fn scratch_bytes(&self, scratch: usize) -> usize {
+        self.scratch.len() * Buffer::bytes_of(scratch)
+    }
+
+    /// Begins a run that needs `arena` values and `scratch` for each thread. Returns its number.
+    pub(super) fn begin(&mut self, arena: usize, scratch: usize) -> u64 {
+        self.runs += 1;
+        self.arena.reserve(arena);
+        self.scratch.iter_mut().for_each(|s| s.reserve(scratch));
+        self.runs
+    }
+
+    /// Whether the results of this run are still there.
+    pub(super) const fn holds(&self, run: u64) -> bool {
+        self.runs == run
+    }
+
+    /// The results of this run, if they are still there.
+    pub(super) fn results(&self, run: u64) -> Option<&[f32]> {
+        self.holds(run).then_some(&self.arena)
+    }
+
+    /// Runs `work` with the memory, where [`Team::each`] finds the threads.
+    pub(super) fn enter<R: Send>(&mut self, work: impl FnOnce(&mut [f32], &mut [Buffer]) -> R + Send) -> R {
+        let Self { pool, scratch, arena, .. } = self;
+        // Entering takes a lock and a message to another thread: once a graph, not once a block.
+        match pool {
+            None => work(arena, scratch),
+            Some(pool) => pool.install(|| work(arena, scratch)),
+        }
+    }
+}
+
+/// The threads with their scratch memory, and memory that they share.
+#[derive(Debug)]
+pub(super) struct Workers<'a> {
+    scratch: &'a mut [Buffer],
+    shared: &'a mut [f32],
 }
 
 /// The threads, without the memory that they share.
 #[derive(Debug)]
-pub(crate) struct Team<'a> {
+pub(super) struct Team<'a> {
     scratch: &'a mut [Buffer],
 }
 
-impl Workers {
-    /// One thread is the caller's own; more are a pool.
-    pub(crate) fn new(threads: usize) -> Result<Self, Error> {
-        let threads = threads.max(1);
-        let pool = if threads == 1 {
-            None
-        } else {
-            let name = |i| format!("umedsam-{i}");
-            let pool = ThreadPoolBuilder::new().num_threads(threads).thread_name(name).build();
-            let pool = pool.map_err(|e| Error::Engine { stage: "threads: start".into(), message: e.to_string() })?;
-            Some(Arc::new(pool))
-        };
-        Ok(Self { pool, scratch: vec![Buffer::default(); threads], shared: Buffer::default() })
+impl<'a> Workers<'a> {
+    pub(super) const fn new(scratch: &'a mut [Buffer], shared: &'a mut [f32]) -> Self {
+        Self { scratch, shared }
     }
 
-    /// Makes room: `scratch` values for each thread, `shared` for all.
-    pub(crate) fn reserve(&mut self, scratch: usize, shared: usize) {
-        self.scratch.iter_mut().for_each(|s| s.reserve(scratch));
-        self.shared.reserve(shared);
-    }
-
-    /// Fills all of that with NaN.
+    /// Fills all memory with NaN.
     pub(super) fn poison(&mut self) {
-        self.scratch.iter_mut().for_each(Buffer::poison);
-        self.shared.poison();
-    }
-
-    /// Runs `work` where [`Team::each`] finds the threads.
-    pub(crate) fn enter<R: Send>(&mut self, work: impl FnOnce(&mut Self) -> R + Send) -> R {
-        // Entering takes a lock and a message to another thread: once a graph, not once a block.
-        match self.pool.clone() {
-            None => work(self),
-            // The pool stays where it is, so that a panic in `work` does not lose it.
-            Some(pool) => pool.install(|| work(self)),
-        }
+        self.scratch.iter_mut().for_each(|scratch| poison(scratch));
+        poison(self.shared);
     }
 
     /// The shared memory, and the threads to fill it.
     pub(super) fn parts(&mut self) -> (Scratch<'_>, Team<'_>) {
-        (Scratch::new(&mut self.shared), Team { scratch: &mut self.scratch })
+        (Scratch::new(self.shared), Team { scratch: self.scratch })
     }
 
     /// The threads.
     pub(super) fn team(&mut self) -> Team<'_> {
-        Team { scratch: &mut self.scratch }
+        Team { scratch: self.scratch }
     }
 }
 
@@ -91,21 +122,20 @@ mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
 
     use super::*;
+    use crate::runtime::shared::Shared;
 
     #[test]
     fn a_panic_in_a_thread_leaves_the_threads() {
-        let mut workers = Workers::new(2).unwrap();
-        workers.reserve(16, 16);
-        let names = |workers: &mut Workers| {
-            workers.enter(|workers| {
-                let names = std::sync::Mutex::new(Vec::new());
-                workers.team().each(|_| names.lock().unwrap().push(std::thread::current().name().map(str::to_owned)));
-                names.into_inner().unwrap()
-            })
+        let mut workspace = Workspace::new(Shared::default().pool(2).unwrap());
+        workspace.begin(16, 16);
+        let each = |workspace: &mut Workspace, work: &(dyn Fn() + Sync)| {
+            workspace.enter(|arena, scratch| Workers::new(scratch, arena).team().each(|_| work()));
         };
-        let provoked = catch_unwind(AssertUnwindSafe(|| workers.enter(|w| w.team().each(|_| panic_any("provoked")))));
+        let provoked = catch_unwind(AssertUnwindSafe(|| each(&mut workspace, &|| panic_any("provoked"))));
         assert!(provoked.is_err());
-        let names = names(&mut workers);
+        let names = std::sync::Mutex::new(Vec::new());
+        each(&mut workspace, &|| names.lock().unwrap().push(std::thread::current().name().map(str::to_owned)));
+        let names = names.into_inner().unwrap();
         assert_eq!(names.len(), 2);
         // The names of this pool's threads, not those of all programs' common one.
         assert!(names.iter().all(|n| n.as_deref().is_some_and(|n| n.starts_with("umedsam-"))), "{names:?}");

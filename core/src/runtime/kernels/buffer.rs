@@ -4,33 +4,34 @@ use std::ops::{Deref, DerefMut};
 use std::prelude::v1::*;
 
 /// Values of a cache line.
-const LINE: usize = 16;
-
-#[derive(Clone, Copy, Debug)]
-#[repr(C, align(64))]
-struct Line([f32; LINE]);
+pub(in crate::runtime) const LINE: usize = 16;
 
 /// f32 values aligned to cache lines.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(in crate::runtime) struct Buffer {
-    lines: Vec<Line>,
+    values: Vec<f32>,
+    /// The first value on the border of a line.
+    start: usize,
     len: usize,
 }
 
 impl Buffer {
+    /// Zeros. The system provides a large buffer page by page, when it is first written.
     pub(in crate::runtime) fn zeroed(len: usize) -> Self {
-        Self { lines: vec![Line([0.0; LINE]); len.div_ceil(LINE)], len }
+        // An allocation that is aligned itself would have its zeros written at once.
+        let values = vec![0.0; if len > 0 { len + LINE - 1 } else { 0 }];
+        let start = if len > 0 { values.as_ptr().align_offset(LINE * size_of::<f32>()) } else { 0 };
+        Self { values, start, len }
     }
 
-    pub(in crate::runtime) fn from_slice(values: &[f32]) -> Self {
-        let mut buffer = Self::zeroed(values.len());
-        buffer.copy_from_slice(values);
-        buffer
+    /// Bytes held.
+    pub(in crate::runtime) fn bytes(&self) -> usize {
+        self.values.capacity() * size_of::<f32>()
     }
 
-    /// Fills all of it with what is NaN in f32, bf16 and f16.
-    pub(in crate::runtime) fn poison(&mut self) {
-        self.fill(f32::from_bits(u32::MAX));
+    /// Bytes that a buffer of `len` values holds.
+    pub(in crate::runtime) const fn bytes_of(len: usize) -> usize {
+        if len > 0 { (len + LINE - 1) * size_of::<f32>() } else { 0 }
     }
 
     /// Makes room for `len` values, whatever they are.
@@ -47,16 +48,19 @@ impl Deref for Buffer {
     type Target = [f32];
 
     fn deref(&self) -> &[f32] {
-        // SAFETY: lines are whole arrays of f32, and `len` is within them.
-        unsafe { core::slice::from_raw_parts(self.lines.as_ptr().cast(), self.len) }
+        &self.values[self.start..self.start + self.len]
     }
 }
 
 impl DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [f32] {
-        // SAFETY: as above.
-        unsafe { core::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.len) }
+        &mut self.values[self.start..self.start + self.len]
     }
+}
+
+/// Fills memory with what is NaN in f32, bf16 and f16.
+pub(in crate::runtime) fn poison(values: &mut [f32]) {
+    values.fill(f32::from_bits(u32::MAX));
 }
 
 /// A worker's scratch memory, given away piece by piece.

@@ -125,7 +125,7 @@ pub(in crate::runtime) struct Panels<'a> {
 }
 
 /// Weights, packed once.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(in crate::runtime) struct Weights {
     precision: Precision,
     values: Buffer,
@@ -136,58 +136,55 @@ pub(in crate::runtime) struct Weights {
 }
 
 impl Weights {
-    /// Packs a matrix (k, n) of f32. For int8 each column is rounded to 255 steps between its extremes.
-    pub(in crate::runtime) fn pack(kernels: Kernels, precision: Precision, values: &[f32], n: usize) -> Self {
-        let k = values.len() / n;
-        assert_eq!(values.len(), k * n, "shape of weights");
+    /// Packs a matrix (k, n) of f32, whose value at place `i`, row by row, is `value(i)`. For int8 each column is rounded
+    /// to 255 steps between its extremes.
+    pub(in crate::runtime) fn pack(
+        kernels: Kernels,
+        precision: Precision,
+        [k, n]: [usize; 2],
+        value: impl Fn(usize) -> f32,
+    ) -> Self {
         if precision == Precision::Int8 {
-            let (integers, scale) = quantize_weights(values, n, |i| i % n);
-            return Self::int8(kernels, &integers, scale);
+            let values: Vec<f32> = (0..k * n).map(value).collect();
+            let (integers, scale) = quantize_weights(&values, n, |i| i % n);
+            return Self::int8(kernels, k, |i| integers[i], scale);
         }
-        let per_word = kernels.per_word(precision);
-        let width = kernels.panel();
-        let words = k.div_ceil(per_word);
-        let mut packed = Vec::with_capacity(words * n.next_multiple_of(width));
-        let value = |row: usize, column: usize| if row < k && column < n { values[row * n + column] } else { 0.0 };
-        for first in (0..n).step_by(width) {
-            for word in 0..words {
-                packed.extend((first..first + width).map(|column| {
-                    if precision == Precision::F32 {
-                        return value(word, column);
-                    }
-                    let narrow = if precision == Precision::F16 { to_f16 } else { to_bf16 };
-                    let halves = [0, 1].map(|i| u32::from(narrow(value(2 * word + i, column))));
-                    f32::from_bits(halves[0] | halves[1] << 16)
-                }));
+        let words = k.div_ceil(kernels.per_word(precision));
+        let value = |row: usize, column: usize| if row < k { value(row * n + column) } else { 0.0 };
+        let values = panels(kernels, words, n, |word, column| {
+            if precision == Precision::F32 {
+                return value(word, column);
             }
-        }
-        Self { precision, values: Buffer::from_slice(&packed), words, n, scale: vec![], sum: vec![] }
+            let narrow = if precision == Precision::F16 { to_f16 } else { to_bf16 };
+            let halves = [0, 1].map(|i| u32::from(narrow(value(2 * word + i, column))));
+            f32::from_bits(halves[0] | halves[1] << 16)
+        });
+        Self { precision, values, words, n, scale: vec![], sum: vec![] }
     }
 
-    /// Packs integers (k, n) from -127 to 127 with a scale for each column.
-    pub(in crate::runtime) fn int8(kernels: Kernels, integers: &[i8], scale: Vec<f32>) -> Self {
-        // Some kernels add two products of it in 16 bits.
-        assert!(!integers.contains(&i8::MIN), "weights of 8 bits");
+    /// Packs integers (k, n) from -127 to 127, `value(i)` at place `i`, with a scale for each column.
+    pub(in crate::runtime) fn int8(kernels: Kernels, k: usize, value: impl Fn(usize) -> i8, scale: Vec<f32>) -> Self {
         let n = scale.len();
-        let k = integers.len() / n;
         let per_word = kernels.per_word(Precision::Int8);
-        let width = kernels.panel();
         let words = k.div_ceil(per_word);
-        let value = |row: usize, column: usize| if row < k && column < n { integers[row * n + column] } else { 0 };
-        let mut packed = Vec::with_capacity(words * n.next_multiple_of(width));
-        for first in (0..n).step_by(width) {
-            for word in 0..words {
-                packed.extend((first..first + width).map(|column| {
-                    let bits = (0..per_word).fold(0u32, |bits, i| {
-                        let integer = i32::from(value(word * per_word + i, column)).cast_unsigned();
-                        bits | (integer & (u32::MAX >> (32 - 32 / per_word))) << (i * 32 / per_word)
-                    });
-                    f32::from_bits(bits)
-                }));
-            }
-        }
-        let sum = (0..n).map(|column| (0..k).map(|row| f32::from(value(row, column))).sum()).collect();
-        Self { precision: Precision::Int8, values: Buffer::from_slice(&packed), words, n, scale, sum }
+        let value = |row: usize, column: usize| if row < k { value(row * n + column) } else { 0 };
+        let mut sum = vec![0.0; n];
+        let values = panels(kernels, words, n, |word, column| {
+            let bits = (0..per_word).fold(0u32, |bits, i| {
+                let integer = value(word * per_word + i, column);
+                // Some kernels add two products of it in 16 bits.
+                assert!(integer > i8::MIN, "weights of 8 bits");
+                sum[column] += f32::from(integer);
+                bits | (i32::from(integer).cast_unsigned() & (u32::MAX >> (32 - 32 / per_word))) << (i * 32 / per_word)
+            });
+            f32::from_bits(bits)
+        });
+        Self { precision: Precision::Int8, values, words, n, scale, sum }
+    }
+
+    /// Bytes held.
+    pub(in crate::runtime) fn bytes(&self) -> usize {
+        self.values.bytes() + (self.scale.capacity() + self.sum.capacity()) * size_of::<f32>()
     }
 
     pub(in crate::runtime) const fn precision(&self) -> Precision {
@@ -198,4 +195,16 @@ impl Weights {
         let Self { precision, values, words, n, scale, sum } = self;
         Panels { precision: *precision, values, words: *words, n: *n, scale, sum }
     }
+}
+
+/// Panels of `n` columns of `words` words, `word(row, column)` each; zeros up to whole panels.
+fn panels(kernels: Kernels, words: usize, n: usize, mut word: impl FnMut(usize, usize) -> f32) -> Buffer {
+    let width = kernels.panel();
+    let mut values = Buffer::zeroed(words * n.next_multiple_of(width));
+    for (panel, first) in values.chunks_exact_mut(words * width).zip((0..n).step_by(width)) {
+        for (row, to) in panel.chunks_exact_mut(width).enumerate() {
+            to.iter_mut().zip(first..n).for_each(|(to, column)| *to = word(row, column));
+        }
+    }
+    values
 }

@@ -34,7 +34,7 @@ mod x86;
 
 use std::prelude::v1::*;
 
-pub(super) use buffer::{Buffer, Scratch};
+pub(super) use buffer::{Buffer, LINE, Scratch, poison};
 pub(super) use depthwise::Gelu;
 pub(super) use gemm::Activation;
 pub(super) use matrix::{Matrix, Packing, Panels, Weights, Words};

@@ -1,5 +1,6 @@
 //! Reading a graph of our functions. Constants are computed that our export leaves to be (see [`Constant::compute`]);
-//! whatever else a graph holds beside its calls is refused by name.
+//! whatever else a graph holds beside its calls is refused by name. Each block is built as soon as its call is read, and
+//! what it was made from is dropped, so that weights are in memory once, packed.
 
 pub(super) mod message;
 
@@ -10,23 +11,25 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail, ensure};
 use message::{Model, Node};
 
-use super::calls::{self, Calls, Operand, Size};
+use super::calls::{Operand, Size};
 use super::constant::{Constant, MAX_COMPUTED};
 use super::functions::{DOMAIN, DOMAIN_VERSION, POSITION_ENCODING};
-use super::ops::Call;
+use super::ops::{Call, Settings};
+use super::program::{Builder, Program};
 
-/// The calls of an ONNX model. `shapes` fixes the sizes of inputs, as in [`Graph::load`](super::Graph::load).
-pub(super) fn read(onnx: &[u8], shapes: &[(usize, &[usize])]) -> Result<Calls> {
+/// The program of an ONNX model. `shapes` fixes the sizes of inputs, as in [`Graph::load`](super::Graph::load).
+pub(super) fn read(onnx: &[u8], shapes: &[(usize, &[usize])], settings: Settings) -> Result<Program> {
     let Model { opsets, graph } = Model::read(onnx).context("not an ONNX model")?;
     ensure!(opsets.contains(&(DOMAIN, DOMAIN_VERSION)), "no functions of {DOMAIN} {DOMAIN_VERSION}");
-    let mut reader = Reader::default();
+    let mut values = Values::default();
     for tensor in &graph.initializers {
         let constant = Constant::read(tensor).with_context(|| format!("weight {}", tensor.name))?;
-        reader.name(tensor.name, Operand::Constant(Arc::new(constant)))?;
+        values.name(tensor.name, Operand::Constant(Arc::new(constant)))?;
     }
+    let mut inputs = Vec::new();
     // A weight may stand among the inputs, too.
     for input in &graph.inputs {
-        if reader.values.contains_key(input.name) {
+        if values.operands.contains_key(input.name) {
             continue;
         }
         let size = |size: &Option<i64>| match *size {
@@ -34,55 +37,70 @@ pub(super) fn read(onnx: &[u8], shapes: &[(usize, &[usize])]) -> Result<Calls> {
             None => Ok(Size::BATCH),
         };
         let shape = input.shape.iter().map(size).collect::<Result<_>>();
-        reader.name(input.name, Operand::Input(reader.inputs.len()))?;
-        reader.inputs.push(shape.with_context(|| format!("input {}", input.name))?);
+        values.name(input.name, Operand::Input(inputs.len()))?;
+        inputs.push(shape.with_context(|| format!("input {}", input.name))?);
     }
     for &(input, shape) in shapes {
-        let known = reader.inputs.get_mut(input).with_context(|| format!("input {input} is missing"))?;
+        let known: &mut Vec<Size> = inputs.get_mut(input).with_context(|| format!("input {input} is missing"))?;
         *known = shape.iter().map(|&number| Size::fixed(number)).collect();
     }
-    for node in &graph.nodes {
-        reader.node(node).with_context(|| format!("node {} ({})", node.name, node.op))?;
+    for name in graph.nodes.iter().flat_map(|node| &node.inputs) {
+        *values.readers.entry(*name).or_default() += 1;
     }
-    let outputs = graph.outputs.iter().map(|name| match reader.values.get(name) {
-        Some(&Operand::Node(node)) => Ok(node),
+    let mut builder = Builder::new(inputs, settings)?;
+    for node in &graph.nodes {
+        values.node(node, &mut builder).with_context(|| format!("node {} ({})", node.name, node.op))?;
+    }
+    let outputs = graph.outputs.iter().map(|name| match values.operands.get(name) {
+        Some(Some(Operand::Call(call))) => Ok(*call),
         _ => bail!("no function computes the output {name}"),
     });
-    let outputs = outputs.collect::<Result<_>>()?;
-    Ok(Calls { inputs: reader.inputs, nodes: reader.nodes, outputs })
+    Ok(builder.finish(outputs.collect::<Result<_>>()?))
 }
 
-/// What has been read of a graph so far.
+/// The values of a graph by their names.
 #[derive(Default)]
-struct Reader<'a> {
-    values: HashMap<&'a str, Operand>,
-    inputs: Vec<Vec<Size>>,
-    nodes: Vec<calls::Node>,
+struct Values<'a> {
+    /// None for a constant that nobody reads any more.
+    operands: HashMap<&'a str, Option<Operand<'a>>>,
+    /// How many times each is still to be read.
+    readers: HashMap<&'a str, usize>,
     /// Elements of constants that were computed.
     computed: usize,
-    /// The shapes of the nodes' results.
-    shapes: Vec<Vec<Size>>,
 }
 
-impl<'a> Reader<'a> {
-    fn name(&mut self, name: &'a str, value: Operand) -> Result<()> {
-        ensure!(self.values.insert(name, value).is_none(), "two values of the name {name}");
+impl<'a> Values<'a> {
+    fn name(&mut self, name: &'a str, value: Operand<'a>) -> Result<()> {
+        ensure!(self.operands.insert(name, Some(value)).is_none(), "two values of the name {name}");
         Ok(())
     }
 
-    fn node(&mut self, node: &Node<'a>) -> Result<()> {
+    /// The value, for one of its readers. A constant goes with the last of them.
+    fn read(&mut self, name: &'a str) -> Result<Operand<'a>> {
+        let left = self.readers.entry(name).or_default();
+        *left = left.saturating_sub(1);
+        let value = self.operands.get_mut(name);
+        let found = value.and_then(|value| match value {
+            Some(Operand::Constant(_)) if *left == 0 => value.take(),
+            _ => value.clone(),
+        });
+        found.with_context(|| format!("nothing computes {name}"))
+    }
+
+    fn node(&mut self, node: &Node<'a>, builder: &mut Builder) -> Result<()> {
         let &[output] = &node.outputs[..] else { bail!("{} outputs", node.outputs.len()) };
-        let operand = |name: &&str| self.values.get(name).cloned().with_context(|| format!("nothing computes {name}"));
-        let operands: Vec<Operand> = node.inputs.iter().map(operand).collect::<Result<_>>()?;
+        let operands: Vec<Operand<'a>> = node.inputs.iter().map(|name| self.read(name)).collect::<Result<_>>()?;
         let value = match node.domain {
-            DOMAIN if node.op != POSITION_ENCODING.name => Operand::Node(self.call(node, operands)?),
+            DOMAIN if node.op != POSITION_ENCODING.name => {
+                Operand::Call(builder.push(Call::new(node.op, &node.attributes)?, &operands)?)
+            }
             "" | DOMAIN => {
-                let constant = |operand: &'_ Operand| match operand {
+                let constant = |operand: &'_ Operand<'a>| match operand {
                     Operand::Constant(constant) => Ok(constant.clone()),
                     _ => bail!("its inputs are no constants; only functions of {DOMAIN} run on what is computed"),
                 };
-                let given: Vec<Arc<Constant>> = operands.iter().map(constant).collect::<Result<_>>()?;
-                let given: Vec<&Constant> = given.iter().map(|c| &**c).collect();
+                let given: Vec<_> = operands.iter().map(constant).collect::<Result<_>>()?;
+                let given: Vec<_> = given.iter().map(|c| &**c).collect();
                 let constant = Constant::compute(node, &given)?;
                 self.computed += constant.len();
                 ensure!(self.computed <= MAX_COMPUTED, "more than {MAX_COMPUTED} elements of constants to compute");
@@ -91,15 +109,6 @@ impl<'a> Reader<'a> {
             domain => bail!("functions of the domain {domain} are not known"),
         };
         self.name(output, value)
-    }
-
-    fn call(&mut self, node: &Node<'a>, operands: Vec<Operand>) -> Result<usize> {
-        let call = Call::new(node.op, &node.attributes)?;
-        let facts: Vec<_> = operands.iter().map(|o| o.fact(&self.inputs, &self.shapes)).collect();
-        let shape = call.shape(&facts)?;
-        self.shapes.push(shape.clone());
-        self.nodes.push(calls::Node { name: node.name.into(), call, operands, shape });
-        Ok(self.nodes.len() - 1)
     }
 }
 
@@ -110,8 +119,6 @@ mod tests {
     use super::*;
     use crate::Precision;
     use crate::runtime::kernels::Kernels;
-    use crate::runtime::ops::Settings;
-    use crate::runtime::program::Program;
 
     fn message(tag: u32, content: Vec<u8>) -> Vec<u8> {
         let mut out = Vec::new();
@@ -161,7 +168,7 @@ mod tests {
     }
 
     fn refusal(nodes: &[Vec<u8>]) -> String {
-        format!("{:#}", read(&model(nodes), &[]).unwrap_err())
+        format!("{:#}", program(&model(nodes)).unwrap_err())
     }
 
     #[test]
@@ -202,10 +209,6 @@ mod tests {
 
     #[test]
     fn constants_are_computed() {
-        let constants = |onnx: &[u8]| -> Vec<Constant> {
-            let model = Model::read(onnx).unwrap();
-            model.graph.initializers.iter().map(|t| Constant::read(t).unwrap()).collect()
-        };
         let nodes = [
             node("", "Cast", &["half"], &[("to", 1)]),
             node("", "Cast", &["indices"], &[("to", 7)]),
@@ -213,15 +216,16 @@ mod tests {
             node("", "DequantizeLinear", &["int8", "half"], &[("axis", -1)]),
         ];
         let onnx = model(&nodes);
-        let [half, table, indices, int8] = <[Constant; 4]>::try_from(constants(&onnx)).unwrap();
-        let parsed = Model::read(&onnx).unwrap().graph.nodes;
+        let graph = Model::read(&onnx).unwrap().graph;
+        let [half, table, indices, int8] = [0, 1, 2, 3].map(|i| Constant::read(&graph.initializers[i]).unwrap());
+        let parsed = graph.nodes;
         let half = Constant::compute(&parsed[0], &[&half]).unwrap();
-        assert_eq!(half.f32().unwrap(), [1.0, -2.0]);
+        assert_eq!(half.f32().unwrap()[..], [1.0, -2.0]);
         let indices = Constant::compute(&parsed[1], &[&indices]).unwrap();
         let gathered = Constant::compute(&parsed[2], &[&table, &indices]).unwrap();
-        assert_eq!((&gathered.shape[..], gathered.f32().unwrap()), (&[1, 3][..], &[2.0, 1.0, 2.0][..]));
+        assert_eq!((&gathered.shape[..], &gathered.f32().unwrap()[..]), (&[1, 3][..], &[2.0, 1.0, 2.0][..]));
         let floats = Constant::compute(&parsed[3], &[&int8, &half]).unwrap();
-        assert_eq!((&floats.shape[..], floats.f32().unwrap()), (&[1, 2][..], &[3.0, 6.0][..]));
+        assert_eq!((&floats.shape[..], &floats.f32().unwrap()[..]), (&[1, 2][..], &[3.0, 6.0][..]));
     }
 
     /// A graph that is read: a weight is widened, and added to the image that comes in.
@@ -248,7 +252,7 @@ mod tests {
     }
 
     fn program(onnx: &[u8]) -> Result<Program> {
-        Program::new(read(onnx, &[])?, Settings::new(Kernels::detect(), Precision::F32), true)
+        read(onnx, &[], Settings::new(Kernels::detect(), Precision::F32, true))
     }
 
     #[test]
@@ -278,7 +282,7 @@ mod tests {
     #[test]
     fn what_would_take_memory_without_bound_is_refused() {
         let huge = 1 << 40;
-        let refused = |part: Vec<u8>| format!("{:#}", read(&[sound(), message(7, part)].concat(), &[]).unwrap_err());
+        let refused = |part: Vec<u8>| format!("{:#}", program(&[sound(), message(7, part)].concat()).unwrap_err());
         for shape in [&[0, huge, huge][..], &[huge, huge, 0], &[-1], &[huge, huge, huge]] {
             let onnx = message(7, tensor("t", 1, shape, &[]));
             let model = Model::read(&onnx).unwrap();

@@ -5,6 +5,7 @@ use std::prelude::v1::*;
 
 use anyhow::{Result, ensure};
 
+use super::bytes::Bytes;
 use super::{Block, Linear, Params};
 use crate::Precision;
 use crate::runtime::kernels::{Activation, Gelu, Kernels, Output, Residual, Scratch, Tiles, Words};
@@ -76,7 +77,11 @@ impl Block for Bottleneck {
         Scratch::needed(&[pixels * n; 5]) + Words::len(pixels, n) + Words::len(pixels, self.expand.k)
     }
 
-    fn run(&self, inputs: &[&[f32]], out: &mut [f32], workers: &mut Workers) {
+    fn bytes(&self) -> usize {
+        self.expand.bytes() + self.taps.bytes() + self.bias.bytes() + self.project.bytes()
+    }
+
+    fn run(&self, inputs: &[&[f32]], out: &mut [f32], workers: &mut Workers<'_>) {
         let (c, n, o) = (self.expand.k, self.expand.n, self.project.n);
         let (height, width) = (self.height.div_ceil(self.stride), self.width.div_ceil(self.stride));
         let mut team = workers.team();

@@ -4,6 +4,7 @@ use std::prelude::v1::*;
 
 use anyhow::{Result, ensure};
 
+use super::bytes::Bytes;
 use super::{Block, Params};
 use crate::MODEL_SIDE;
 use crate::runtime::workers::Workers;
@@ -35,7 +36,11 @@ impl Block for BoxTokens {
         0
     }
 
-    fn run(&self, inputs: &[&[f32]], out: &mut [f32], _: &mut Workers) {
+    fn bytes(&self) -> usize {
+        self.gaussian.bytes() + self.corners.bytes() + self.outputs.bytes()
+    }
+
+    fn run(&self, inputs: &[&[f32]], out: &mut [f32], _: &mut Workers<'_>) {
         let c = self.channels;
         let (fx, fy) = self.gaussian.split_at(c / 2);
         for (b, out) in inputs[0].chunks_exact(4).zip(out.chunks_exact_mut(self.outputs.len() + 2 * c)) {

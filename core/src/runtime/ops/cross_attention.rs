@@ -9,6 +9,7 @@ use std::prelude::v1::*;
 use anyhow::{Result, ensure};
 
 use super::Params;
+use super::bytes::Bytes;
 use super::params::Reader;
 use crate::Precision;
 use crate::runtime::kernels::{Kernels, Matrix, Output, Packing, Weights};
@@ -66,19 +67,22 @@ impl HeadsOut {
     /// From a weight (channels, inner), whose turn it is to be transposed.
     pub(super) fn transposed(p: &Params<'_>, weights: &mut Reader<'_>, s: Sizes) -> Result<Self> {
         let values = weights.values(&[s.channels, s.inner()])?;
-        let head = |h: usize| -> Vec<f32> {
+        let pack = |h| {
             let value = |i: usize| values[i % s.channels * s.inner() + h * s.depth + i / s.channels];
-            (0..s.depth * s.channels).map(value).collect()
+            Weights::pack(p.settings.kernels, Precision::F32, [s.depth, s.channels], value)
         };
-        let pack = |h| Weights::pack(p.settings.kernels, Precision::F32, &head(h), s.channels);
         Ok(Self((0..HEADS).map(pack).collect()))
     }
 
     /// From a weight (inner, channels), as it is.
     pub(super) fn straight(p: &Params<'_>, weights: &mut Reader<'_>, s: Sizes) -> Result<Self> {
         let values = weights.values(&[s.inner(), s.channels])?;
-        let heads = values.chunks_exact(s.depth * s.channels);
-        Ok(Self(heads.map(|h| Weights::pack(p.settings.kernels, Precision::F32, h, s.channels)).collect()))
+        let pack = |head: &[f32]| Weights::pack(p.settings.kernels, Precision::F32, [s.depth, s.channels], |i| head[i]);
+        Ok(Self(values.chunks_exact(s.depth * s.channels).map(pack).collect()))
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.0.iter().map(Weights::bytes).sum()
     }
 
     /// Rows (token, head) of all channels, from rows of tokens with their heads side by side.
@@ -102,12 +106,15 @@ impl HeadsIn {
     /// From a weight (channels, inner) and its bias.
     pub(super) fn new(p: &Params<'_>, weights: &mut Reader<'_>, s: Sizes) -> Result<Self> {
         let values = weights.values(&[s.channels, s.inner()])?;
-        let head = |h: usize| -> Vec<f32> {
-            let rows = values.chunks_exact(s.inner());
-            rows.flat_map(|row| row[h * s.depth..][..s.depth].iter().copied()).collect()
+        let pack = |h| {
+            let value = |i: usize| values[i / s.depth * s.inner() + h * s.depth + i % s.depth];
+            Weights::pack(p.settings.kernels, Precision::F32, [s.channels, s.depth], value)
         };
-        let pack = |h| Weights::pack(p.settings.kernels, Precision::F32, &head(h), s.depth);
         Ok(Self { heads: (0..HEADS).map(pack).collect(), bias: weights.values(&[s.inner()])? })
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.heads.iter().map(Weights::bytes).sum::<usize>() + self.bias.bytes()
     }
 
     /// Rows of tokens with their heads side by side, from rows (token, head) of all channels.

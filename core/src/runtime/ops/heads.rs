@@ -4,6 +4,7 @@ use std::prelude::v1::*;
 
 use anyhow::{Result, ensure};
 
+use super::bytes::Bytes;
 use super::params::Reader;
 use super::{Block, Linear, Params};
 use crate::Precision;
@@ -29,6 +30,10 @@ impl Hidden {
         let layers = [weights.linear(Precision::F32)?, weights.linear(Precision::F32)?];
         ensure!(layers[0].k == channels && layers[1].k == layers[0].n, "channels of a head");
         Ok(Self { layers, tokens })
+    }
+
+    fn bytes(&self) -> usize {
+        self.layers.bytes()
     }
 
     /// Length of what [`run`](Self::run) needs for `boxes` boxes.
@@ -89,7 +94,11 @@ impl Block for MaskHead {
         self.hidden.len(batch) + Scratch::needed(&[batch * self.last.n])
     }
 
-    fn run(&self, inputs: &[&[f32]], out: &mut [f32], workers: &mut Workers) {
+    fn bytes(&self) -> usize {
+        self.first.bytes() + self.norm.bytes() + self.second.bytes() + self.hidden.bytes() + self.last.bytes()
+    }
+
+    fn run(&self, inputs: &[&[f32]], out: &mut [f32], workers: &mut Workers<'_>) {
         let (kernels, w) = (self.kernels, self.side);
         let [tokens, image] = [inputs[0], inputs[1]];
         let boxes = out.len() / (16 * w * w);
@@ -160,7 +169,11 @@ impl Block for IouHead {
         self.hidden.len(batch)
     }
 
-    fn run(&self, inputs: &[&[f32]], out: &mut [f32], workers: &mut Workers) {
+    fn bytes(&self) -> usize {
+        self.hidden.bytes() + self.weights.bytes()
+    }
+
+    fn run(&self, inputs: &[&[f32]], out: &mut [f32], workers: &mut Workers<'_>) {
         let (mut shared, _) = workers.parts();
         let hidden = self.hidden.run(self.kernels, inputs[0], IOU_TOKEN, &mut shared);
         for (out, hidden) in out.iter_mut().zip(hidden.chunks_exact(self.weights.len())) {

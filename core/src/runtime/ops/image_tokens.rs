@@ -4,6 +4,7 @@ use std::prelude::v1::*;
 
 use anyhow::Result;
 
+use super::bytes::Bytes;
 use super::{Block, Params};
 use crate::runtime::kernels::{Kernels, Scratch, Tiles};
 use crate::runtime::workers::Workers;
@@ -34,7 +35,11 @@ impl Block for ImageTokens {
         Scratch::needed(&[self.no_mask.len() * TOKENS])
     }
 
-    fn run(&self, inputs: &[&[f32]], out: &mut [f32], workers: &mut Workers) {
+    fn bytes(&self) -> usize {
+        self.no_mask.bytes()
+    }
+
+    fn run(&self, inputs: &[&[f32]], out: &mut [f32], workers: &mut Workers<'_>) {
         let c = self.no_mask.len();
         let tiles = Tiles::new(out, c, TOKENS, c);
         workers.team().each(|mut scratch| {

@@ -4,6 +4,7 @@ use std::prelude::v1::*;
 
 use anyhow::Result;
 
+use super::bytes::Bytes;
 use super::{Block, Params};
 use crate::runtime::kernels::{Gelu, Kernels, Scratch, Tiles};
 use crate::runtime::workers::Workers;
@@ -34,7 +35,11 @@ impl Block for LocalConv {
         Scratch::needed(&[(self.width + 2) * self.channels; 4])
     }
 
-    fn run(&self, inputs: &[&[f32]], out: &mut [f32], workers: &mut Workers) {
+    fn bytes(&self) -> usize {
+        self.taps.bytes() + self.bias.bytes()
+    }
+
+    fn run(&self, inputs: &[&[f32]], out: &mut [f32], workers: &mut Workers<'_>) {
         let (w, c) = (self.width, self.channels);
         let image = self.height * w * c;
         let mut team = workers.team();

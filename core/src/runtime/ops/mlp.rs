@@ -4,6 +4,7 @@ use std::prelude::v1::*;
 
 use anyhow::{Result, ensure};
 
+use super::bytes::Bytes;
 use super::{Block, Linear, Params};
 use crate::runtime::functions::LAYER_NORM_EPS;
 use crate::runtime::kernels::{Activation, Kernels, Norm, Output, Prepare, Residual, Scratch, Tiles, Words};
@@ -37,7 +38,11 @@ impl Block for Mlp {
         Scratch::needed(&[TOKENS * self.first.n]) + Words::len(TOKENS, self.first.k) + Words::len(TOKENS, self.first.n)
     }
 
-    fn run(&self, inputs: &[&[f32]], out: &mut [f32], workers: &mut Workers) {
+    fn bytes(&self) -> usize {
+        self.norm.bytes() + self.first.bytes() + self.second.bytes()
+    }
+
+    fn run(&self, inputs: &[&[f32]], out: &mut [f32], workers: &mut Workers<'_>) {
         let (kernels, c, n) = (self.kernels, self.first.k, self.first.n);
         let norm = Norm { gamma: &self.norm[0], beta: &self.norm[1], epsilon: LAYER_NORM_EPS };
         let tiles = Tiles::new(out, c, TOKENS, c);

@@ -3,6 +3,7 @@
 mod attributes;
 mod bottleneck;
 mod box_tokens;
+mod bytes;
 mod call;
 mod cross_attention;
 mod heads;
@@ -46,8 +47,16 @@ pub(super) trait Block: std::fmt::Debug + Send + Sync {
         0
     }
 
+    /// Bytes of the weights that it holds.
+    fn bytes(&self) -> usize;
+
+    /// Weights that other blocks hold as well.
+    fn shared_weights(&self) -> &[f32] {
+        &[]
+    }
+
     /// Fills `out` from the inputs that aren't weights.
-    fn run(&self, inputs: &[&[f32]], out: &mut [f32], workers: &mut Workers);
+    fn run(&self, inputs: &[&[f32]], out: &mut [f32], workers: &mut Workers<'_>);
 }
 
 /// What blocks are built for.
@@ -58,17 +67,19 @@ pub(super) struct Settings {
     linear: Precision,
     /// Precision of all other products: in attention, around depthwise convolutions, of a box's few tokens.
     float: Precision,
+    /// Whether each block finds its memory filled with NaN.
+    pub(super) poisoned: bool,
 }
 
 impl Settings {
-    pub(super) fn new(kernels: Kernels, precision: Precision) -> Self {
+    pub(super) fn new(kernels: Kernels, precision: Precision, poisoned: bool) -> Self {
         let (linear, float) = match precision {
             Precision::F32 => (Precision::F32, Precision::F32),
             Precision::Bf16 => (Precision::Bf16, Precision::Bf16),
             Precision::F16 => (Precision::F16, Precision::F16),
             Precision::Int8 => (Precision::Int8, kernels.fast_float()),
         };
-        Self { kernels, linear, float }
+        Self { kernels, linear, float, poisoned }
     }
 
     /// As these, with every product in f32.

@@ -4,6 +4,7 @@ use std::prelude::v1::*;
 
 use anyhow::{Result, ensure};
 
+use super::bytes::Bytes;
 use super::{Block, Linear, Params};
 use crate::Precision;
 use crate::runtime::functions::LAYER_NORM_2D_EPS;
@@ -51,7 +52,11 @@ impl Block for Neck {
         Scratch::needed(&[self.bordered(), self.bordered(), self.width, self.width])
     }
 
-    fn run(&self, inputs: &[&[f32]], out: &mut [f32], workers: &mut Workers) {
+    fn bytes(&self) -> usize {
+        self.first.bytes() + self.norms.bytes() + self.conv.bytes()
+    }
+
+    fn run(&self, inputs: &[&[f32]], out: &mut [f32], workers: &mut Workers<'_>) {
         let (kernels, w, c, n) = (self.kernels, self.width, self.first.k, self.channels);
         let precision = self.conv.precision();
         let norm = |i: usize| Norm { gamma: &self.norms[i][0], beta: &self.norms[i][1], epsilon: LAYER_NORM_2D_EPS };

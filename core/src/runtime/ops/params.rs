@@ -1,26 +1,14 @@
 //! The weights and sizes of a call.
 
 use std::prelude::v1::*;
-use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 
 use super::{Call, Linear, Settings};
 use crate::Precision;
 use crate::runtime::calls::{Fact, Size};
-use crate::runtime::constant::Constant;
+use crate::runtime::constant::{Constant, Shared};
 use crate::runtime::kernels::Weights;
-
-/// Values of f32 that blocks share.
-#[derive(Clone, Debug)]
-pub(super) struct Shared(Arc<Constant>);
-
-impl Shared {
-    pub(super) fn values(&self) -> &[f32] {
-        // Checked when it was made.
-        self.0.f32().unwrap_or_default()
-    }
-}
 
 /// A call's inputs and attributes, read with their shapes checked.
 #[derive(Debug)]
@@ -79,24 +67,23 @@ impl<'a> Params<'a> {
 
     /// The values of a weight of this shape.
     fn values(&self, index: usize, shape: &[usize]) -> Result<Vec<f32>> {
-        Ok(self.shared(index, shape)?.values().to_vec())
+        let values = self.shaped(index, shape)?.f32();
+        Ok(values.with_context(|| self.call.input_name(index))?.into_owned())
     }
 
     /// A weight of this shape, shared with other blocks that use it.
     fn shared(&self, index: usize, shape: &[usize]) -> Result<Shared> {
-        let constant = self.shaped(index, shape)?;
-        constant.f32().with_context(|| self.call.input_name(index))?;
-        Ok(Shared(constant.clone()))
+        self.shaped(index, shape)?.kept().with_context(|| self.call.input_name(index))
     }
 
-    fn shaped(&self, index: usize, shape: &[usize]) -> Result<&'a Arc<Constant>> {
+    fn shaped(&self, index: usize, shape: &[usize]) -> Result<&'a Constant<'a>> {
         let constant = self.weight(index)?;
         let name = || self.call.input_name(index);
         ensure!(constant.shape == shape, "{} is {:?}, not {shape:?}", name(), constant.shape);
         Ok(constant)
     }
 
-    fn weight(&self, index: usize) -> Result<&'a Arc<Constant>> {
+    fn weight(&self, index: usize) -> Result<&'a Constant<'a>> {
         self.input(index)?.constant.with_context(|| format!("{} is no constant", self.call.input_name(index)))
     }
 
@@ -198,19 +185,17 @@ impl Reader<'_> {
     ) -> Result<Weights> {
         let kernels = self.p.settings.kernels;
         let constant = self.p.shaped(index, shape)?;
-        let Some(values) = constant.i8() else {
+        let Some(integers) = constant.i8() else {
             let values = constant.f32().with_context(|| self.p.call.input_name(index))?;
-            let matrix: Vec<f32> = (0..values.len()).map(|i| values[order(i)]).collect();
-            return Ok(Weights::pack(kernels, precision, &matrix, n));
+            return Ok(Weights::pack(kernels, precision, [values.len() / n, n], |i| values[order(i)]));
         };
+        let k = integers.len() / n;
         let scale = self.values(&[n])?;
         let name = || self.p.call.input_name(index);
-        ensure!(!values.contains(&i8::MIN), "{} holds -128; weights are -127 to 127", name());
-        let integers: Vec<i8> = (0..values.len()).map(|i| values[order(i)]).collect();
+        ensure!(!integers.contains(&i8::MIN), "{} holds -128; weights are -127 to 127", name());
         if precision == Precision::Int8 {
-            return Ok(Weights::int8(kernels, &integers, scale));
+            return Ok(Weights::int8(kernels, k, |i| integers[order(i)], scale));
         }
-        let matrix: Vec<f32> = integers.iter().enumerate().map(|(i, &v)| f32::from(v) * scale[i % n]).collect();
-        Ok(Weights::pack(kernels, precision, &matrix, n))
+        Ok(Weights::pack(kernels, precision, [k, n], |i| f32::from(integers[order(i)]) * scale[i % n]))
     }
 }

@@ -4,6 +4,7 @@ use std::prelude::v1::*;
 
 use anyhow::{Result, ensure};
 
+use super::bytes::Bytes;
 use super::{Block, Linear, Params};
 use crate::Precision;
 use crate::runtime::kernels::{Activation, Kernels, Matrix, Output, Scratch, Tiles, Words};
@@ -36,7 +37,11 @@ impl Block for PatchEmbed {
         Scratch::needed(&[w * self.first.k, w * hidden]) + Words::len(w, hidden)
     }
 
-    fn run(&self, inputs: &[&[f32]], out: &mut [f32], workers: &mut Workers) {
+    fn bytes(&self) -> usize {
+        self.first.bytes() + self.second.bytes()
+    }
+
+    fn run(&self, inputs: &[&[f32]], out: &mut [f32], workers: &mut Workers<'_>) {
         let (w, c) = (self.width, self.first.k);
         let plane = self.height * w;
         let tiles = Tiles::new(out, w * self.second.n, 1, w * self.second.n);

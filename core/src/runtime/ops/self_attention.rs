@@ -4,6 +4,7 @@ use std::prelude::v1::*;
 
 use anyhow::{Result, ensure};
 
+use super::bytes::Bytes;
 use super::{Block, Linear, Params};
 use crate::runtime::functions::LAYER_NORM_EPS;
 use crate::runtime::kernels::{Kernels, Norm, Output, Residual, Scratch, Tiles, Words};
@@ -76,7 +77,11 @@ impl Block for SelfAttention {
         Scratch::needed(&[values; 5]) + Words::len(self.tokens, self.channels)
     }
 
-    fn run(&self, inputs: &[&[f32]], out: &mut [f32], workers: &mut Workers) {
+    fn bytes(&self) -> usize {
+        self.projections.bytes() + self.norm.bytes()
+    }
+
+    fn run(&self, inputs: &[&[f32]], out: &mut [f32], workers: &mut Workers<'_>) {
         let (kernels, c, tokens) = (self.kernels, self.channels, self.tokens);
         let norm = Norm { gamma: &self.norm[0], beta: &self.norm[1], epsilon: LAYER_NORM_EPS };
         let tiles = Tiles::new(out, c, tokens, c);

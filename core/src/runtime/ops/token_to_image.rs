@@ -4,10 +4,11 @@ use std::prelude::v1::*;
 
 use anyhow::{Result, ensure};
 
+use super::bytes::Bytes;
 use super::cross_attention::{HEADS, HeadsIn, HeadsOut, Sizes, sum};
-use super::params::Shared;
 use super::{Block, Linear, Params};
 use crate::Precision;
+use crate::runtime::constant::Shared;
 use crate::runtime::functions::LAYER_NORM_EPS;
 use crate::runtime::kernels::{Kernels, Norm, Output, Packing, Prepare, Residual, Scratch, Tiles, Words};
 use crate::runtime::workers::Workers;
@@ -83,7 +84,15 @@ impl Block for TokenToImage {
         Scratch::needed(&[batch * self.asked(), batch * chunks * self.record()])
     }
 
-    fn run(&self, inputs: &[&[f32]], out: &mut [f32], workers: &mut Workers) {
+    fn bytes(&self) -> usize {
+        self.query.bytes() + self.key.bytes() + self.value.bytes() + self.out.bytes() + self.norm.bytes()
+    }
+
+    fn shared_weights(&self) -> &[f32] {
+        self.positions.values()
+    }
+
+    fn run(&self, inputs: &[&[f32]], out: &mut [f32], workers: &mut Workers<'_>) {
         let (kernels, precision, s) = (self.kernels, self.precision, self.s);
         let (c, rows) = (s.channels, self.rows());
         let token_values = s.tokens * c;

@@ -8,6 +8,7 @@ use std::prelude::v1::*;
 
 use anyhow::{Result, ensure};
 
+use super::bytes::Bytes;
 use super::{Block, Linear, Params};
 use crate::Precision;
 use crate::runtime::functions::LAYER_NORM_EPS;
@@ -60,10 +61,10 @@ impl WindowAttention {
         let table = weights.values(&[heads, tokens, tokens])?;
         let project = weights.linear(p.settings.linear)?;
         ensure!(project.k == channels && project.n == channels, "channels of the projection");
-        let mut bias = Vec::with_capacity(heads * tokens * columns);
-        for row in table.chunks_exact(tokens) {
-            bias.extend_from_slice(row);
-            bias.resize(bias.len() + columns - tokens, NEVER);
+        let mut bias = Buffer::zeroed(heads * tokens * columns);
+        for (to, row) in bias.chunks_exact_mut(columns).zip(table.chunks_exact(tokens)) {
+            to[..tokens].copy_from_slice(row);
+            to[tokens..].fill(NEVER);
         }
         let kernels = p.settings.kernels;
         let mut outside = Buffer::zeroed(3 * channels);
@@ -81,7 +82,7 @@ impl WindowAttention {
             norm,
             qkv,
             outside,
-            bias: Buffer::from_slice(&bias),
+            bias,
             columns,
             project,
         })
@@ -188,7 +189,11 @@ impl Block for WindowAttention {
             + HeadScratch::needed(self)
     }
 
-    fn run(&self, inputs: &[&[f32]], out: &mut [f32], workers: &mut Workers) {
+    fn bytes(&self) -> usize {
+        self.norm.bytes() + self.qkv.bytes() + self.outside.bytes() + self.bias.bytes() + self.project.bytes()
+    }
+
+    fn run(&self, inputs: &[&[f32]], out: &mut [f32], workers: &mut Workers<'_>) {
         let (kernels, c, w) = (self.kernels, self.channels, self.width);
         let (window, group) = (self.window, self.group());
         let norm = Norm { gamma: &self.norm[0], beta: &self.norm[1], epsilon: LAYER_NORM_EPS };

@@ -50,7 +50,7 @@ fn matrices_become_panels() {
                 let what = std::format!("{} {precision:?} {k}x{n} in {columns}", kernels.name());
                 let mut values = Random(9).floats(k * columns, -3.0, 3.0);
                 values.chunks_mut(columns).for_each(|row| row[n..].fill(0.0));
-                let weights = Weights::pack(kernels, precision, &values, columns);
+                let weights = Weights::pack(kernels, precision, [k, columns], |i| values[i]);
                 let expected = weights.panels();
                 let packing = Packing::new(precision, k, n).padded_to(columns);
                 let ld = n + 3;
@@ -83,7 +83,7 @@ fn weights_lie_in_panels_of_words() {
             let values: Vec<f32> = Random(10).integers(k * n, -127, 127);
             // The greatest of each column is 127, so that the steps of int8 are whole numbers.
             let values: Vec<f32> = values.iter().enumerate().map(|(i, &v)| if i < n { 127.0 } else { v }).collect();
-            let weights = Weights::pack(kernels, precision, &values, n);
+            let weights = Weights::pack(kernels, precision, [k, n], |i| values[i]);
             let panels = weights.panels();
             let (width, per_word) = (kernels.panel(), kernels.per_word(precision));
             let words = k.div_ceil(per_word);

@@ -60,10 +60,9 @@ fn check_product(kernels: Kernels, precision: Precision, case: Case, random: &mu
     let row_scale: Vec<f32> = (0..rows).map(|i| powers[i % 4]).collect();
     let column_scale: Vec<f32> = (0..n).map(|i| powers[i % 3]).collect();
     let weights = if int8 {
-        let integers: Vec<i8> = b.iter().map(|&v| v as i8).collect();
-        Weights::int8(kernels, &integers, column_scale.clone())
+        Weights::int8(kernels, taps.len() * k, |i| b[i] as i8, column_scale.clone())
     } else {
-        Weights::pack(kernels, precision, &b, n)
+        Weights::pack(kernels, precision, [taps.len() * k, n], |i| b[i])
     };
     assert_eq!(weights.precision(), precision);
 
@@ -175,7 +174,7 @@ fn sums_of_the_greatest_integers_do_not_overflow() {
                 let stored = value as f32 - kernels.int8_offset() as f32;
                 let words = pack(kernels, Precision::Int8, &vec![stored; k]);
                 let zero = [-kernels.int8_offset() as f32];
-                let weights = Weights::int8(kernels, &vec![weight; k * n], vec![1.0; n]);
+                let weights = Weights::int8(kernels, k, |_| weight, vec![1.0; n]);
                 let mut out = blank(n);
                 let matrix = Matrix::int8(&words, words.len(), 1, words.len(), &[1.0], &zero);
                 kernels.product(&matrix, &weights.panels(), Output::new(&mut out, n));
@@ -199,7 +198,7 @@ fn products_of_floats_are_as_exact_as_their_format() {
                 let (mut values, mut scale, mut zero) = (blank(rows * k), vec![0.0; rows], vec![0.0; rows]);
                 let mut words = Words { values: &mut values, scale: &mut scale, zero: &mut zero };
                 kernels.rows(precision, &src, k, (rows, k), Prepare::Nothing, &mut words, 0);
-                let weights = Weights::pack(kernels, precision, &b, n);
+                let weights = Weights::pack(kernels, precision, [k, n], |i| b[i]);
                 let mut out = blank(rows * n);
                 let output = Output::new(&mut out, n).activation(activation);
                 kernels.product(&words.matrix(kernels, precision, rows, k), &weights.panels(), output);
@@ -254,7 +253,7 @@ fn halves_are_multiplied_as_they_are() {
                 let mut values = blank(rows * k);
                 let mut words = Words { values: &mut values, scale: &mut [], zero: &mut [] };
                 kernels.rows(Precision::F16, &a, k, (rows, k), Prepare::Nothing, &mut words, 0);
-                let weights = Weights::pack(kernels, Precision::F16, &b, n);
+                let weights = Weights::pack(kernels, Precision::F16, [k, n], |i| b[i]);
                 let mut out = blank(rows * n);
                 let words = words.matrix(kernels, Precision::F16, rows, k);
                 kernels.product(&words, &weights.panels(), Output::new(&mut out, n));

@@ -153,7 +153,7 @@ fn what_is_no_number_stays_none() {
                 let held = unpack(kernels, precision, &words);
                 assert!(held.iter().enumerate().all(|(i, v)| v.is_nan() == (i == at)), "{} {at}", kernels.name());
                 let columns = 2 * kernels.0.lanes;
-                let weights = Weights::pack(kernels, precision, &vec![0.5; n * columns], columns);
+                let weights = Weights::pack(kernels, precision, [n, columns], |_| 0.5);
                 let mut out = blank(columns);
                 let matrix = Matrix::words(precision, &words, n / 2, 1, n / 2);
                 kernels.product(&matrix, &weights.panels(), Output::new(&mut out, columns));
