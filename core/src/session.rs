@@ -3,22 +3,20 @@
 use core::ops::ControlFlow;
 use std::prelude::v1::*;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::cache::Recipe;
+use crate::embedding::EMBEDDING_SHAPE;
 use crate::postprocess::LOGITS_LEN;
 use crate::preprocess::{INPUT_LEN, Preprocessor};
-use crate::runtime::{Execution, Graph, GraphOptions};
+use crate::runtime::{Execution, Graph, GraphOptions, Kernels};
 use crate::volume::{Propagation, SliceNetwork, Slices, VolumeSegmentation, slice_size};
 use crate::{
-    Error, Frame, ImageView, MODEL_SIDE, MaskLogits, Model, ModelBox, PixelBox, Precision, VolumeSize, VoxelBox,
+    EMBEDDING_BYTES, Embedding, EmbeddingCache, Error, Frame, ImageView, MODEL_SIDE, MaskLogits, Model, ModelBox,
+    PixelBox, Precision, VolumeSize, VoxelBox,
 };
 
-/// Size of an image's embedding in bytes: 256 channels of 64x64 values in f32.
-pub const EMBEDDING_BYTES: usize = 256 * 64 * 64 * 4;
-
 const INPUT_SHAPE: [usize; 4] = [1, 3, MODEL_SIDE, MODEL_SIDE];
-const EMBEDDING_SHAPE: [usize; 4] = [1, 256, 64, 64];
 
 /// How a session runs the network.
 #[derive(Clone, Debug)]
@@ -79,7 +77,8 @@ impl Default for SessionOptions {
 #[non_exhaustive]
 pub struct VolumeOptions {
     /// Memory for embeddings, in bytes; each takes [`EMBEDDING_BYTES`], 4 MiB. An embedding is kept for a slice that
-    /// one object passes upwards and another downwards. A slice that finds no room is encoded twice.
+    /// one object passes upwards and another downwards. A slice that finds no room is encoded twice, unless a cache
+    /// ([`Session::set_cache`]) has it.
     pub cache_bytes: usize,
     /// Boxes are carried from slice to slice as the published LiteMedSAM does it, to the voxel
     /// ([`Propagation::with_upstream_rounding`]). They are not cut to the object's own box then, and its mask depends on
@@ -118,43 +117,21 @@ impl Default for VolumeOptions {
 pub struct Stats {
     /// Number of images or slices encoded.
     pub encodes: usize,
+    /// Number of images or slices whose embedding the cache had ([`Session::set_cache`]).
+    pub cache_hits: usize,
     /// Number of boxes decoded.
     pub decodes: usize,
     /// Time spent resizing and normalising.
     pub preprocess: Duration,
     /// Time spent in the encoder.
     pub encode: Duration,
+    /// Time spent on the cache: digests of images, reading, writing.
+    pub cache: Duration,
     /// Time spent in the decoder.
     pub decode: Duration,
     /// Time spent painting the masks of images ([`Session::segment_image`]) and averaging
     /// ([`Session::segment_uncertain`]).
     pub postprocess: Duration,
-}
-
-/// An encoded image, from which any number of boxes can be decoded.
-///
-/// It owns its values, which clones share, and records the image's frame and the model that made it.
-#[derive(Clone, Debug)]
-pub struct Embedding {
-    values: Arc<Vec<f32>>,
-    frame: Frame,
-    model: Arc<str>,
-    number: u64,
-}
-
-/// Tells embeddings apart.
-static ENCODED: AtomicU64 = AtomicU64::new(0);
-
-impl Embedding {
-    /// The frame of the image that was encoded.
-    pub const fn frame(&self) -> Frame {
-        self.frame
-    }
-
-    /// The values: (256,64,64), row-major.
-    pub fn values(&self) -> &[f32] {
-        &self.values
-    }
 }
 
 /// One object's mask on the model's grid, and the network's estimate of its quality.
@@ -199,9 +176,11 @@ pub struct Session {
     input: Vec<f32>,
     coordinates: Vec<f32>,
     max_batch: usize,
-    model: Arc<str>,
+    pub(crate) model: Arc<str>,
     /// The embedding that was decoded last.
     decoded: Option<u64>,
+    precision: Precision,
+    pub(crate) cache: Option<EmbeddingCache>,
     pub(crate) stats: Stats,
 }
 
@@ -221,6 +200,8 @@ impl Session {
             max_batch: options.max_batch.max(1),
             model: model.manifest().encoder_sha256.as_str().into(),
             decoded: None,
+            precision,
+            cache: None,
             stats: Stats::default(),
         })
     }
@@ -241,7 +222,8 @@ impl Session {
         self.encoder.profile().into_iter().chain(self.decoder.profile()).collect()
     }
 
-    /// Encodes an image or a slice. This is the expensive part; it is done once, however many boxes follow.
+    /// Encodes an image or a slice. This is the expensive part; it is done once, however many boxes follow, and not at all
+    /// if a cache ([`set_cache`](Self::set_cache)) has the embedding.
     ///
     /// # Errors
     /// [`Error::Engine`] if the encoder fails.
@@ -256,6 +238,14 @@ impl Session {
     /// # Errors
     /// [`Error::Engine`] if the encoder fails.
     pub fn encode_into(&mut self, image: &ImageView<'_>, embedding: &mut Embedding) -> Result<(), Error> {
+        match self.cache.clone() {
+            Some(cache) => self.encode_through(&cache, image, embedding),
+            None => self.encode_anew(image, embedding),
+        }
+    }
+
+    /// Encodes an image without asking the cache.
+    pub(crate) fn encode_anew(&mut self, image: &ImageView<'_>, embedding: &mut Embedding) -> Result<(), Error> {
         let start = Instant::now();
         let mut input = std::mem::take(&mut self.input);
         let frame = self.preprocessor.preprocess_into(image, &mut input);
@@ -265,7 +255,7 @@ impl Session {
         result
     }
 
-    /// Encodes an input that was preprocessed elsewhere. `input` is (3,256,256) as
+    /// Encodes an input that was preprocessed elsewhere; a cache is not asked. `input` is (3,256,256) as
     /// [`preprocess_into`](Preprocessor::preprocess_into) writes it, and `frame` is that of the image.
     ///
     /// # Errors
@@ -283,24 +273,21 @@ impl Session {
         let start = Instant::now();
         self.encoder.run(&[(&INPUT_SHAPE, input)])?;
         let found = self.encoder.output(0)?;
-        if Arc::get_mut(&mut embedding.values).is_none() {
-            embedding.values = Arc::default();
-        }
-        if let Some(values) = Arc::get_mut(&mut embedding.values) {
-            values.clear();
-            values.extend_from_slice(found);
-        }
-        embedding.frame = frame;
-        embedding.model = self.model.clone();
-        embedding.number = ENCODED.fetch_add(1, Ordering::Relaxed);
+        embedding.fill(found, frame, &self.model);
         self.stats.encodes += 1;
         self.stats.encode += start.elapsed();
         Ok(())
     }
 
+    /// What its embeddings depend on beside the image.
+    pub(crate) fn recipe(&self) -> Recipe<'_> {
+        let (kernels, fused) = (Kernels::detect().name(), self.encoder.is_fused());
+        Recipe { encoder: &self.model, precision: self.precision, kernels, fused }
+    }
+
     /// An embedding of nothing, to be filled.
     pub(crate) fn blank(&self) -> Embedding {
-        Embedding { values: Arc::default(), frame: Frame::MODEL, model: self.model.clone(), number: u64::MAX }
+        Embedding::blank(&self.model)
     }
 
     /// Segments the objects in `boxes`, which are in pixels of the encoded image, in batches of
@@ -310,7 +297,7 @@ impl Session {
     /// [`Error::BoxNotFinite`], [`Error::BoxReversed`] or [`Error::BoxOutside`] for a box, and those of
     /// [`decode`](Self::decode).
     pub fn segment(&mut self, embedding: &Embedding, boxes: &[PixelBox]) -> Result<Vec<Segmentation>, Error> {
-        let frame = embedding.frame;
+        let frame = embedding.frame();
         let prompts: Vec<ModelBox> =
             boxes.iter().enumerate().map(|(i, b)| frame.to_model(b, i)).collect::<Result<_, _>>()?;
         let mut found = Vec::with_capacity(boxes.len());
@@ -332,7 +319,7 @@ impl Session {
         boxes: &[ModelBox],
         mut take: impl FnMut(usize, MaskLogits<'_>, f32),
     ) -> Result<(), Error> {
-        if embedding.model != self.model {
+        if embedding.model() != &*self.model {
             return Err(Error::Embedding("made by another model than this session's".into()));
         }
         for (batch, first) in boxes.chunks(self.max_batch).zip((0..).step_by(self.max_batch)) {
@@ -341,15 +328,15 @@ impl Session {
             self.coordinates.extend(batch.iter().flat_map(|b| b.to_array()));
             let prompts = (&[batch.len(), 4][..], self.coordinates.as_slice());
             // Known only once it went through: a run that failed must not leave another image's work behind as this one's.
-            let again = self.decoded.take() == Some(embedding.number);
-            self.decoder.run_with(&[(&EMBEDDING_SHAPE, &embedding.values), prompts], again)?;
-            self.decoded = Some(embedding.number);
+            let again = self.decoded.take() == Some(embedding.number());
+            self.decoder.run_with(&[(&EMBEDDING_SHAPE, embedding.values()), prompts], again)?;
+            self.decoded = Some(embedding.number());
             self.stats.decodes += batch.len();
             self.stats.decode += start.elapsed();
             let objects = self.decoder.output(0)?.chunks_exact(LOGITS_LEN).zip(self.decoder.output(1)?);
             for ((logits, &iou), index) in objects.zip(first..) {
                 // Unnoticed, NaN would look like an empty mask.
-                let logits = MaskLogits::new(logits, embedding.frame);
+                let logits = MaskLogits::new(logits, embedding.frame());
                 if !iou.is_finite() || !logits.is_finite() {
                     return Err(Error::NotFinite { index });
                 }
