@@ -41,7 +41,7 @@ use std::path::{Path, PathBuf};
 
 use umedsam::files::write_atomically;
 use umedsam::validation::{VALIDATION_VERSION, ValidatedModel};
-use umedsam::{Manifest, Model, Precision, Validation, Verdict, npz, write_bundle};
+use umedsam::{ContentKey, Manifest, Model, Precision, Validation, Verdict, npz, write_bundle};
 
 pub use error::ValidateError;
 pub use html::page;
