@@ -2,7 +2,7 @@
 # Fuzzing of what reads files of strangers, and of geometry, under AddressSanitizer. Needs rustup, a C++ compiler, a nightly
 # Rust, which it fetches where there is none, and cargo-fuzz; not a part of CI.
 #
-#     tests/fuzz.sh                    # 20 minutes each of: bundle geometry npz onnx
+#     tests/fuzz.sh                    # 20 minutes of each target
 #     tests/fuzz.sh 60 npz onnx        # a minute each of these
 #
 # The corpus stays in $CORPUS (~/.cache/umedsam/fuzz); an input that fails is written there too, and ends the run.
@@ -15,13 +15,25 @@ cargo fuzz --version >/dev/null 2>&1 || cargo install -q --locked cargo-fuzz --v
 
 seconds=${1:-1200}
 shift || true
-# What fuzzing begins with: files that are right.
-mkdir -p "$corpus"/{bundle,geometry,npz,onnx,artifacts}
+# What fuzzing begins with: files that are right, or nearly.
+mkdir -p "$corpus"/{bundle,checkpoint,geometry,npz,onnx,pickle,weights,artifacts}
 cp tests/data/gate/*.npz "$corpus/npz/"
+cp export/tests/data/*.pth "$corpus/checkpoint/"
+for file in export/tests/data/{good,nested,wrapped}.pth; do
+  python3 -c 'import sys, zipfile
+archive = zipfile.ZipFile(sys.argv[1])
+name = next(n for n in archive.namelist() if n.endswith("/data.pkl"))
+open(sys.argv[2], "wb").write(archive.read(name))' "$file" "$corpus/pickle/$(basename "$file" .pth)"
+done
+cp train/tests/data/*.safetensors "$corpus/weights/"
 [ -s "$corpus/bundle/built-in" ] || cp core/assets/u-medsam-int8.umedsam "$corpus/bundle/built-in"
-for target in ${*:-bundle geometry npz onnx}; do
+for target in ${*:-bundle checkpoint geometry npz onnx pickle weights}; do
+  case $target in
+    checkpoint | pickle | weights) folder=export/fuzz ;;
+    *) folder=core/fuzz ;;
+  esac
   words=
-  [ ! -e "core/fuzz/$target.dict" ] || words=core/fuzz/$target.dict
-  cargo +nightly fuzz run --fuzz-dir core/fuzz "$target" "$corpus/$target" -- \
+  [ ! -e "$folder/$target.dict" ] || words=$folder/$target.dict
+  cargo +nightly fuzz run --fuzz-dir "$folder" "$target" "$corpus/$target" -- \
     ${words:+-dict="$words"} -max_total_time="$seconds" -rss_limit_mb=2048 -timeout=20 -artifact_prefix="$corpus/artifacts/"
 done

@@ -23,7 +23,8 @@ pub enum Precision {
     F16,
     /// Linear layers in 8-bit integers, accumulated in 32 bits: weights are quantized by output channel, activations by
     /// token while the network runs. Attention and the convolutions around depthwise ones, which 8 bits would harm, are
-    /// in the floating-point precision that is the fastest on the CPU: bf16, f16 or f32.
+    /// in the floating-point precision that is the fastest on the CPU: bf16 on AMD's with AVX512-BF16 and ARM's with
+    /// FEAT_BF16, f16 on ARM's with FEAT_FP16 alone, f32 on all others.
     Int8,
 }
 

@@ -37,7 +37,8 @@ pub(crate) fn run(arguments: &CompareArguments) -> anyhow::Result<()> {
     }
     let scores = |reports: Vec<(PathBuf, Vec<CaseScore>)>| reports.into_iter().flat_map(|(_, scores)| scores).collect();
     let (base, other): (Vec<_>, Vec<_>) = (scores(base), scores(other));
-    let found = Comparison::new(&base, &other, arguments.seed);
+    let compare = if arguments.by_source { Comparison::by_source } else { Comparison::new };
+    let found = compare(&base, &other, arguments.seed);
     if found.rows.last().is_none_or(|all| all.cases == 0) {
         bail!("the reports have no case in common");
     }

@@ -235,6 +235,9 @@ struct CompareArguments {
     /// Reports of the other model.
     #[arg(long, required = true, num_args = 1.., value_name = "REPORT")]
     other: Vec<PathBuf>,
+    /// A row for each source, the third part of the cases' names, instead of each modality.
+    #[arg(long)]
+    by_source: bool,
     /// Compare the cases that all reports have, where some lack others.
     #[arg(long)]
     common: bool,

@@ -5,7 +5,7 @@ use std::fmt;
 use std::prelude::v1::*;
 
 use super::bootstrap::{Draws, Sample, SplitMix};
-use super::{CaseScore, group, mean, patient};
+use super::{CaseScore, group, mean, patient, source};
 
 /// Number of bootstrap samples of a comparison.
 pub const RESAMPLES: usize = 10_000;
@@ -33,7 +33,7 @@ pub struct Interval {
 /// The differences in the cases of a modality.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct RowDifference {
-    /// The modality, as in [`Row`](super::Row); "mean" in the last row.
+    /// The modality, as in [`Row`](super::Row), or [`source`]; "mean" in the last row.
     pub modality: String,
     /// `2D` or `3D`; empty in the last row.
     pub dimensions: String,
@@ -66,13 +66,22 @@ impl Comparison {
     /// modalities. It is widened for few patients, so that it contains the true mean in 95 % of trials from five
     /// patients on. A row of one patient has no interval, nor has the mean of rows if one of them has none.
     pub fn new(base: &[CaseScore], other: &[CaseScore], seed: u64) -> Self {
+        Self::of_rows(base, other, seed, group)
+    }
+
+    /// As [`new`](Self::new), with a row for each [`source`] instead of each modality.
+    pub fn by_source(base: &[CaseScore], other: &[CaseScore], seed: u64) -> Self {
+        Self::of_rows(base, other, seed, source)
+    }
+
+    fn of_rows(base: &[CaseScore], other: &[CaseScore], seed: u64, row: RowOf) -> Self {
         let (base, other) = (by_case(base), by_case(other));
         let changes = base.iter().filter_map(|(case, before)| Some((*case, change(*before, *other.get(case)?))));
         let worst = changes.clone().filter_map(|(case, [dsc, _])| Some((case, dsc?)));
         let worst = worst.min_by(|(_, a), (_, b)| a.total_cmp(b)).map(|(case, dsc)| (case.into(), dsc));
         let mut rows = Vec::new();
         let mut draws: [Vec<Draws>; 2] = Default::default();
-        for row in by_row(changes) {
+        for row in by_row(changes, row) {
             let mut differences = [None; 2];
             for (measure, sample) in row.samples.iter().enumerate() {
                 let Some(sample) = sample else { continue };
@@ -119,10 +128,13 @@ impl RowChanges<'_> {
     }
 }
 
-fn by_row<'a>(changes: impl Iterator<Item = (&'a str, Change)>) -> Vec<RowChanges<'a>> {
+/// The row of a case by its file name, and `2D` or `3D`.
+type RowOf = fn(&str) -> (&str, &str);
+
+fn by_row<'a>(changes: impl Iterator<Item = (&'a str, Change)>, of_case: RowOf) -> Vec<RowChanges<'a>> {
     let mut rows: BTreeMap<(&str, &str), OfRow<'_>> = BTreeMap::new();
     for (case, change) in changes {
-        rows.entry(group(case)).or_default().push((patient(case), change));
+        rows.entry(of_case(case)).or_default().push((patient(case), change));
     }
     let row = |((modality, dimensions), changes): ((&'a str, &'a str), OfRow<'_>)| {
         let of = |measure: usize| Sample::new(changes.iter().filter_map(|(name, c)| Some((*name, c[measure]?))));
@@ -169,7 +181,7 @@ impl Trials {
     pub fn new(base: &[CaseScore], other: &[CaseScore], seed: u64) -> Self {
         let (base, other) = (by_case(base), by_case(other));
         let changes = base.iter().filter_map(|(case, before)| Some((*case, change(*before, *other.get(case)?))));
-        let rows: Vec<RowChanges<'_>> = by_row(changes).into_iter().filter(|row| row.patients > 1).collect();
+        let rows: Vec<RowChanges<'_>> = by_row(changes, group).into_iter().filter(|row| row.patients > 1).collect();
         let end = |draws: &Draws| draws.difference().interval.map_or(f64::NEG_INFINITY, |i| i.low);
         let named = |[modality, dimensions]: [&str; 2]| RowTrials {
             modality: modality.into(),
@@ -214,16 +226,17 @@ impl fmt::Display for Difference {
 impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let points = |d: Option<Difference>| d.map_or("-".into(), |d| d.to_string());
-        writeln!(f, "{:<13} {:<2} {:>5} {:>8} {:>24} {:>24}", "modality", "", "cases", "patients", "DSC", "NSD")?;
+        let width = self.rows.iter().map(|r| r.modality.len()).max().unwrap_or(0).max(13);
+        writeln!(f, "{:<width$} {:<2} {:>5} {:>8} {:>24} {:>24}", "", "", "cases", "patients", "DSC", "NSD")?;
         for r in &self.rows {
             let (dsc, nsd) = (points(r.dsc), points(r.nsd));
             let (modality, dimensions, cases, patients) = (&r.modality, &r.dimensions, r.cases, r.patients);
-            writeln!(f, "{modality:<13} {dimensions:<2} {cases:>5} {patients:>8} {dsc:>24} {nsd:>24}")?;
+            writeln!(f, "{modality:<width$} {dimensions:<2} {cases:>5} {patients:>8} {dsc:>24} {nsd:>24}")?;
         }
         if let Some((case, change)) = &self.worst {
             writeln!(f, "lowest change of a case's DSC: {:+.2} ({case})", 100.0 * change)?;
         }
-        write!(f, "points of 100, with 95 % intervals over other patients of these modalities (paired bootstrap)")
+        write!(f, "points of 100, with 95 % intervals over other patients of these rows (paired bootstrap)")
     }
 }
 
@@ -236,6 +249,7 @@ fn by_case(scores: &[CaseScore]) -> BTreeMap<&str, [Option<f64>; 2]> {
     let means = |scores: Vec<&CaseScore>| [mean(scores.iter().map(|s| s.dsc)), mean(scores.iter().map(|s| s.nsd))];
     all.into_iter().map(|(case, scores)| (case, means(scores))).collect()
 }
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -313,6 +327,18 @@ mod tests {
         assert!((5..60).contains(&above(0.01, 0.01)), "{}", above(0.01, 0.01));
         assert!(above(0.01, 0.0) > 750, "{}", above(0.01, 0.0));
         assert_eq!(trials, Trials::new(&base, &other, 5));
+    }
+
+    #[test]
+    fn sources_are_rows_of_their_own() {
+        let cases = ["2DBox_US_BUSI_1.npz", "2DBox_US_BUSI_2.npz", "2DBox_US_HC18_1.npz", "2DBox_CT_0001.npz"];
+        let base: Vec<_> = cases.iter().map(|case| score(case, 0.5)).collect();
+        let other: Vec<_> =
+            cases.iter().zip([0.1, 0.1, 0.3, 0.4]).map(|(case, gain)| score(case, 0.5 + gain)).collect();
+        let found = Comparison::by_source(&base, &other, 0);
+        let rows: Vec<_> = found.rows.iter().map(|r| (r.modality.as_str(), r.cases)).collect();
+        assert_eq!(rows, [("CT", 1), ("US_BUSI", 2), ("US_HC18", 1), ("mean", 4)]);
+        assert!((found.rows[3].dsc.unwrap().mean - 0.8 / 3.0).abs() < 1e-12);
     }
 
     #[test]

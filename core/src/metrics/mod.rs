@@ -22,7 +22,7 @@ pub use compare::{Comparison, Difference, Interval, RESAMPLES, RowDifference, Ro
 pub use coverage::RiskCoverage;
 pub use distance::squared_distances;
 pub use parallel::on_all_cores;
-pub use report::{CaseScore, Report, Row, group, patient};
+pub use report::{CaseScore, Report, Row, group, patient, source};
 pub use surface::{contour_dice, surface_dice};
 
 /// Dice similarity coefficient `2 |A and B| / (|A| + |B|)` of two sets of these sizes; `None` if both are empty.

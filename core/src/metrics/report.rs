@@ -145,6 +145,17 @@ pub fn group(case: &str) -> (&str, &str) {
     }
 }
 
+/// The modality and the source of a case by its file name, and `2D` or `3D`: `2DBox_CT_KiTS19_10036-103.npz` belongs to
+/// `CT_KiTS19`. A name of fewer than four parts tells no source: its modality alone.
+pub fn source(case: &str) -> (&str, &str) {
+    let (modality, dimensions) = group(case);
+    let rest = case.split_once('_').map_or("", |(_, rest)| rest);
+    match rest.match_indices('_').nth(1) {
+        Some((end, _)) if dimensions != "-" => (&rest[..end], dimensions),
+        _ => (modality, dimensions),
+    }
+}
+
 /// The patient of a case, as far as its file name tells; otherwise the whole name, so that each case has its own
 /// patient.
 ///

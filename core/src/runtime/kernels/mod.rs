@@ -147,9 +147,9 @@ impl Kernels {
         self.0.name
     }
 
-    /// The floating-point precision whose products are the fastest.
-    pub(super) const fn fast_float(self) -> Precision {
-        self.0.fast_float
+    /// The floating-point precision whose products are the fastest on this CPU; always the same on one machine.
+    pub(super) fn fast_float(self) -> Precision {
+        (self.0.fast_float)()
     }
 
     /// Columns of a panel.
