@@ -590,6 +590,23 @@ umedsam_status umedsam_session_memory(const umedsam_session *session,
 void umedsam_session_free(umedsam_session *session);
 
 /**
+ * Gives a session a cache of embeddings: an image or a slice whose embedding is kept is not encoded again. Results are the
+ * same. What was used least recently goes first.
+ *
+ * `memory_bytes` bounds what is kept in memory, 4 MiB an embedding. `folder`, a path as umedsam_model_load takes it, is a
+ * folder for embeddings on disk, which `folder_bytes` bounds. It is made if absent, and many programs may share it.
+ * Embeddings tell of the images that they were made of: the folder needs the protection that the images need. With NULL
+ * nothing is written. The cache that the session had is dropped, what it had on disk stays; 0, NULL and 0 leave the
+ * session without one.
+ *
+ * Threads: one at a time for the same session.
+ */
+umedsam_status umedsam_session_set_cache(umedsam_session *session,
+                                         size_t memory_bytes,
+                                         const char *folder,
+                                         uint64_t folder_bytes);
+
+/**
  * Makes an embedding of no image yet, for umedsam_encode. Free it with umedsam_embedding_free.
  *
  * Threads: any.

@@ -6,7 +6,6 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -15,8 +14,8 @@ use std::sync::Arc;
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
+use crate::digest::hex_digest;
 use crate::preprocess::PREPROCESSING_VERSION;
 use crate::runtime::Shared;
 #[cfg(feature = "evaluation")]
@@ -292,13 +291,4 @@ pub fn encode_bundle(encoder: &[u8], decoder: &[u8], manifest: &Manifest) -> Res
 fn expect_digest(bytes: &[u8], expected: &str) -> Result<(), String> {
     let actual = hex_digest(bytes);
     if actual == expected { Ok(()) } else { Err(format!("damaged: SHA-256 {actual}, {expected} expected")) }
-}
-
-/// SHA-256 of these bytes, in lower-case hexadecimal.
-pub fn hex_digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

@@ -190,6 +190,31 @@ pub enum Error {
     /// An embedding was made by another model.
     #[error("embedding: {0}")]
     Embedding(String),
+    /// Stored values are not as many as an embedding has.
+    #[error("embedding: {actual} values; it has {expected}")]
+    EmbeddingLength {
+        /// Number of values of an embedding.
+        expected: usize,
+        /// Number of values given.
+        actual: usize,
+    },
+    /// A stored value of an embedding is NaN or infinite.
+    #[error("embedding: value {index} is {value}; all must be finite")]
+    EmbeddingNotFinite {
+        /// Its position, from 0.
+        index: usize,
+        /// The value found.
+        value: f32,
+    },
+    /// The folder of an embedding cache cannot be made.
+    #[cfg(feature = "runtime")]
+    #[error("{}: {source}", path.display())]
+    CacheFolder {
+        /// The folder.
+        path: std::path::PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// The network's output for a box is NaN or infinite, which means that its weights or its input are unusable.
     #[error("box {}: the network's answer is not a finite number", index + 1)]
     NotFinite {

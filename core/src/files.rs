@@ -6,6 +6,10 @@ use std::path::{Path, PathBuf};
 use std::prelude::v1::*;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+/// What names of temporary files begin and end with.
+const PREFIX: &str = ".umedsam-";
+const ENDING: &str = ".tmp";
+
 /// Replaces the file `path` by the temporary file that `write` is given to fill.
 ///
 /// The temporary file is in the same folder. It is synced to the disk and renamed when `write` is done, and removed
@@ -43,13 +47,19 @@ pub fn write_atomically(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::R
     })
 }
 
+/// Whether a file is a temporary one by its name: of a program that is writing, or that was killed while it was.
+#[cfg(feature = "runtime")]
+pub(crate) fn is_temporary(name: &str) -> bool {
+    name.starts_with(PREFIX) && name.ends_with(ENDING)
+}
+
 /// Makes an empty file beside `path`, of a name that no other thread or process has.
 fn reserve(path: &Path) -> io::Result<PathBuf> {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     loop {
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         // Short, whatever the length of the file's own name.
-        let temporary = path.with_file_name(format!(".umedsam-{}-{number}.tmp", std::process::id()));
+        let temporary = path.with_file_name(format!("{PREFIX}{}-{number}{ENDING}", std::process::id()));
         match File::create_new(&temporary) {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
             result => return result.map(|_| temporary),

@@ -60,6 +60,12 @@ pub mod zoom;
 #[cfg(feature = "runtime")]
 mod bundle;
 #[cfg(feature = "runtime")]
+pub mod cache;
+#[cfg(feature = "runtime")]
+mod digest;
+#[cfg(feature = "runtime")]
+mod embedding;
+#[cfg(feature = "runtime")]
 mod picture;
 #[cfg(feature = "runtime")]
 mod session;
@@ -69,7 +75,13 @@ mod storage;
 pub mod validation;
 
 #[cfg(feature = "runtime")]
-pub use bundle::{ARCHITECTURE, BundleError, FORMAT_VERSION, Manifest, Model, encode_bundle, hex_digest, write_bundle};
+pub use bundle::{ARCHITECTURE, BundleError, FORMAT_VERSION, Manifest, Model, encode_bundle, write_bundle};
+#[cfg(feature = "runtime")]
+pub use cache::{CacheOptions, EmbeddingCache};
+#[cfg(feature = "runtime")]
+pub use digest::{ContentKey, hex_digest};
+#[cfg(feature = "runtime")]
+pub use embedding::{EMBEDDING_BYTES, EMBEDDING_LEN, Embedding};
 pub use error::Error;
 pub use file_kind::FileKind;
 pub use geometry::{Frame, MODEL_SIDE, ModelBox, PixelBox, Region, VolumeSize, VoxelBox};
@@ -82,7 +94,7 @@ pub use precision::Precision;
 #[cfg(feature = "runtime")]
 pub use runtime::Execution;
 #[cfg(feature = "runtime")]
-pub use session::{EMBEDDING_BYTES, Embedding, Memory, Segmentation, Session, SessionOptions, Stats, VolumeOptions};
+pub use session::{Memory, Segmentation, Session, SessionOptions, Stats, VolumeOptions};
 #[cfg(feature = "runtime")]
 pub use storage::Storage;
 pub use uncertainty::{Uncertain, UncertaintyOptions};

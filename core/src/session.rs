@@ -3,25 +3,23 @@
 use core::ops::ControlFlow;
 use std::prelude::v1::*;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::cache::Recipe;
+use crate::embedding::EMBEDDING_SHAPE;
 use crate::postprocess::LOGITS_LEN;
 use crate::preprocess::{INPUT_LEN, Preprocessor};
-use crate::runtime::{Execution, GraphOptions, Stage, Workspace};
+use crate::runtime::{Execution, GraphOptions, Kernels, Stage, Workspace};
 use crate::volume::{Propagation, SliceNetwork, Slices, VolumeSegmentation, slice_size};
 use crate::{
-    Error, Frame, ImageView, MODEL_SIDE, MaskLogits, Model, ModelBox, PixelBox, Precision, VolumeSize, VoxelBox,
+    EMBEDDING_BYTES, Embedding, EmbeddingCache, Error, Frame, ImageView, MODEL_SIDE, MaskLogits, Model, ModelBox,
+    PixelBox, Precision, VolumeSize, VoxelBox,
 };
-
-/// Size of an image's embedding in bytes: 256 channels of 64x64 values in f32.
-pub const EMBEDDING_BYTES: usize = 256 * 64 * 64 * 4;
 
 /// Most boxes in a batch: memory for more is on no device.
 const MAX_BATCH: usize = 1024;
 
 const INPUT_SHAPE: [usize; 4] = [1, 3, MODEL_SIDE, MODEL_SIDE];
-const EMBEDDING_SHAPE: [usize; 4] = [1, 256, 64, 64];
 
 /// How a session runs the network.
 #[derive(Clone, Debug)]
@@ -82,7 +80,8 @@ impl Default for SessionOptions {
 #[non_exhaustive]
 pub struct VolumeOptions {
     /// Memory for embeddings, in bytes; each takes [`EMBEDDING_BYTES`], 4 MiB. An embedding is kept for a slice that
-    /// one object passes upwards and another downwards. A slice that finds no room is encoded twice.
+    /// one object passes upwards and another downwards. A slice that finds no room is encoded twice, unless a cache
+    /// ([`Session::set_cache`]) has it.
     pub cache_bytes: usize,
     /// Boxes are carried from slice to slice as the published LiteMedSAM does it, to the voxel
     /// ([`Propagation::with_upstream_rounding`]). They are not cut to the object's own box then, and its mask depends on
@@ -121,12 +120,16 @@ impl Default for VolumeOptions {
 pub struct Stats {
     /// Number of images or slices encoded.
     pub encodes: usize,
+    /// Number of images or slices whose embedding the cache had ([`Session::set_cache`]).
+    pub cache_hits: usize,
     /// Number of boxes decoded.
     pub decodes: usize,
     /// Time spent resizing and normalising.
     pub preprocess: Duration,
     /// Time spent in the encoder.
     pub encode: Duration,
+    /// Time spent on the cache: digests of images, reading, writing.
+    pub cache: Duration,
     /// Time spent in the decoder.
     pub decode: Duration,
     /// Time spent painting the masks of images ([`Session::segment_image`]) and averaging
@@ -135,7 +138,7 @@ pub struct Stats {
 }
 
 /// Memory of a [`Session`], in bytes. Beside it there are the model's own bytes ([`Model::size_bytes`]), unless they are
-/// part of the program, the embeddings and masks that the caller holds, and the stacks of threads.
+/// part of the program, the embeddings and masks that the caller holds, an [`EmbeddingCache`], and the stacks of threads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Memory {
@@ -155,32 +158,6 @@ impl Memory {
     /// All of it.
     pub const fn total(&self) -> usize {
         self.weights + self.buffers + self.scratch + self.caches
-    }
-}
-
-/// An encoded image, from which any number of boxes can be decoded.
-///
-/// It owns its values, which clones share, and records the image's frame and the model that made it.
-#[derive(Clone, Debug)]
-pub struct Embedding {
-    values: Arc<Vec<f32>>,
-    frame: Frame,
-    model: Arc<str>,
-    number: u64,
-}
-
-/// Tells embeddings apart.
-static ENCODED: AtomicU64 = AtomicU64::new(0);
-
-impl Embedding {
-    /// The frame of the image that was encoded.
-    pub const fn frame(&self) -> Frame {
-        self.frame
-    }
-
-    /// The values: (256,64,64), row-major.
-    pub fn values(&self) -> &[f32] {
-        &self.values
     }
 }
 
@@ -228,9 +205,11 @@ pub struct Session {
     input: Vec<f32>,
     coordinates: Vec<f32>,
     max_batch: usize,
-    model: Arc<str>,
+    pub(crate) model: Arc<str>,
     /// The embedding that was decoded last.
     decoded: Option<u64>,
+    precision: Precision,
+    pub(crate) cache: Option<EmbeddingCache>,
     pub(crate) stats: Stats,
 }
 
@@ -254,6 +233,8 @@ impl Session {
             max_batch: options.max_batch.clamp(1, MAX_BATCH),
             model: model.manifest().encoder_sha256.as_str().into(),
             decoded: None,
+            precision,
+            cache: None,
             stats: Stats::default(),
         })
     }
@@ -287,7 +268,8 @@ impl Session {
         self.encoder.profile().into_iter().chain(self.decoder.profile()).collect()
     }
 
-    /// Encodes an image or a slice. This is the expensive part; it is done once, however many boxes follow.
+    /// Encodes an image or a slice. This is the expensive part; it is done once, however many boxes follow, and not at all
+    /// if a cache ([`set_cache`](Self::set_cache)) has the embedding.
     ///
     /// # Errors
     /// [`Error::Engine`] if the encoder fails.
@@ -302,6 +284,14 @@ impl Session {
     /// # Errors
     /// [`Error::Engine`] if the encoder fails.
     pub fn encode_into(&mut self, image: &ImageView<'_>, embedding: &mut Embedding) -> Result<(), Error> {
+        match self.cache.clone() {
+            Some(cache) => self.encode_through(&cache, image, embedding),
+            None => self.encode_anew(image, embedding),
+        }
+    }
+
+    /// Encodes an image without asking the cache.
+    pub(crate) fn encode_anew(&mut self, image: &ImageView<'_>, embedding: &mut Embedding) -> Result<(), Error> {
         let start = Instant::now();
         let mut input = std::mem::take(&mut self.input);
         let frame = self.preprocessor.preprocess_into(image, &mut input);
@@ -311,7 +301,7 @@ impl Session {
         result
     }
 
-    /// Encodes an input that was preprocessed elsewhere. `input` is (3,256,256) as
+    /// Encodes an input that was preprocessed elsewhere; a cache is not asked. `input` is (3,256,256) as
     /// [`preprocess_into`](Preprocessor::preprocess_into) writes it, and `frame` is that of the image.
     ///
     /// # Errors
@@ -328,25 +318,27 @@ impl Session {
         }
         let start = Instant::now();
         self.encoder.run_with(&[(&INPUT_SHAPE, input)], false, &mut self.workspace)?;
-        let found = self.encoder.output(0, &self.workspace)?;
-        if Arc::get_mut(&mut embedding.values).is_none() {
-            embedding.values = Arc::default();
-        }
-        if let Some(values) = Arc::get_mut(&mut embedding.values) {
-            values.clear();
-            values.extend_from_slice(found);
-        }
-        embedding.frame = frame;
-        embedding.model = self.model.clone();
-        embedding.number = ENCODED.fetch_add(1, Ordering::Relaxed);
+        embedding.fill(self.encoder.output(0, &self.workspace)?, frame, &self.model);
         self.stats.encodes += 1;
         self.stats.encode += start.elapsed();
         Ok(())
     }
 
+    /// What its embeddings depend on beside the image.
+    pub(crate) fn recipe(&self) -> Recipe<'_> {
+        let kernels = Kernels::detect();
+        Recipe {
+            encoder: &self.model,
+            precision: self.precision,
+            kernels: kernels.name(),
+            floats: kernels.fast_float(),
+            fused: self.encoder.run().is_some(),
+        }
+    }
+
     /// An embedding of nothing, to be filled.
     pub(crate) fn blank(&self) -> Embedding {
-        Embedding { values: Arc::default(), frame: Frame::MODEL, model: self.model.clone(), number: u64::MAX }
+        Embedding::blank(&self.model)
     }
 
     /// Segments the objects in `boxes`, which are in pixels of the encoded image, in batches of
@@ -356,7 +348,7 @@ impl Session {
     /// [`Error::BoxNotFinite`], [`Error::BoxReversed`] or [`Error::BoxOutside`] for a box, and those of
     /// [`decode`](Self::decode).
     pub fn segment(&mut self, embedding: &Embedding, boxes: &[PixelBox]) -> Result<Vec<Segmentation>, Error> {
-        let frame = embedding.frame;
+        let frame = embedding.frame();
         let prompts: Vec<ModelBox> =
             boxes.iter().enumerate().map(|(i, b)| frame.to_model(b, i)).collect::<Result<_, _>>()?;
         let mut found = Vec::with_capacity(boxes.len());
@@ -378,7 +370,7 @@ impl Session {
         boxes: &[ModelBox],
         mut take: impl FnMut(usize, MaskLogits<'_>, f32),
     ) -> Result<(), Error> {
-        if embedding.model != self.model {
+        if embedding.model() != &*self.model {
             return Err(Error::Embedding("made by another model than this session's".into()));
         }
         for (batch, first) in boxes.chunks(self.max_batch).zip((0..).step_by(self.max_batch)) {
@@ -387,16 +379,16 @@ impl Session {
             self.coordinates.extend(batch.iter().flat_map(|b| b.to_array()));
             let prompts = (&[batch.len(), 4][..], self.coordinates.as_slice());
             // Known only once it went through: a run that failed must not leave another image's work behind as this one's.
-            let again = self.decoded.take() == Some(embedding.number);
-            self.decoder.run_with(&[(&EMBEDDING_SHAPE, &embedding.values), prompts], again, &mut self.workspace)?;
-            self.decoded = Some(embedding.number);
+            let again = self.decoded.take() == Some(embedding.number());
+            self.decoder.run_with(&[(&EMBEDDING_SHAPE, embedding.values()), prompts], again, &mut self.workspace)?;
+            self.decoded = Some(embedding.number());
             self.stats.decodes += batch.len();
             self.stats.decode += start.elapsed();
             let [logits, ious] = [0, 1].map(|i| self.decoder.output(i, &self.workspace));
             let objects = logits?.chunks_exact(LOGITS_LEN).zip(ious?);
             for ((logits, &iou), index) in objects.zip(first..) {
                 // Unnoticed, NaN would look like an empty mask.
-                let logits = MaskLogits::new(logits, embedding.frame);
+                let logits = MaskLogits::new(logits, embedding.frame());
                 if !iou.is_finite() || !logits.is_finite() {
                     return Err(Error::NotFinite { index });
                 }

@@ -2,7 +2,7 @@
 //! a message, and a panic ends within the library.
 #![allow(unsafe_code, reason = "calls of C")]
 
-use std::ffi::{CStr, c_void};
+use std::ffi::{CStr, CString, c_void};
 use std::ops::ControlFlow;
 use std::ptr::{null, null_mut};
 
@@ -140,6 +140,36 @@ fn masks_are_those_of_the_rust_api() {
     assert_eq!(handles.encode(&image(&bytes), None), OK);
     assert_eq!(handles.mask(&BOXES[..1], &mut masks), OK);
     assert!(masks[..WIDTH * HEIGHT] == expected[0].mask());
+}
+
+#[test]
+fn a_session_with_a_cache_gives_the_same_masks() {
+    let folder = std::env::temp_dir().join(format!("umedsam-capi-cache-{}", std::process::id()));
+    let path = CString::new(folder.to_str().unwrap()).unwrap();
+    let bytes: Vec<u8> = picture(0).iter().map(|v| (v / 16) as u8).collect();
+    let mask_of = |handles: &Handles| {
+        let mut mask = vec![9; WIDTH * HEIGHT];
+        assert_eq!(handles.encode(&image(&bytes), None), OK, "{}", message());
+        assert_eq!(handles.mask(&BOXES[..1], &mut mask), OK);
+        mask
+    };
+    let expected = mask_of(&Handles::new());
+    let written = || std::fs::read_dir(&folder).map_or(0, Iterator::count);
+    for _ in 0..2 {
+        let handles = Handles::new();
+        assert_eq!(unsafe { umedsam_session_set_cache(handles.session, 0, path.as_ptr(), 5 << 20) }, OK);
+        assert!(mask_of(&handles) == expected && written() == 1);
+        // Without one nothing is written.
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(unsafe { umedsam_session_set_cache(handles.session, 0, null(), 0) }, OK);
+        assert!(mask_of(&handles) == expected && written() == 0);
+        assert_eq!(unsafe { umedsam_session_set_cache(handles.session, 5 << 20, null(), 0) }, OK);
+        assert!(mask_of(&handles) == expected && mask_of(&handles) == expected && written() == 0);
+    }
+    std::fs::write(&folder, "no folder").unwrap();
+    let status = unsafe { umedsam_session_set_cache(Handles::new().session, 0, path.as_ptr(), 1) };
+    fails(status, umedsam_status::File, "umedsam-capi-cache");
+    std::fs::remove_file(&folder).unwrap();
 }
 
 #[test]

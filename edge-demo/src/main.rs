@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 #![warn(clippy::print_stdout, clippy::print_stderr, reason = "umedsam::terminal prints")]
 
+mod cache;
 mod compare;
 mod eval;
 mod info;
@@ -18,6 +19,7 @@ mod uncertainty;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use cache::CacheArguments;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use mask::MaskArguments;
 use umedsam::{VolumeOptions, ZoomOptions, errln, terminal};
@@ -89,6 +91,8 @@ struct SegmentArguments {
     #[command(flatten)]
     memory: MemoryArguments,
     #[command(flatten)]
+    cache: CacheArguments,
+    #[command(flatten)]
     zoom: ZoomArguments,
     #[command(flatten)]
     uncertainty: UncertaintyArguments,
@@ -134,8 +138,8 @@ struct MemoryArguments {
     mib: u32,
     /// Memory for slices of a volume that are passed upwards by one object and downwards by another, in MiB, 4 a slice;
     /// a slice that finds no room is encoded twice.
-    #[arg(long = "cache", value_name = "MIB", default_value_t = (VolumeOptions::new().cache_bytes >> 20) as u32)]
-    cache_mib: u32,
+    #[arg(long = "slice-memory", value_name = "MIB", default_value_t = (VolumeOptions::new().cache_bytes >> 20) as u32)]
+    slice_mib: u32,
 }
 
 impl MemoryArguments {
@@ -145,7 +149,7 @@ impl MemoryArguments {
     }
 
     fn volume(self) -> VolumeOptions {
-        let bytes = u64::from(self.cache_mib) << 20;
+        let bytes = u64::from(self.slice_mib) << 20;
         VolumeOptions::new().with_cache_bytes(usize::try_from(bytes).unwrap_or(usize::MAX))
     }
 }

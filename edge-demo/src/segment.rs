@@ -16,6 +16,7 @@ use umedsam::{
     UncertaintyOptions, ValidationStatus, VolumeOptions, VolumeSize, VoxelBox, ZoomOptions, errln, outln, terminal,
 };
 
+use crate::cache;
 use crate::input::{Kind, files};
 use crate::mask::{MaskArguments, Measures};
 use crate::output::{Outputs, Wanted, plan, write_gray, write_labels};
@@ -41,6 +42,8 @@ pub(crate) struct Report {
     pub(crate) written: Vec<PathBuf>,
     /// Images, windows of images and slices encoded.
     pub(crate) encodes: usize,
+    /// Those that were in the cache.
+    pub(crate) cache_hits: usize,
     /// Milliseconds of each stage.
     pub(crate) ms: Stages,
 }
@@ -68,6 +71,7 @@ pub(crate) struct Stages {
     read: f64,
     preprocess: f64,
     encode: f64,
+    cache: f64,
     decode: f64,
     postprocess: f64,
     write: f64,
@@ -99,6 +103,7 @@ pub(crate) fn run(arguments: &SegmentArguments) -> anyhow::Result<()> {
     let wanted = Wanted { overlay: arguments.overlay, uncertainty: uncertainty.is_some(), force: arguments.force };
     let outputs = plan(&files, &arguments.out, wanted)?;
     let mut session = open(&arguments.model)?;
+    session.set_cache(arguments.cache.open()?);
     let progress = bar(files.len() as u64, "files");
     let mut failures = 0;
     for ((path, kind), outputs) in files.iter().zip(&outputs) {
@@ -107,6 +112,7 @@ pub(crate) fn run(arguments: &SegmentArguments) -> anyhow::Result<()> {
             Kind::Npz => segment_case(&mut session, path, outputs, arguments, &options),
             Kind::Picture => segment_file(&mut session, path, outputs, arguments, &options),
         };
+        progress.suspend(|| cache::print_notes(&session));
         progress.suspend(|| match result {
             Ok(report) if arguments.json => outln!("{}", serde_json::json!(report)),
             Ok(report) => print(&report),
@@ -242,9 +248,19 @@ pub(crate) fn segment_picture(
     let written = outputs.paths().cloned().collect();
     let after = session.stats();
     let stages = stages(before, after, read, after.postprocess - before.postprocess + masks, start.elapsed());
-    let encodes = after.encodes - before.encodes;
+    let (encodes, cache_hits) = (after.encodes - before.encodes, after.cache_hits - before.cache_hits);
     let (shape, intake) = (vec![height, width], picture.intake().clone());
-    Ok(Report { input: name.into(), shape, intake, objects, own_labels: false, written, encodes, ms: stages })
+    Ok(Report {
+        input: name.into(),
+        shape,
+        intake,
+        objects,
+        own_labels: false,
+        written,
+        encodes,
+        cache_hits,
+        ms: stages,
+    })
 }
 
 fn objects(labels: &[u16], confidence: &[f32], uncertainty: Option<&Uncertainty>) -> Vec<Object> {
@@ -321,9 +337,8 @@ fn segment_case(
             let found = segment_volume(session, &case, boxes, &arguments.volume())
                 .with_context(|| path.display().to_string())?;
             let spent = session.stats();
-            let inference =
-                spent.preprocess + spent.encode + spent.decode - before.preprocess - before.encode - before.decode;
-            let rest = start.elapsed().saturating_sub(inference);
+            let inference = |s: Stats| s.preprocess + s.encode + s.cache + s.decode;
+            let rest = start.elapsed().saturating_sub(inference(spent) - inference(before));
             (found.labels, found.predicted_iou, None, rest)
         }
     };
@@ -349,11 +364,12 @@ fn segment_case(
     write_segs(&outputs.labels, &labels, &shape)?;
     write_maps(outputs, uncertainty.as_ref(), case.shape.width, case.shape.height)?;
     let written = outputs.paths().cloned().collect();
-    let stages = stages(before, session.stats(), read, postprocess, start.elapsed());
-    let encodes = session.stats().encodes - before.encodes;
+    let after = session.stats();
+    let stages = stages(before, after, read, postprocess, start.elapsed());
+    let (encodes, cache_hits) = (after.encodes - before.encodes, after.cache_hits - before.cache_hits);
     let input = path.display().to_string();
     let own_labels = own.is_some();
-    Ok(Report { input, shape, intake: case.intake, objects, own_labels, written, encodes, ms: stages })
+    Ok(Report { input, shape, intake: case.intake, objects, own_labels, written, encodes, cache_hits, ms: stages })
 }
 
 fn segment_volume(
@@ -409,6 +425,7 @@ fn stages(before: Stats, after: Stats, read: Duration, postprocess: Duration, wr
         read: ms(read),
         preprocess: ms(after.preprocess - before.preprocess),
         encode: ms(after.encode - before.encode),
+        cache: ms(after.cache - before.cache),
         decode: ms(after.decode - before.decode),
         postprocess: ms(postprocess),
         write: ms(write),
@@ -439,8 +456,12 @@ pub(crate) fn print(report: &Report) {
         outln!("  ... {} more objects", report.objects.len() - SHOWN);
     }
     let m = &report.ms;
+    let cache = match report.cache_hits {
+        0 => String::new(),
+        hits => format!(", cache {:.0} (x{hits})", m.cache),
+    };
     outln!(
-        "  read {:.0} ms, preprocess {:.1}, encode {:.0} (x{}), decode {:.0}, postprocess {:.1}, write {:.0}",
+        "  read {:.0} ms, preprocess {:.1}, encode {:.0} (x{}){cache}, decode {:.0}, postprocess {:.1}, write {:.0}",
         m.read,
         m.preprocess,
         m.encode,

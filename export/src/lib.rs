@@ -15,5 +15,5 @@ mod plan;
 pub mod quantize;
 pub mod validate;
 
-pub use content_key::ContentKey;
+pub use content_key::program_key;
 pub use plan::{FloatPrecision, Plan};

@@ -29,7 +29,7 @@ pub use options::{
 pub use segment::{umedsam_box, umedsam_embedding_mask_bytes, umedsam_embedding_size, umedsam_segment};
 pub use session::{
     umedsam_embedding, umedsam_embedding_free, umedsam_embedding_new, umedsam_encode, umedsam_memory, umedsam_session,
-    umedsam_session_free, umedsam_session_memory, umedsam_session_new,
+    umedsam_session_free, umedsam_session_memory, umedsam_session_new, umedsam_session_set_cache,
 };
 pub use status::{umedsam_last_error_message, umedsam_status};
 pub use volume::{

@@ -1,10 +1,10 @@
 //! Models.
 
-use std::ffi::{CStr, CString, c_char, c_void};
+use std::ffi::{CString, c_char, c_void};
 use std::prelude::v1::*;
 use std::ptr::{null, null_mut};
 
-use super::pointers::{free, reference, result, values};
+use super::pointers::{file_path, free, reference, result, values};
 use super::status::{Failure, call, umedsam_status};
 use crate::{Model, ValidationStatus};
 
@@ -68,26 +68,10 @@ fn bundled() -> Result<Model, Failure> {
 pub unsafe extern "C" fn umedsam_model_load(path: *const c_char, model: *mut *mut umedsam_model) -> umedsam_status {
     call(|| {
         // SAFETY: the caller's duty, at the head of the header.
-        let (place, path) = unsafe {
-            let place = result(model, null_mut(), "model")?;
-            reference(path, "path")?;
-            (place, CStr::from_ptr(path))
-        };
-        *place = umedsam_model::into_handle(Model::load(path_of(path)?)?);
+        let (place, path) = unsafe { (result(model, null_mut(), "model")?, file_path(path, "path")?) };
+        *place = umedsam_model::into_handle(Model::load(path)?);
         Ok(())
     })
-}
-
-#[cfg(unix)]
-fn path_of(path: &CStr) -> Result<&std::path::Path, Failure> {
-    use std::os::unix::ffi::OsStrExt;
-    Ok(std::path::Path::new(std::ffi::OsStr::from_bytes(path.to_bytes())))
-}
-
-#[cfg(not(unix))]
-fn path_of(path: &CStr) -> Result<&std::path::Path, Failure> {
-    let path = path.to_str().map_err(|_| Failure::new(umedsam_status::Argument, "path is not UTF-8"))?;
-    Ok(std::path::Path::new(path))
 }
 
 /// Checks a model file that is in memory, and copies it: `bytes` may be freed afterwards. Free the model with

@@ -1,6 +1,8 @@
 //! Pointers of the caller, checked as far as that is possible.
 
+use std::ffi::{CStr, c_char};
 use std::format;
+use std::path::Path;
 use std::prelude::v1::*;
 use std::slice::{from_raw_parts, from_raw_parts_mut};
 use std::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
@@ -84,6 +86,28 @@ pub(super) trait Number {}
 impl Number for u8 {}
 impl Number for u16 {}
 impl Number for f32 {}
+
+/// Borrows the path of a file: the system's bytes, on Windows UTF-8.
+///
+/// # Safety
+/// If it is not NULL, `pointer` points at a string that ends with a 0 and is not changed while it is borrowed.
+pub(super) unsafe fn file_path<'a>(pointer: *const c_char, name: &str) -> Result<&'a Path, Failure> {
+    check(pointer, name)?;
+    // SAFETY: checked, and by contract.
+    path_of(unsafe { CStr::from_ptr(pointer) }, name)
+}
+
+#[cfg(unix)]
+fn path_of<'a>(path: &'a CStr, _: &str) -> Result<&'a Path, Failure> {
+    use std::os::unix::ffi::OsStrExt;
+    Ok(Path::new(std::ffi::OsStr::from_bytes(path.to_bytes())))
+}
+
+#[cfg(not(unix))]
+fn path_of<'a>(path: &'a CStr, name: &str) -> Result<&'a Path, Failure> {
+    let path = path.to_str().map_err(|_| Failure::new(umedsam_status::Argument, format!("{name} is not UTF-8")))?;
+    Ok(Path::new(path))
+}
 
 fn check_size<T>(count: usize, name: &str) -> Result<(), Failure> {
     match count.checked_mul(size_of::<T>()) {

@@ -1,5 +1,6 @@
 //! Sessions and the images that they have encoded.
 
+use std::ffi::c_char;
 use std::prelude::v1::*;
 use std::ptr::null_mut;
 use std::sync::{Mutex, RwLock};
@@ -7,9 +8,9 @@ use std::sync::{Mutex, RwLock};
 use super::image::{Pixels, umedsam_image, umedsam_window, window_of};
 use super::model::umedsam_model;
 use super::options::umedsam_options;
-use super::pointers::{free, lock, reference, result, write};
+use super::pointers::{file_path, free, lock, reference, result, write};
 use super::status::{Failure, call, umedsam_status};
-use crate::{Embedding, Memory, Session, SessionOptions};
+use crate::{CacheOptions, Embedding, EmbeddingCache, Memory, Session, SessionOptions};
 
 /// A model that is loaded and ready to run, with its threads and memory. One call at a time may use it, from whichever
 /// thread; a second one gets UMEDSAM_STATUS_BUSY. For work in parallel make a session for each thread.
@@ -96,6 +97,37 @@ pub unsafe extern "C" fn umedsam_session_memory(
 pub unsafe extern "C" fn umedsam_session_free(session: *mut umedsam_session) {
     // SAFETY: the caller's duty, at the head of the header.
     unsafe { free(session) }
+}
+
+/// Gives a session a cache of embeddings: an image or a slice whose embedding is kept is not encoded again. Results are the
+/// same. What was used least recently goes first.
+///
+/// `memory_bytes` bounds what is kept in memory, 4 MiB an embedding. `folder`, a path as umedsam_model_load takes it, is a
+/// folder for embeddings on disk, which `folder_bytes` bounds. It is made if absent, and many programs may share it.
+/// Embeddings tell of the images that they were made of: the folder needs the protection that the images need. With NULL
+/// nothing is written. The cache that the session had is dropped, what it had on disk stays; 0, NULL and 0 leave the
+/// session without one.
+///
+/// Threads: one at a time for the same session.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn umedsam_session_set_cache(
+    session: *mut umedsam_session,
+    memory_bytes: usize,
+    folder: *const c_char,
+    folder_bytes: u64,
+) -> umedsam_status {
+    call(|| {
+        // SAFETY: the caller's duty, at the head of the header.
+        let mut session = lock(&unsafe { reference(session, "session") }?.0, "session")?;
+        let mut options = CacheOptions::new().with_memory_bytes(memory_bytes);
+        if !folder.is_null() {
+            // SAFETY: as above.
+            options = options.with_folder(unsafe { file_path(folder, "folder") }?, folder_bytes);
+        }
+        let wanted = memory_bytes > 0 || options.folder.is_some();
+        session.set_cache(wanted.then(|| EmbeddingCache::new(&options)).transpose()?);
+        Ok(())
+    })
 }
 
 /// Makes an embedding of no image yet, for umedsam_encode. Free it with umedsam_embedding_free.

@@ -82,9 +82,11 @@ impl From<Error> for Failure {
             Error::Uncertainty { .. } => umedsam_status::Argument,
             Error::Memory { .. } => umedsam_status::Memory,
             Error::Cancelled { .. } => umedsam_status::Cancelled,
-            Error::Embedding(_) => umedsam_status::Embedding,
+            Error::Embedding(_) | Error::EmbeddingLength { .. } | Error::EmbeddingNotFinite { .. } => {
+                umedsam_status::Embedding
+            }
             Error::NotFinite { .. } => umedsam_status::NotFinite,
-            Error::Bundle(BundleError::Io { .. }) => umedsam_status::File,
+            Error::Bundle(BundleError::Io { .. }) | Error::CacheFolder { .. } => umedsam_status::File,
             Error::Bundle(_) => umedsam_status::Model,
             Error::NotRequested { .. } | Error::NotSupplied { .. } | Error::Input { .. } | Error::Engine { .. } => {
                 umedsam_status::Engine

@@ -7,11 +7,11 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Args;
 use umedsam::files::write_atomically;
-use umedsam::{Storage, outln};
+use umedsam::{ContentKey, Storage, outln};
 use umedsam_export::checkpoint::Weights;
 use umedsam_export::quantize::probes::{self, Probe};
 use umedsam_export::validate::{ValidateOptions, file_sha256, refuse_shared};
-use umedsam_export::{ContentKey, bundle};
+use umedsam_export::{bundle, program_key};
 
 use super::quantize::Settings;
 use super::validate::{Gate, judge};
@@ -90,9 +90,8 @@ const KEY: &str = "quantized.key";
 /// All that quantized weights depend on: the weights' file with its provenance, the settings, and the cases that the network
 /// is shown.
 fn key(weights: &Path, settings: Settings, probes: &[Probe]) -> anyhow::Result<String> {
-    let add =
-        |key: ContentKey, name, path: &Path| key.with_file(name, path).with_context(|| path.display().to_string());
-    let program = ContentKey::of_program().context("this program")?;
+    let add = |key: ContentKey, name, path: &Path| anyhow::Ok(key.with(name, file_sha256(path)?));
+    let program = program_key().context("this program")?;
     let settled = add(program, "weights", weights)?.with("settings", format!("{settings:?}"));
     let key = probes.iter().try_fold(settled, |key, p| add(key.with("probe", &p.name), "case", &p.path))?;
     Ok(key.hex())

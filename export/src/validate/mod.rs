@@ -41,7 +41,7 @@ use std::path::{Path, PathBuf};
 
 use umedsam::files::write_atomically;
 use umedsam::validation::{VALIDATION_VERSION, ValidatedModel};
-use umedsam::{Manifest, Model, Precision, Validation, Verdict, npz, write_bundle};
+use umedsam::{ContentKey, Manifest, Model, Precision, Validation, Verdict, npz, write_bundle};
 
 pub use error::ValidateError;
 pub use html::page;
@@ -50,8 +50,7 @@ pub use pictures::Picture;
 pub use record::{CaseTime, Object, Record, Scores, Spent};
 pub use report::{REPORT_VERSION, Report, Times, WORST, WorstCase};
 
-use crate::ContentKey;
-use crate::content_key::sha256;
+use crate::content_key::{program_key, sha256};
 use record::Work;
 use run::Pair;
 use verdict::Judgement;
@@ -198,7 +197,7 @@ pub fn file_sha256(path: &Path) -> Result<String, ValidateError> {
 /// nothing that is computed.
 fn run_key(summaries: &[ValidatedModel; 2], threads: usize) -> Result<ContentKey, ValidateError> {
     let program = |source| ValidateError::File { path: "this program".into(), source };
-    let key = ContentKey::of_program().map_err(program)?.with("threads", threads.to_string());
+    let key = program_key().map_err(program)?.with("threads", threads.to_string());
     Ok(["reference", "model"].iter().zip(summaries).fold(key, |key, (who, s)| {
         let parts =
             [("encoder", &s.encoder_sha256), ("decoder", &s.decoder_sha256), ("precision", &s.precision.to_string())];

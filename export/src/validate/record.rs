@@ -5,11 +5,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use umedsam::ContentKey;
 use umedsam::files::write_atomically;
 use umedsam::npz::{Limits, read_segs, write_segs};
 
 use super::ValidateError;
-use crate::ContentKey;
 
 /// Bytes of the largest record that is read: one of 65535 objects stays below.
 const MAX_BYTES: u64 = 32 << 20;

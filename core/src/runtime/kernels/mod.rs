@@ -148,7 +148,7 @@ impl Kernels {
     }
 
     /// The floating-point precision whose products are the fastest on this CPU; always the same on one machine.
-    pub(super) fn fast_float(self) -> Precision {
+    pub(crate) fn fast_float(self) -> Precision {
         (self.0.fast_float)()
     }
 
