@@ -122,13 +122,23 @@ pub struct Model {
 }
 
 impl Model {
-    /// The model inside this library: LiteMedSAM with the decoder of U-MedSAM edge, in 8 bits.
+    /// The model inside this library: U-MedSAM edge, in 8 bits. Some of the data that it was trained on may be used for
+    /// research only.
     ///
     /// # Errors
     /// [`Error::Bundle`] if the library was built with another file in its place.
     #[cfg(feature = "bundled")]
     pub fn bundled() -> Result<Self, Error> {
         Self::check(Cow::Borrowed(include_bytes!("../assets/u-medsam-int8.umedsam")), "bundled model")
+    }
+
+    /// The other model inside this library: trained only on data whose terms allow any use, in 8 bits.
+    ///
+    /// # Errors
+    /// As for [`bundled`](Self::bundled).
+    #[cfg(feature = "bundled-free")]
+    pub fn bundled_free() -> Result<Self, Error> {
+        Self::check(Cow::Borrowed(include_bytes!("../assets/u-medsam-free-int8.umedsam")), "bundled free model")
     }
 
     /// Reads a bundle and checks it.

@@ -114,11 +114,15 @@ fn bytes() -> Vec<u8> {
 }
 
 #[test]
-fn the_manifest_says_what_the_model_is() {
-    let model = Model::bundled().unwrap();
+fn the_manifests_say_what_the_models_are() {
+    let free = umedsam_tests::root().join("core/assets/u-medsam-free-int8.umedsam");
+    judged(&Model::bundled().unwrap(), "U-MedSAM edge", "LicenseRef-U-MedSAM-research");
+    judged(&Model::load(free).unwrap(), "U-MedSAM edge, free", "CC-BY-SA-4.0");
+}
+
+fn judged(model: &Model, name: &str, licence: &str) {
     let m = model.manifest();
-    assert_eq!((m.name.as_str(), m.storage), ("U-MedSAM edge", Storage::Int8));
-    assert_eq!(m.licence, "LicenseRef-U-MedSAM-research");
+    assert_eq!((m.name.as_str(), m.storage, m.licence.as_str()), (name, Storage::Int8, licence));
     assert!(m.sources.iter().any(|s| s.contains("79d8c9dca6db4d69d3f905579e5250af05e859fff9c1f543e89a513c3028ce76")));
     assert!(model.size_bytes() <= 10_000_000);
     // On the research data, not the few cases of the tests, and by bounds that nobody loosened.
