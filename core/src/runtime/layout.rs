@@ -7,6 +7,9 @@ use std::prelude::v1::*;
 use super::kernels::LINE;
 use super::program::Step;
 
+/// Between places that are in use together: images a power of two apart would compete for the same lines of a cache.
+const GAP: usize = 65 * LINE;
+
 /// Places for the results of all steps, and for the memory that the threads share in a step. Places overlap where nobody
 /// needs both at a time.
 #[derive(Debug)]
@@ -49,7 +52,7 @@ struct Item {
 /// Places the greatest first, each as low as it fits. Returns where each begins, on the border of a line, and the length
 /// of all.
 fn place(items: &[Item]) -> (Vec<usize>, usize) {
-    let mut order: Vec<usize> = (0..items.len()).collect();
+    let mut order: Vec<usize> = (0..items.len()).filter(|&i| items[i].len > 0).collect();
     order.sort_by_key(|&i| Reverse(items[i].len));
     let mut starts = vec![0; items.len()];
     // By their starts.
@@ -63,10 +66,10 @@ fn place(items: &[Item]) -> (Vec<usize>, usize) {
             if first > item.last || last < item.first {
                 continue;
             }
-            if starts[other] >= start + item.len {
+            if starts[other] >= start + item.len + GAP {
                 break;
             }
-            start = start.max((starts[other] + len).next_multiple_of(LINE));
+            start = start.max((starts[other] + len).next_multiple_of(LINE) + GAP);
         }
         starts[i] = start;
         placed.insert(placed.partition_point(|&other| starts[other] <= start), i);
@@ -93,12 +96,12 @@ mod tests {
                 prop_assert!(starts[i].is_multiple_of(LINE) && starts[i] + a.len <= whole);
                 for (j, b) in items.iter().enumerate().skip(i + 1) {
                     let together = a.first <= b.last && b.first <= a.last;
-                    let apart = starts[i] + a.len <= starts[j] || starts[j] + b.len <= starts[i];
+                    let apart = starts[i] + a.len + GAP <= starts[j] || starts[j] + b.len + GAP <= starts[i];
                     prop_assert!(!together || apart || a.len == 0 || b.len == 0);
                 }
             }
             // No worse than each in a place of its own.
-            prop_assert!(whole <= items.iter().map(|item| item.len.next_multiple_of(LINE)).sum());
+            prop_assert!(whole <= items.iter().map(|item| item.len.next_multiple_of(LINE) + GAP).sum());
         }
     }
 
@@ -107,6 +110,6 @@ mod tests {
         let item = |len, first, last| Item { len, first, last };
         // A chain in which each result is read by the next step alone, and one that stays.
         let items = [item(64, 0, 1), item(64, 1, 2), item(32, 2, 3), item(16, 3, 4), item(16, 0, 9)];
-        assert_eq!(place(&items).1, 64 + 64 + 16);
+        assert_eq!(place(&items).1, 64 + GAP + 64 + GAP + 16);
     }
 }
