@@ -15,6 +15,7 @@ use umedsam::{
     Error, ImageSegmentation, ImageView, Model, PixelBox, Precision, Session, SessionOptions, Stats,
     UncertaintyOptions, ValidationStatus, VolumeOptions, VolumeSize, VoxelBox, ZoomOptions, errln, outln, terminal,
 };
+use umedsam_demo::scan::Applied;
 
 use crate::input::{Kind, files};
 use crate::mask::{MaskArguments, Measures};

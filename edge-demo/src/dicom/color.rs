@@ -1,8 +1,8 @@
 //! Colours as RGB.
 
 use dicom_dictionary_std::tags;
-use dicom_object::InMemDicomObject;
 
+use super::elements::Elements;
 use super::modality::Table;
 use crate::read::Problem;
 
@@ -26,11 +26,11 @@ pub(super) fn from_ybr(values: &mut [i64], stored: u32) {
 pub(super) struct Palette([Table; 3]);
 
 impl Palette {
-    pub(super) fn read(object: &InMemDicomObject, signed: bool) -> Result<Self, Problem> {
-        if object.get(tags::SEGMENTED_RED_PALETTE_COLOR_LOOKUP_TABLE_DATA).is_some() {
+    pub(super) fn read(elements: &Elements, signed: bool) -> Result<Self, Problem> {
+        if elements.get(tags::SEGMENTED_RED_PALETTE_COLOR_LOOKUP_TABLE_DATA).is_some() {
             return Err(Problem::Unsupported("a segmented palette is not read".into()));
         }
-        let table = |descriptor, data| Table::of(object, descriptor, data, signed);
+        let table = |descriptor, data| Table::of(elements, descriptor, data, signed);
         Ok(Self([
             table(tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR, tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DATA)?,
             table(tags::GREEN_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR, tags::GREEN_PALETTE_COLOR_LOOKUP_TABLE_DATA)?,

@@ -3,11 +3,9 @@
 use std::io::Read;
 use std::ops::Range;
 
-use dicom_object::InMemDicomObject;
-use dicom_transfer_syntax_registry::{TransferSyntaxIndex, TransferSyntaxRegistry};
 use flate2::read::DeflateDecoder;
 
-use super::walk::{Encoding, Layout, walk};
+use super::elements::{self, Elements, Encoding, Layout, Pixels};
 use crate::read::{Problem, within};
 
 const IMPLICIT: &str = "1.2.840.10008.1.2";
@@ -18,11 +16,13 @@ const DEFLATED: &str = "1.2.840.10008.1.2.1.99";
 /// A file that was looked through.
 #[derive(Clone, Debug)]
 pub(super) struct DicomFile {
-    /// All elements before the pixels.
-    pub(super) object: InMemDicomObject,
+    /// The elements before the pixels.
+    pub(super) elements: Elements,
+    pub(super) pixels: Option<Pixels>,
+    /// Where the Extended Offset Table is.
+    pub(super) extended: Option<Range<usize>>,
     /// UID of the transfer syntax.
     pub(super) syntax: String,
-    pub(super) layout: Layout,
     pub(super) big: bool,
     /// Something that was mended.
     pub(super) note: Option<&'static str>,
@@ -102,23 +102,14 @@ impl Unpacked {
 
     /// Reads the elements.
     pub(super) fn elements(&self) -> Result<DicomFile, Problem> {
-        let (syntax, mut encoding) = (self.syntax.clone(), self.encoding);
-        let mut note = self.note;
+        let (mut encoding, mut note) = (self.encoding, self.note);
         // Files that say they are explicit and are not, or the other way, are not rare.
         if let Some(first) = bare(&self.bytes[self.start..]).filter(|e| e.explicit != encoding.explicit && !e.big) {
             encoding = first;
             note = Some("the file's elements are not in the transfer syntax that it names");
         }
-        let layout = walk(&self.bytes, self.start, encoding)?;
-        let reading = match encoding {
-            Encoding { big: true, .. } => BIG,
-            Encoding { explicit: true, .. } => EXPLICIT,
-            _ => IMPLICIT,
-        };
-        let reading = TransferSyntaxRegistry.get(reading).ok_or_else(|| Problem::Unsupported(reading.into()))?;
-        let object = InMemDicomObject::read_dataset_with_ts(&self.bytes[self.start..layout.end], reading)
-            .map_err(|error| Problem::Damaged(umedsam::terminal::chain(&error)))?;
-        Ok(DicomFile { object, syntax, layout, big: encoding.big, note })
+        let Layout { elements, pixels, extended } = elements::read(&self.bytes, self.start, encoding)?;
+        Ok(DicomFile { elements, pixels, extended, syntax: self.syntax.clone(), big: encoding.big, note })
     }
 }
 

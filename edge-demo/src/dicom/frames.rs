@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::file::DicomFile;
 use super::image::Format;
-use super::walk::Pixels;
+use super::elements::Pixels;
 use crate::read::Problem;
 
 /// The bytes of frame `index`, still compressed if they are. Of single bits the frame's first is at the returned bit.
@@ -15,21 +15,23 @@ pub(super) fn frame<'a>(
     format: &Format,
     index: usize,
 ) -> Result<(Cow<'a, [u8]>, usize), Problem> {
-    match &file.layout.pixels {
+    match &file.pixels {
         None => Err(Problem::Unsupported("no image: it has no pixels".into())),
-        Some(Pixels::Native { range, .. }) => {
-            let (start, end, bit) = if format.allocated == 1 {
+        Some(Pixels::Native { range, words }) => {
+            let (start, mut end, bit) = if format.allocated == 1 {
                 let first = index * format.values();
                 (first / 8, (first + format.values()).div_ceil(8), first % 8)
             } else {
                 (index * format.native_bytes(), (index + 1) * format.native_bytes(), 0)
             };
+            // Bytes in words come in pairs, of which a frame may want half.
+            end += usize::from(file.big && *words && format.allocated == 8 && end % 2 == 1);
             let pixels = &bytes[range.clone()];
             let short = Problem::Ended { part: "the pixels", expected: end as u64, actual: pixels.len() as u64 };
             Ok((Cow::Borrowed(pixels.get(start..end).ok_or(short)?), bit))
         }
         Some(Pixels::Encapsulated(fragments)) => {
-            let parts = parts(bytes, fragments, file.layout.extended.clone(), format.frames, index)?;
+            let parts = parts(bytes, fragments, file.extended.clone(), format.frames, index)?;
             if let [only] = parts {
                 return Ok((Cow::Borrowed(&bytes[only.clone()]), 0));
             }

@@ -4,9 +4,9 @@ use std::fmt;
 
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
-use dicom_object::InMemDicomObject;
 use serde::Serialize;
 
+use super::elements::Elements;
 use super::attributes::{group, item, text};
 use super::file::DicomFile;
 use super::image::Format;
@@ -33,7 +33,7 @@ impl Image {
     }
 
     pub(super) fn text(&self, tag: Tag) -> String {
-        text(&self.file.object, tag).unwrap_or_default()
+        text(&self.file.elements, tag).unwrap_or_default()
     }
 }
 
@@ -143,7 +143,7 @@ fn parallel(images: &[Image], members: &[usize]) -> Result<Vec<Group>, Problem> 
     for &index in members {
         let image = &images[index];
         for frame in 0..image.format.frames {
-            let plane = Plane::read(&image.file.object, frame)?;
+            let plane = Plane::read(&image.file.elements, frame)?;
             let fits = |part: &&mut Group| {
                 let first = &part.slices[0];
                 let other = &images[first.image].format;
@@ -178,8 +178,8 @@ const KEYS: [(&str, Option<Tag>, Tag); 9] = [
     ("trigger time", None, tags::TRIGGER_TIME),
 ];
 
-fn key(object: &InMemDicomObject, frame: usize, (_, sequence, tag): (&str, Option<Tag>, Tag)) -> Option<String> {
-    text(sequence.map_or(object, |sequence| group(object, frame, sequence)), tag)
+fn key(elements: &Elements, frame: usize, (_, sequence, tag): (&str, Option<Tag>, Tag)) -> Option<String> {
+    text(sequence.map_or(elements, |sequence| group(elements, frame, sequence)), tag)
 }
 
 /// Splits a group with several slices at one place by the first attribute that leaves one each.
@@ -194,7 +194,7 @@ fn apart(images: &[Image], part: Group) -> Vec<Group> {
     for named in KEYS {
         let mut split: Vec<(Option<String>, Group)> = Vec::new();
         for slice in &part.slices {
-            let value = key(&images[slice.image].file.object, slice.frame, named);
+            let value = key(&images[slice.image].file.elements, slice.frame, named);
             match split.iter_mut().find(|(other, _)| *other == value) {
                 Some((_, group)) => group.slices.push(slice.clone()),
                 None => {
@@ -212,21 +212,21 @@ fn apart(images: &[Image], part: Group) -> Vec<Group> {
 
 /// Whether an object is an image to segment, and else what it is. Pixels of segmentations are labels.
 pub(super) fn kind(file: &DicomFile) -> Result<(), String> {
-    let modality = text(&file.object, tags::MODALITY).unwrap_or_default();
+    let modality = text(&file.elements, tags::MODALITY).unwrap_or_default();
     let is = |what: &str| Err(format!("no image: {what}"));
     match modality.as_str() {
         "SEG" => is("a DICOM segmentation"),
-        _ if file.object.get(tags::DIRECTORY_RECORD_SEQUENCE).is_some() => is("a DICOMDIR"),
-        _ if file.object.get(tags::FLOAT_PIXEL_DATA).is_some() || file.object.get(tags::DOUBLE_FLOAT_PIXEL_DATA).is_some() => {
+        _ if file.elements.get(tags::DIRECTORY_RECORD_SEQUENCE).is_some() => is("a DICOMDIR"),
+        _ if file.elements.get(tags::FLOAT_PIXEL_DATA).is_some() || file.elements.get(tags::DOUBLE_FLOAT_PIXEL_DATA).is_some() => {
             is("its pixels are floats, which are not read")
         }
-        _ if file.layout.pixels.is_none() => is(&format!("a DICOM object without pixels ({modality})")),
+        _ if file.pixels.is_none() => is(&format!("a DICOM object without pixels ({modality})")),
         _ => Ok(()),
     }
 }
 
 /// UID of the series that an item of a sequence or the object tells.
-pub(super) fn frame_of_reference(object: &InMemDicomObject) -> Option<String> {
-    text(object, tags::FRAME_OF_REFERENCE_UID)
-        .or_else(|| item(object, tags::REFERENCED_FRAME_OF_REFERENCE_SEQUENCE).and_then(|i| text(i, tags::FRAME_OF_REFERENCE_UID)))
+pub(super) fn frame_of_reference(elements: &Elements) -> Option<String> {
+    text(elements, tags::FRAME_OF_REFERENCE_UID)
+        .or_else(|| item(elements, tags::REFERENCED_FRAME_OF_REFERENCE_SEQUENCE).and_then(|i| text(i, tags::FRAME_OF_REFERENCE_UID)))
 }

@@ -4,7 +4,7 @@ use dicom_dictionary_std::tags;
 
 use super::attributes::{name, text, whole};
 use super::file::DicomFile;
-use super::walk::Pixels;
+use super::elements::Pixels;
 use crate::read::Problem;
 use crate::scan::Applied;
 
@@ -29,15 +29,15 @@ pub(super) struct Format {
 impl Format {
     /// Reads what the pixels are; notes go to `notes`.
     pub(super) fn read(file: &DicomFile, notes: &mut Vec<Applied>) -> Result<Self, Problem> {
-        let object = &file.object;
+        let elements = &file.elements;
         let require = |tag, range, expected| {
-            whole(object, tag, range, expected)?.ok_or_else(|| Problem::field(name(tag), "missing", expected))
+            whole(elements, tag, range, expected)?.ok_or_else(|| Problem::field(name(tag), "missing", expected))
         };
         let rows = require(tags::ROWS, (1, 65_535), "1 to 65535")? as usize;
         let columns = require(tags::COLUMNS, (1, 65_535), "1 to 65535")? as usize;
-        let samples = whole(object, tags::SAMPLES_PER_PIXEL, (1, 4), "1 or 3")?.unwrap_or(1) as usize;
+        let samples = whole(elements, tags::SAMPLES_PER_PIXEL, (1, 4), "1 or 3")?.unwrap_or(1) as usize;
         let default = if samples == 1 { "MONOCHROME2" } else { "RGB" };
-        let photometric = text(object, tags::PHOTOMETRIC_INTERPRETATION).unwrap_or_else(|| default.into());
+        let photometric = text(elements, tags::PHOTOMETRIC_INTERPRETATION).unwrap_or_else(|| default.into());
         let known = ["RGB", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT"];
         let gray = ["MONOCHROME1", "MONOCHROME2", "PALETTE COLOR"];
         if !(samples == 1 && gray.contains(&photometric.as_str()) || samples == 3 && known.contains(&photometric.as_str())) {
@@ -47,13 +47,13 @@ impl Format {
         if !matches!(allocated, 1 | 8 | 16 | 32) {
             return Err(Problem::field("BitsAllocated", allocated, "1, 8, 16 or 32"));
         }
-        let stored = whole(object, tags::BITS_STORED, (1, allocated), "at most BitsAllocated")?.unwrap_or(allocated);
-        let high = whole(object, tags::HIGH_BIT, (0, 63), "below BitsAllocated")?.unwrap_or(stored - 1);
+        let stored = whole(elements, tags::BITS_STORED, (1, allocated), "at most BitsAllocated")?.unwrap_or(allocated);
+        let high = whole(elements, tags::HIGH_BIT, (0, 63), "below BitsAllocated")?.unwrap_or(stored - 1);
         if high + 1 < stored || high >= allocated {
             return Err(Problem::field("HighBit", high, "from BitsStored - 1 to BitsAllocated - 1"));
         }
-        let signed = whole(object, tags::PIXEL_REPRESENTATION, (0, 1), "0 or 1")? == Some(1);
-        let planar = samples > 1 && whole(object, tags::PLANAR_CONFIGURATION, (0, 1), "0 or 1")? == Some(1);
+        let signed = whole(elements, tags::PIXEL_REPRESENTATION, (0, 1), "0 or 1")? == Some(1);
+        let planar = samples > 1 && whole(elements, tags::PLANAR_CONFIGURATION, (0, 1), "0 or 1")? == Some(1);
         let mut format = Self {
             rows,
             columns,
@@ -72,7 +72,7 @@ impl Format {
 
     /// Number of frames: what the file says, or where that is no number what it holds.
     fn count(&self, file: &DicomFile, notes: &mut Vec<Applied>) -> Result<usize, Problem> {
-        let Some(text) = text(&file.object, tags::NUMBER_OF_FRAMES) else { return Ok(1) };
+        let Some(text) = text(&file.elements, tags::NUMBER_OF_FRAMES) else { return Ok(1) };
         let most = 1 << 20;
         let wrong = || Problem::field("NumberOfFrames", &text, "1 to 1048576");
         match text.parse::<usize>() {
@@ -81,7 +81,7 @@ impl Format {
             Ok(0) => Ok(1),
             Ok(_) => Err(wrong()),
             Err(_) => {
-                let count = match &file.layout.pixels {
+                let count = match &file.pixels {
                     Some(Pixels::Native { range, .. }) => range.len() / self.native_bytes().max(1),
                     Some(Pixels::Encapsulated(fragments)) => fragments.len() - 1,
                     None => 0,

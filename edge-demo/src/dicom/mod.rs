@@ -1,12 +1,12 @@
 //! DICOM images: single files, multi-frame and enhanced ones, folders and ZIP archives with one or several series.
 //!
-//! `dicom-object` reads the elements, after a walk of our own through their lengths, and `jpeg-decoder` and `jpeg2k`
-//! (OpenJPEG in Rust) decode pixels, after their sizes were compared with the file's. What the values mean and where they
-//! lie is worked out here.
+//! `jpeg-decoder` and `jpeg2k` (OpenJPEG in Rust) decode pixels, after their sizes were compared with the file's. The
+//! elements, what the values mean and where they lie are worked out here.
 
 mod attributes;
 mod codec;
 mod color;
+mod elements;
 mod file;
 mod frames;
 mod group;
@@ -17,7 +17,6 @@ mod plane;
 mod stack;
 mod voi;
 mod volume;
-mod walk;
 
 use std::path::{Path, PathBuf};
 

@@ -1,9 +1,9 @@
 //! From stored values to those of the modality (Hounsfield units and others).
 
 use dicom_dictionary_std::tags;
-use dicom_object::InMemDicomObject;
 
-use super::attributes::{array, group, item, number};
+use super::elements::Elements;
+use super::attributes::{array, group, item, number, numbers};
 use super::image::Format;
 use crate::read::Problem;
 
@@ -18,21 +18,21 @@ pub(super) struct Table {
 
 impl Table {
     /// The table that an item of a LUT sequence holds.
-    pub(super) fn read(object: &InMemDicomObject, signed: bool) -> Result<Self, Problem> {
+    pub(super) fn read(elements: &Elements, signed: bool) -> Result<Self, Problem> {
         use dicom_core::Tag;
         let (descriptor, data): (Tag, Tag) = (tags::LUT_DESCRIPTOR, tags::LUT_DATA);
-        Self::of(object, descriptor, data, signed)
+        Self::of(elements, descriptor, data, signed)
     }
 
     /// The table of a descriptor and its data.
     pub(super) fn of(
-        object: &InMemDicomObject,
+        elements: &Elements,
         descriptor: dicom_core::Tag,
         data: dicom_core::Tag,
         signed: bool,
     ) -> Result<Self, Problem> {
         let wrong = |found: String| Problem::field("LUTDescriptor", found, "entries, first value, 8 to 16 bits");
-        let described: Option<[f64; 3]> = array(object, descriptor)?;
+        let described: Option<[f64; 3]> = array(elements, descriptor)?;
         let [count, first, bits] = described.ok_or_else(|| wrong("missing".into()))?;
         // A table of 65536 entries says 0, and a first value that is signed may be stored as if it were not.
         let count = if count == 0.0 { 65_536 } else { count as i64 as u16 as usize };
@@ -40,8 +40,8 @@ impl Table {
         if !(8.0..=16.0).contains(&bits) {
             return Err(wrong(format!("{bits} bits")));
         }
-        let element = object.get(data).ok_or_else(|| Problem::field("LUTData", "missing", "a table"))?;
-        let numbers: Vec<i64> = element.to_multi_int().map_err(|error| Problem::Damaged(error.to_string()))?;
+        let found = numbers(elements, data)?.ok_or_else(|| Problem::field("LUTData", "missing", "a table"))?;
+        let numbers: Vec<i64> = found.iter().map(|&v| v as i64).collect();
         let entries: Vec<u16> = match numbers.len() {
             n if n == count => numbers.iter().map(|&v| v as u16).collect(),
             // Bytes of words, or two entries of 8 bits in a word.
@@ -69,11 +69,11 @@ pub(super) enum Modality {
 
 impl Modality {
     /// That of a frame.
-    pub(super) fn read(object: &InMemDicomObject, format: &Format, frame: usize) -> Result<Self, Problem> {
-        if let Some(table) = item(object, tags::MODALITY_LUT_SEQUENCE) {
+    pub(super) fn read(elements: &Elements, format: &Format, frame: usize) -> Result<Self, Problem> {
+        if let Some(table) = item(elements, tags::MODALITY_LUT_SEQUENCE) {
             return Table::read(table, format.signed).map(Self::Table);
         }
-        let groups = group(object, frame, tags::PIXEL_VALUE_TRANSFORMATION_SEQUENCE);
+        let groups = group(elements, frame, tags::PIXEL_VALUE_TRANSFORMATION_SEQUENCE);
         let slope = number(groups, tags::RESCALE_SLOPE)?.unwrap_or(1.0);
         let intercept = number(groups, tags::RESCALE_INTERCEPT)?.unwrap_or(0.0);
         if slope == 0.0 {

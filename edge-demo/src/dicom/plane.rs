@@ -1,8 +1,8 @@
 //! Where a frame lies in the patient.
 
 use dicom_dictionary_std::tags;
-use dicom_object::InMemDicomObject;
 
+use super::elements::Elements;
 use super::attributes::{array, group, number, numbers, text};
 use crate::read::Problem;
 use crate::scan::{cross, dot, length, times};
@@ -24,12 +24,12 @@ pub(super) struct Plane {
 
 impl Plane {
     /// The place of a frame, if the object tells position, orientation and the size of a pixel.
-    pub(super) fn read(object: &InMemDicomObject, frame: usize) -> Result<Option<Self>, Problem> {
-        let place = group(object, frame, tags::PLANE_POSITION_SEQUENCE);
-        let turned = group(object, frame, tags::PLANE_ORIENTATION_SEQUENCE);
+    pub(super) fn read(elements: &Elements, frame: usize) -> Result<Option<Self>, Problem> {
+        let place = group(elements, frame, tags::PLANE_POSITION_SEQUENCE);
+        let turned = group(elements, frame, tags::PLANE_ORIENTATION_SEQUENCE);
         let position: Option<[f64; 3]> = array(place, tags::IMAGE_POSITION_PATIENT)?;
         let directions: Option<[f64; 6]> = array(turned, tags::IMAGE_ORIENTATION_PATIENT)?;
-        let (Some(mut position), Some([a, b, c, d, e, f]), Some(pixel)) = (position, directions, pixel(object, frame)?)
+        let (Some(mut position), Some([a, b, c, d, e, f]), Some(pixel)) = (position, directions, pixel(elements, frame)?)
         else {
             return Ok(None);
         };
@@ -41,7 +41,7 @@ impl Plane {
         }
         let mut written = text(place, tags::IMAGE_POSITION_PATIENT).unwrap_or_default();
         // Of a dose grid all frames have one position, and offsets along the normal.
-        if let Some(offsets) = numbers(object, tags::GRID_FRAME_OFFSET_VECTOR)? {
+        if let Some(offsets) = numbers(elements, tags::GRID_FRAME_OFFSET_VECTOR)? {
             let Some(offset) = offsets.get(frame) else { return Ok(None) };
             let moved = times(cross(row, column), offset - offsets[0]);
             position = [0, 1, 2].map(|i| position[i] + moved[i]);
@@ -69,21 +69,22 @@ impl Plane {
 }
 
 /// Size of a pixel along x and y in mm: in the patient, else at the detector.
-pub(super) fn pixel(object: &InMemDicomObject, frame: usize) -> Result<Option<[f64; 2]>, Problem> {
-    let measures = group(object, frame, tags::PIXEL_MEASURES_SEQUENCE);
+pub(super) fn pixel(elements: &Elements, frame: usize) -> Result<Option<[f64; 2]>, Problem> {
+    let measures = group(elements, frame, tags::PIXEL_MEASURES_SEQUENCE);
     let found = match array::<2>(measures, tags::PIXEL_SPACING)? {
-        None => array::<2>(object, tags::IMAGER_PIXEL_SPACING)?,
+        None => array::<2>(elements, tags::IMAGER_PIXEL_SPACING)?,
         found => found,
     };
     match found {
         Some([y, x]) if x > 0.0 && y > 0.0 => Ok(Some([x, y])),
+        // Zeros are how some detectors say that they don't know.
+        Some([0.0, 0.0]) | None => Ok(None),
         Some(wrong) => Err(Problem::field("PixelSpacing", format!("{wrong:?}"), "two lengths above 0")),
-        None => Ok(None),
     }
 }
 
 /// A slice's thickness in mm, for a volume of one slice.
-pub(super) fn thickness(object: &InMemDicomObject, frame: usize) -> Result<Option<f64>, Problem> {
-    let measures = group(object, frame, tags::PIXEL_MEASURES_SEQUENCE);
+pub(super) fn thickness(elements: &Elements, frame: usize) -> Result<Option<f64>, Problem> {
+    let measures = group(elements, frame, tags::PIXEL_MEASURES_SEQUENCE);
     Ok(number(measures, tags::SLICE_THICKNESS)?.filter(|t| *t > 0.0))
 }

@@ -1,8 +1,8 @@
 //! How a file wants its values shown.
 
 use dicom_dictionary_std::tags;
-use dicom_object::InMemDicomObject;
 
+use super::elements::Elements;
 use super::attributes::{group, item, numbers, text, whole};
 use super::image::Format;
 use super::modality::{Modality, Table, clean};
@@ -11,15 +11,15 @@ use crate::scan::{Display, FileWindow};
 
 /// The first window of a frame, else its table; whether low values are bright; and padding.
 pub(super) fn display(
-    object: &InMemDicomObject,
+    elements: &Elements,
     format: &Format,
     frame: usize,
     modality: &Modality,
 ) -> Result<Display, Problem> {
-    let groups = group(object, frame, tags::FRAME_VOILUT_SEQUENCE);
+    let groups = group(elements, frame, tags::FRAME_VOILUT_SEQUENCE);
     let center = numbers(groups, tags::WINDOW_CENTER)?;
     let width = numbers(groups, tags::WINDOW_WIDTH)?;
-    let window = match (center, width, item(object, tags::VOILUT_SEQUENCE)) {
+    let window = match (center, width, item(elements, tags::VOILUT_SEQUENCE)) {
         (Some(center), Some(width), _) => {
             let (center, width) = (center[0], width[0]);
             match text(groups, tags::VOILUT_FUNCTION).as_deref() {
@@ -42,7 +42,7 @@ pub(super) fn display(
         FileWindow::Table { .. } => true,
     });
     let value = |tag| -> Result<Option<f64>, Problem> {
-        let all = numbers(object, tag)?.and_then(|v| v.first().copied());
+        let all = numbers(elements, tag)?.and_then(|v| v.first().copied());
         Ok(all.map(|v| modality.apply(clean(v as i64, format, Some(format.stored)))))
     };
     let first = value(tags::PIXEL_PADDING_VALUE)?;
@@ -52,11 +52,11 @@ pub(super) fn display(
         (first.min(last), first.max(last))
     });
     let inverted = format.photometric == "MONOCHROME1"
-        || format.photometric == "MONOCHROME2" && text(object, tags::PRESENTATION_LUT_SHAPE).as_deref() == Some("INVERSE");
+        || format.photometric == "MONOCHROME2" && text(elements, tags::PRESENTATION_LUT_SHAPE).as_deref() == Some("INVERSE");
     Ok(Display { window, inverted, padding })
 }
 
 /// Whether the pixels went through a lossy compression.
-pub(super) fn lossy(object: &InMemDicomObject) -> Result<bool, Problem> {
-    Ok(whole(object, tags::LOSSY_IMAGE_COMPRESSION, (0, 1), "00 or 01")? == Some(1))
+pub(super) fn lossy(elements: &Elements) -> Result<bool, Problem> {
+    Ok(whole(elements, tags::LOSSY_IMAGE_COMPRESSION, (0, 1), "00 or 01")? == Some(1))
 }

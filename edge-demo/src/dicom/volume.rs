@@ -39,9 +39,9 @@ pub(super) fn volume(
         let found = place(images, &mut slices, options, &mut applied).map_err(|problem| problem.at(path))?;
         (affine, spacing) = (Some(found), Some(found.spacing()));
     } else if slices.len() == 1 {
-        let object = &first.file.object;
-        let thick = thickness(object, 0).map_err(fail)?;
-        spacing = pixel(object, 0).map_err(fail)?.map(|[x, y]| [x, y, thick.unwrap_or(y)]);
+        let elements = &first.file.elements;
+        let thick = thickness(elements, 0).map_err(fail)?;
+        spacing = pixel(elements, 0).map_err(fail)?.map(|[x, y]| [x, y, thick.unwrap_or(y)]);
         applied.push(Applied::NoGeometry);
     } else {
         applied.push(Applied::NoGeometry);
@@ -63,13 +63,13 @@ pub(super) fn volume(
     let middle = &slices[slices.len() / 2];
     let (image, here) = (&images[middle.image], at(middle));
     let fail = |problem: Problem| problem.at(&here);
-    let modality = Modality::read(&image.file.object, &image.format, middle.frame).map_err(fail)?;
-    let display = display(&image.file.object, &image.format, middle.frame, &modality).map_err(fail)?;
+    let modality = Modality::read(&image.file.elements, &image.format, middle.frame).map_err(fail)?;
+    let display = display(&image.file.elements, &image.format, middle.frame, &modality).map_err(fail)?;
     if first.text(tags::MODALITY) == "PT" {
         let units = first.text(tags::UNITS);
         applied.push(Applied::Note(format!("PET in the file's units ({units}); no SUV was computed")));
     }
-    let lossy = lossy(&first.file.object).map_err(fail)?;
+    let lossy = lossy(&first.file.elements).map_err(fail)?;
     if lossy {
         applied.push(Applied::Note("compressed with loss before".into()));
     }
@@ -79,7 +79,7 @@ pub(super) fn volume(
         size: VolumeSize { depth: slices.len(), height: first.format.rows, width: first.format.columns },
         affine,
         spacing,
-        modality: text(&first.file.object, tags::MODALITY),
+        modality: text(&first.file.elements, tags::MODALITY),
         path: path.into(),
         origin: Origin::Dicom(Box::new(series(images, &slices))),
         display,
@@ -96,7 +96,7 @@ fn place(
 ) -> Result<Affine, Problem> {
     let first = &images[slices[0].image];
     let planes: Vec<&Plane> = slices.iter().filter_map(|s| s.plane.as_ref()).collect();
-    let thick = thickness(&first.file.object, slices[0].frame)?;
+    let thick = thickness(&first.file.elements, slices[0].frame)?;
     if slices.len() == 1 && thick.is_none() {
         applied.push(Applied::Note("a slice of unknown thickness; 1 mm is taken".into()));
     }
@@ -129,7 +129,7 @@ fn values(
         let fail = |problem: Problem| problem.at(&image.place.path(path));
         Codec::of(&image.file).map_err(fail)?;
         modalities.push(if channels == 1 {
-            Modality::read(&image.file.object, &image.format, slice.frame).map_err(fail)?
+            Modality::read(&image.file.elements, &image.format, slice.frame).map_err(fail)?
         } else {
             Modality::Linear(1.0, 0.0)
         });
@@ -155,7 +155,7 @@ fn values(
         let mut raw = decoded.values;
         raw.iter_mut().for_each(|v| *v = clean(*v, format, decoded.bits));
         if palette {
-            let table = Palette::read(&image.file.object, format.signed).map_err(fail)?;
+            let table = Palette::read(&image.file.elements, format.signed).map_err(fail)?;
             sink.extend(raw.iter().flat_map(|&v| table.color(v)).map(|v| v as f64));
             colors = Some(Applied::Palette);
         } else if channels == 3 {
@@ -220,7 +220,7 @@ fn series(images: &[Image], slices: &[Slice]) -> Series {
     Series {
         uid: first.text(tags::SERIES_INSTANCE_UID),
         study: first.text(tags::STUDY_INSTANCE_UID),
-        frame_of_reference: frame_of_reference(&first.file.object),
+        frame_of_reference: frame_of_reference(&first.file.elements),
         orientation: slices[0].plane.as_ref().map(direction),
         instances: slices.iter().map(instance).collect(),
     }

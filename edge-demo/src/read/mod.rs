@@ -82,11 +82,12 @@ fn format(path: &Path) -> Result<Format, Problem> {
     if head.starts_with(b"PK\x03\x04") || head.starts_with(b"PK\x05\x06") {
         return Ok(Format::Zip);
     }
-    if nifti::is_nifti(head) {
-        return Ok(Format::Nifti);
-    }
+    // DICOM first: what is before its magic is anybody's.
     if dicom::is_dicom(head) {
         return Ok(Format::Dicom);
+    }
+    if nifti::is_nifti(head) {
+        return Ok(Format::Nifti);
     }
     Err(Problem::Kind(other(head).into()))
 }

@@ -1,6 +1,6 @@
 //! JPEG 2000 and High-Throughput JPEG 2000.
 
-use jpeg2k::Image;
+use jpeg2k::{DecodeParameters, Image};
 
 use super::super::image::Format;
 use super::{Decoded, same_size};
@@ -12,7 +12,8 @@ const TILES: u64 = 1 << 16;
 pub(super) fn decode(data: &[u8], format: &Format) -> Result<Decoded, Problem> {
     let damaged = |reason: String| Problem::Damaged(format!("JPEG 2000: {reason}"));
     check(data, format)?;
-    let image = Image::from_bytes(data).map_err(|error| damaged(error.to_string()))?;
+    // Strict: of data that end too early no image is made up.
+    let image = Image::from_bytes_with(data, DecodeParameters::new().strict(true)).map_err(|error| damaged(error.to_string()))?;
     let components = image.components();
     same_size("JPEG 2000", [image.width() as usize, image.height() as usize, components.len()], format)?;
     let size = format.rows * format.columns;

@@ -8,13 +8,12 @@ mod rle;
 use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use dicom_transfer_syntax_registry::{TransferSyntaxIndex, TransferSyntaxRegistry};
 use flate2::read::DeflateDecoder;
 
 use super::file::DicomFile;
 use super::frames::frame;
 use super::image::Format;
-use super::walk::Pixels;
+use super::elements::Pixels;
 use crate::read::Problem;
 
 /// How pixels are compressed.
@@ -32,7 +31,7 @@ impl Codec {
     /// That of a transfer syntax.
     pub(super) fn of(file: &DicomFile) -> Result<Self, Problem> {
         let uid = file.syntax.as_str();
-        if let Some(Pixels::Native { .. }) = file.layout.pixels {
+        if let Some(Pixels::Native { .. }) = file.pixels {
             return Ok(Self::Native);
         }
         Ok(match uid.strip_prefix("1.2.840.10008.1.2.").unwrap_or(uid) {
@@ -41,8 +40,15 @@ impl Codec {
             "4.50" | "4.51" => Self::Jpeg(false),
             "4.57" | "4.70" => Self::Jpeg(true),
             "4.90" | "4.91" | "4.92" | "4.93" | "4.201" | "4.202" | "4.203" => Self::Jpeg2000,
-            _ => {
-                let name = TransferSyntaxRegistry.get(uid).map_or("unknown", |syntax| syntax.name());
+            rest => {
+                let name = match rest {
+                    "4.80" => "JPEG-LS lossless",
+                    "4.81" => "JPEG-LS near-lossless",
+                    "4.110" | "4.111" | "4.112" => "JPEG XL",
+                    _ if rest.starts_with("4.9") => "JPIP",
+                    _ if rest.starts_with("4.10") => "MPEG",
+                    _ => "an unknown transfer syntax",
+                };
                 return Err(Problem::Unsupported(format!("pixels in {name} ({uid}) are not decoded")));
             }
         })

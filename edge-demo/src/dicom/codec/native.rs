@@ -2,19 +2,19 @@
 
 use super::super::file::DicomFile;
 use super::super::image::Format;
-use super::super::walk::Pixels;
+use super::super::elements::Pixels;
 use super::Decoded;
 use crate::read::Problem;
 
 pub(super) fn decode(data: &[u8], bit: usize, file: &DicomFile, format: &Format) -> Result<Decoded, Problem> {
     let big = file.big;
-    let words = matches!(file.layout.pixels, Some(Pixels::Native { words: true, .. }));
+    let words = matches!(file.pixels, Some(Pixels::Native { words: true, .. }));
     let mut values = umedsam::memory::with_room(format.values())?;
     match format.allocated {
         1 => values.extend((bit..).take(format.values()).map(|i| i64::from(data[i / 8] >> (i % 8) & 1))),
         // Words of big-endian files hold two bytes, the first of which is the high one.
         8 if big && words => {
-            values.extend(data.chunks(2).flat_map(|pair| pair.iter().rev()).map(|&b| i64::from(b)));
+            values.extend(data.chunks(2).flat_map(|pair| pair.iter().rev()).map(|&b| i64::from(b)).take(format.values()));
         }
         8 => values.extend(data.iter().map(|&b| i64::from(b))),
         16 => values.extend(data.chunks_exact(2).map(|b| {
