@@ -91,9 +91,9 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// A part of the file, or that it ends too early.
     fn part(&self, at: usize, length: usize) -> Result<&'a [u8], Problem> {
-        let end = at.saturating_add(length);
-        let short = Problem::Ended { part: "an element", expected: end as u64, actual: self.bytes.len() as u64 };
-        self.bytes.get(at..end).ok_or(short)
+        let actual = self.bytes.len().saturating_sub(at) as u64;
+        let short = Problem::Ended { part: "an element", expected: length as u64, actual };
+        self.bytes.get(at..at.saturating_add(length)).ok_or(short)
     }
 
     fn head(&self, at: usize, Encoding { explicit, big }: Encoding) -> Result<Head, Problem> {

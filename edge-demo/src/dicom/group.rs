@@ -143,7 +143,7 @@ fn parallel(images: &[Image], members: &[usize]) -> Result<Vec<Group>, Problem> 
     for &index in members {
         let image = &images[index];
         for frame in 0..image.format.frames {
-            let plane = Plane::read(&image.file.elements, frame)?;
+            let plane = Plane::read(&image.file.elements, frame, image.format.frames)?;
             let fits = |part: &&mut Group| {
                 let first = &part.slices[0];
                 let other = &images[first.image].format;

@@ -24,8 +24,13 @@ pub(super) struct Plane {
 
 impl Plane {
     /// The place of a frame, if the object tells position, orientation and the size of a pixel.
-    pub(super) fn read(elements: &Elements, frame: usize) -> Result<Option<Self>, Problem> {
+    /// One position at the top is not that of each of several frames.
+    pub(super) fn read(elements: &Elements, frame: usize, frames: usize) -> Result<Option<Self>, Problem> {
         let place = group(elements, frame, tags::PLANE_POSITION_SEQUENCE);
+        let offsets = numbers(elements, tags::GRID_FRAME_OFFSET_VECTOR)?;
+        if frames > 1 && offsets.is_none() && std::ptr::eq(place, elements) {
+            return Ok(None);
+        }
         let turned = group(elements, frame, tags::PLANE_ORIENTATION_SEQUENCE);
         let position: Option<[f64; 3]> = array(place, tags::IMAGE_POSITION_PATIENT)?;
         let directions: Option<[f64; 6]> = array(turned, tags::IMAGE_ORIENTATION_PATIENT)?;
@@ -41,7 +46,7 @@ impl Plane {
         }
         let mut written = text(place, tags::IMAGE_POSITION_PATIENT).unwrap_or_default();
         // Of a dose grid all frames have one position, and offsets along the normal.
-        if let Some(offsets) = numbers(elements, tags::GRID_FRAME_OFFSET_VECTOR)? {
+        if let Some(offsets) = offsets {
             let Some(offset) = offsets.get(frame) else { return Ok(None) };
             let moved = times(cross(row, column), offset - offsets[0]);
             position = [0, 1, 2].map(|i| position[i] + moved[i]);

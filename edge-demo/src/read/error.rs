@@ -27,7 +27,7 @@ pub enum Problem {
     #[error("{0}; DICOM and NIfTI are read")]
     Kind(String),
     /// It is shorter than it says itself.
-    #[error("ends too early: {part} needs {expected} bytes, there are {actual}")]
+    #[error("ends too early: of {expected} bytes of {part} {actual} are there")]
     Ended {
         /// The part that is not whole.
         part: &'static str,
