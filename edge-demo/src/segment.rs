@@ -271,7 +271,12 @@ pub(crate) fn objects(labels: &[u16], confidence: &[f32], uncertainty: Option<&U
 }
 
 /// Writes the maps of an image, if there are any.
-pub(crate) fn write_maps(outputs: &Outputs, found: Option<&Uncertainty>, width: usize, height: usize) -> anyhow::Result<()> {
+pub(crate) fn write_maps(
+    outputs: &Outputs,
+    found: Option<&Uncertainty>,
+    width: usize,
+    height: usize,
+) -> anyhow::Result<()> {
     if let (Some(maps), Some(found)) = (&outputs.uncertainty, found) {
         write_gray(&maps.probabilities, &found.probabilities, width, height)?;
         write_gray(&maps.entropy, &found.entropy, width, height)?;

@@ -83,7 +83,10 @@ fn nifti_that_is_cut_or_lies_is_refused() {
     };
     let many = lie(40, &[7, 0, 255, 127, 255, 127, 255, 127, 255, 127, 255, 127, 255, 127, 255, 127]);
     assert!(many.contains("7 dimensions; 2 to 4 are read"), "{many}");
-    assert!(lie(42, &[255, 127, 255, 127, 255, 127]).contains("ends too early: of 70362301923330 bytes of the voxels"), "2^45 voxels");
+    assert!(
+        lie(42, &[255, 127, 255, 127, 255, 127]).contains("ends too early: of 70362301923330 bytes of the voxels"),
+        "2^45 voxels"
+    );
     assert!(lie(42, &[255, 255]).contains("dim is -1 in place 1"));
     assert!(lie(70, &32i16.to_le_bytes()).contains("complex numbers"));
     assert!(lie(70, &99i16.to_le_bytes()).contains("datatype is 99"));
@@ -201,7 +204,10 @@ fn dicom_that_is_cut_or_lies_is_refused() {
     // An element of 4 GB, in a file of 200 bytes.
     let mut long = dicom::preamble("1.2.840.10008.1.2.1");
     long.extend(b"\x08\x00\x15\x11OB\0\0\xf0\xff\xff\xff");
-    assert!(refused(&folder.write("long.dcm", &long)).contains("ends too early: of 4294967280 bytes of an element 0 are there"));
+    assert!(
+        refused(&folder.write("long.dcm", &long))
+            .contains("ends too early: of 4294967280 bytes of an element 0 are there")
+    );
 }
 
 #[test]
@@ -230,7 +236,9 @@ fn series_are_sorted_by_position_and_told_apart() {
     assert_eq!(try_read(&mask).unwrap().affine, scan.affine);
     // CT without a window is shown in the abdomen's, and may be shown in others.
     let shown = scan.to_8bit(Window::Auto).unwrap();
-    assert!(shown.applied[0].to_string().contains("abdomen") && shown.intake.to_string().contains("window -160 to 240"));
+    assert!(
+        shown.applied[0].to_string().contains("abdomen") && shown.intake.to_string().contains("window -160 to 240")
+    );
     let lung = scan.to_8bit("lung".parse().unwrap()).unwrap();
     assert_eq!(lung.pixels[0], ((-1000.0 + 1350.0) / 1500.0 * 255.0) as u8);
     assert!(scan.to_8bit(Window::File).is_err(), "the files have none");
@@ -280,7 +288,12 @@ fn series_are_sorted_by_position_and_told_apart() {
     let chosen = read(&folder.0.path().join("tilt"), &ReadOptions::new().with_series("1.9".to_string())).unwrap();
     assert_eq!(chosen.values, tilted.values);
     // A localizer in the series is left out, and told of.
-    let across = dicom::Slice { series: "1.9", orientation: "0\\1\\0\\0\\0\\-1", kind: "ORIGINAL\\PRIMARY\\LOCALIZER", ..dicom::slice(0, 2.0) };
+    let across = dicom::Slice {
+        series: "1.9",
+        orientation: "0\\1\\0\\0\\0\\-1",
+        kind: "ORIGINAL\\PRIMARY\\LOCALIZER",
+        ..dicom::slice(0, 2.0)
+    };
     write("tilt/other", &across);
     let without = try_read(&folder.0.path().join("tilt")).unwrap();
     assert_eq!(without.values, tilted.values);

@@ -11,11 +11,7 @@ pub(super) fn from_ybr(values: &mut [i64], stored: u32) {
     let (middle, most) = ((1i64 << (stored - 1)) as f64, ((1i64 << stored) - 1) as f64);
     for pixel in values.chunks_exact_mut(3) {
         let [y, cb, cr] = [pixel[0] as f64, pixel[1] as f64 - middle, pixel[2] as f64 - middle];
-        let rgb = [
-            y + 1.402 * cr,
-            y - 0.114 * 1.772 / 0.587 * cb - 0.299 * 1.402 / 0.587 * cr,
-            y + 1.772 * cb,
-        ];
+        let rgb = [y + 1.402 * cr, y - 0.114 * 1.772 / 0.587 * cb - 0.299 * 1.402 / 0.587 * cr, y + 1.772 * cb];
         for (value, v) in pixel.iter_mut().zip(rgb) {
             *value = (v + 0.5).floor().clamp(0.0, most) as i64;
         }

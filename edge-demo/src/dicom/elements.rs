@@ -188,7 +188,9 @@ impl<'a> Reader<'a> {
                 }
                 // The delimiter of an item that has a length, too.
                 (0xfffe, 0xe00d) => at = value,
-                _ => return Err(Problem::Damaged(format!("{tag} at byte {at} stands between the items of a sequence"))),
+                _ => {
+                    return Err(Problem::Damaged(format!("{tag} at byte {at} stands between the items of a sequence")));
+                }
             }
         }
         Ok((items, at))
@@ -223,28 +225,15 @@ impl<'a> Reader<'a> {
 impl Elements {
     /// Keeps a value, unless it is private or a part of an overlay.
     fn keep(&mut self, tag: Tag, value: Value) {
-        if tag.group() % 2 == 0 && tag.group() & 0xff00 != 0x6000 {
+        if tag.group().is_multiple_of(2) && tag.group() & 0xff00 != 0x6000 {
             self.0.insert(tag, value);
         }
     }
 }
 
 /// Value representations whose length takes four bytes.
-const LONG: [VR; 13] = [
-    VR::OB,
-    VR::OD,
-    VR::OF,
-    VR::OL,
-    VR::OV,
-    VR::OW,
-    VR::SQ,
-    VR::SV,
-    VR::UC,
-    VR::UN,
-    VR::UR,
-    VR::UT,
-    VR::UV,
-];
+const LONG: [VR; 13] =
+    [VR::OB, VR::OD, VR::OF, VR::OL, VR::OV, VR::OW, VR::SQ, VR::SV, VR::UC, VR::UN, VR::UR, VR::UT, VR::UV];
 
 /// Reads a number of 2 or 4 bytes.
 fn number(bytes: &[u8], big: bool) -> u32 {

@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use super::elements::Pixels;
 use super::file::DicomFile;
 use super::image::Format;
-use super::elements::Pixels;
 use crate::read::Problem;
 
 /// The bytes of frame `index`, still compressed if they are. Of single bits the frame's first is at the returned bit.

@@ -6,8 +6,8 @@ use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 use serde::Serialize;
 
-use super::elements::Elements;
 use super::attributes::{group, item, text};
+use super::elements::Elements;
 use super::file::DicomFile;
 use super::image::Format;
 use super::place::Place;
@@ -74,7 +74,11 @@ pub struct Listed {
 impl fmt::Display for Listed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { number, uid, modality, description, shape: [depth, height, width], what } = self;
-        write!(f, "{number}: {modality} {depth}x{height}x{width} '{description}' {what}{}{uid}", if what.is_empty() { "" } else { " " })
+        write!(
+            f,
+            "{number}: {modality} {depth}x{height}x{width} '{description}' {what}{}{uid}",
+            if what.is_empty() { "" } else { " " }
+        )
     }
 }
 
@@ -112,7 +116,8 @@ pub(super) fn groups(images: &[Image]) -> Result<(Vec<Group>, Vec<Applied>), Pro
     let (mut groups, mut notes) = (Vec::new(), Vec::new());
     for (_, members) in &series {
         let mut parts = parallel(images, members)?;
-        let localizer = |g: &Group| g.slices.iter().all(|s| images[s.image].text(tags::IMAGE_TYPE).contains("LOCALIZER"));
+        let localizer =
+            |g: &Group| g.slices.iter().all(|s| images[s.image].text(tags::IMAGE_TYPE).contains("LOCALIZER"));
         if parts.iter().any(localizer) && !parts.iter().all(localizer) {
             let left: usize = parts.iter().filter(|g| localizer(g)).map(|g| g.slices.len()).sum();
             parts.retain(|g| !localizer(g));
@@ -147,7 +152,8 @@ fn parallel(images: &[Image], members: &[usize]) -> Result<Vec<Group>, Problem> 
             let fits = |part: &&mut Group| {
                 let first = &part.slices[0];
                 let other = &images[first.image].format;
-                let same = (other.rows, other.columns, other.samples) == (image.format.rows, image.format.columns, image.format.samples)
+                let same = (other.rows, other.columns, other.samples)
+                    == (image.format.rows, image.format.columns, image.format.samples)
                     && other.photometric == image.format.photometric;
                 match (&first.plane, &plane) {
                     (Some(a), Some(b)) => same && a.parallel(b),
@@ -217,7 +223,9 @@ pub(super) fn kind(file: &DicomFile) -> Result<(), String> {
     match modality.as_str() {
         "SEG" => is("a DICOM segmentation"),
         _ if file.elements.get(tags::DIRECTORY_RECORD_SEQUENCE).is_some() => is("a DICOMDIR"),
-        _ if file.elements.get(tags::FLOAT_PIXEL_DATA).is_some() || file.elements.get(tags::DOUBLE_FLOAT_PIXEL_DATA).is_some() => {
+        _ if file.elements.get(tags::FLOAT_PIXEL_DATA).is_some()
+            || file.elements.get(tags::DOUBLE_FLOAT_PIXEL_DATA).is_some() =>
+        {
             is("its pixels are floats, which are not read")
         }
         _ if file.pixels.is_none() => is(&format!("a DICOM object without pixels ({modality})")),
@@ -227,6 +235,7 @@ pub(super) fn kind(file: &DicomFile) -> Result<(), String> {
 
 /// UID of the series that an item of a sequence or the object tells.
 pub(super) fn frame_of_reference(elements: &Elements) -> Option<String> {
-    text(elements, tags::FRAME_OF_REFERENCE_UID)
-        .or_else(|| item(elements, tags::REFERENCED_FRAME_OF_REFERENCE_SEQUENCE).and_then(|i| text(i, tags::FRAME_OF_REFERENCE_UID)))
+    text(elements, tags::FRAME_OF_REFERENCE_UID).or_else(|| {
+        item(elements, tags::REFERENCED_FRAME_OF_REFERENCE_SEQUENCE).and_then(|i| text(i, tags::FRAME_OF_REFERENCE_UID))
+    })
 }

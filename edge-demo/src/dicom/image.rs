@@ -3,8 +3,8 @@
 use dicom_dictionary_std::tags;
 
 use super::attributes::{name, text, whole};
-use super::file::DicomFile;
 use super::elements::Pixels;
+use super::file::DicomFile;
 use crate::read::Problem;
 use crate::scan::Applied;
 
@@ -40,7 +40,9 @@ impl Format {
         let photometric = text(elements, tags::PHOTOMETRIC_INTERPRETATION).unwrap_or_else(|| default.into());
         let known = ["RGB", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT"];
         let gray = ["MONOCHROME1", "MONOCHROME2", "PALETTE COLOR"];
-        if !(samples == 1 && gray.contains(&photometric.as_str()) || samples == 3 && known.contains(&photometric.as_str())) {
+        if !(samples == 1 && gray.contains(&photometric.as_str())
+            || samples == 3 && known.contains(&photometric.as_str()))
+        {
             return Err(Problem::Unsupported(format!("pixels of {samples} samples in {photometric} are not read")));
         }
         let allocated = require(tags::BITS_ALLOCATED, (1, 64), "1, 8, 16 or 32")?;

@@ -22,8 +22,8 @@ use std::path::{Path, PathBuf};
 
 pub(crate) use file::is_dicom;
 use file::{DicomFile, Unpacked};
-use group::{Group, Image, groups};
 pub use group::Listed;
+use group::{Group, Image, groups};
 use place::{Loader, Place};
 
 use crate::read::{Problem, ReadError, ReadOptions, within};
@@ -101,12 +101,7 @@ pub fn read_zip(path: &Path, options: &ReadOptions) -> Result<Scan, ReadError> {
     read_places(path, loader.entries(), loader, options)
 }
 
-fn read_places(
-    path: &Path,
-    places: Vec<Place>,
-    mut loader: Loader,
-    options: &ReadOptions,
-) -> Result<Scan, ReadError> {
+fn read_places(path: &Path, places: Vec<Place>, mut loader: Loader, options: &ReadOptions) -> Result<Scan, ReadError> {
     let (mut images, mut ignored, mut unfolded) = (Vec::new(), Vec::new(), 0);
     for place in places {
         let fail = |problem: Problem| problem.at(&place.path(path));
@@ -126,7 +121,8 @@ fn read_places(
         }
     }
     if images.is_empty() {
-        let passed = ignored.first().map_or(String::new(), |first| format!(", but {} others, such as {first}", ignored.len()));
+        let passed =
+            ignored.first().map_or(String::new(), |first| format!(", but {} others, such as {first}", ignored.len()));
         return Err(Problem::Unsupported(format!("no DICOM image{passed}")).at(path));
     }
     let count = ignored.len();

@@ -2,8 +2,8 @@
 
 use dicom_dictionary_std::tags;
 
-use super::elements::Elements;
 use super::attributes::{array, group, item, number, numbers};
+use super::elements::Elements;
 use super::image::Format;
 use crate::read::Problem;
 

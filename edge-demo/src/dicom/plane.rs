@@ -2,8 +2,8 @@
 
 use dicom_dictionary_std::tags;
 
-use super::elements::Elements;
 use super::attributes::{array, group, number, numbers, text};
+use super::elements::Elements;
 use crate::read::Problem;
 use crate::scan::{cross, dot, length, times};
 
@@ -34,7 +34,8 @@ impl Plane {
         let turned = group(elements, frame, tags::PLANE_ORIENTATION_SEQUENCE);
         let position: Option<[f64; 3]> = array(place, tags::IMAGE_POSITION_PATIENT)?;
         let directions: Option<[f64; 6]> = array(turned, tags::IMAGE_ORIENTATION_PATIENT)?;
-        let (Some(mut position), Some([a, b, c, d, e, f]), Some(pixel)) = (position, directions, pixel(elements, frame)?)
+        let (Some(mut position), Some([a, b, c, d, e, f]), Some(pixel)) =
+            (position, directions, pixel(elements, frame)?)
         else {
             return Ok(None);
         };

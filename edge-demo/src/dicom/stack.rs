@@ -33,7 +33,12 @@ pub(super) fn doubled(planes: &[&Plane]) -> Option<(usize, usize)> {
 ///
 /// # Errors
 /// Why they make no volume, with the slices' indices in `name`'s words.
-pub(super) fn stack(planes: &[&Plane], thickness: f64, gaps: bool, name: impl Fn(usize) -> String) -> Result<Stack, String> {
+pub(super) fn stack(
+    planes: &[&Plane],
+    thickness: f64,
+    gaps: bool,
+    name: impl Fn(usize) -> String,
+) -> Result<Stack, String> {
     let first = planes[0];
     let places = sorted(planes);
     if let Some((a, b)) = doubled(planes) {

@@ -2,8 +2,8 @@
 
 use dicom_dictionary_std::tags;
 
-use super::elements::Elements;
 use super::attributes::{group, item, numbers, text, whole};
+use super::elements::Elements;
 use super::image::Format;
 use super::modality::{Modality, Table, clean};
 use crate::read::Problem;
@@ -52,7 +52,8 @@ pub(super) fn display(
         (first.min(last), first.max(last))
     });
     let inverted = format.photometric == "MONOCHROME1"
-        || format.photometric == "MONOCHROME2" && text(elements, tags::PRESENTATION_LUT_SHAPE).as_deref() == Some("INVERSE");
+        || format.photometric == "MONOCHROME2"
+            && text(elements, tags::PRESENTATION_LUT_SHAPE).as_deref() == Some("INVERSE");
     Ok(Display { window, inverted, padding })
 }
 

@@ -1,9 +1,9 @@
 //! The scan of a group of frames.
 
 use dicom_dictionary_std::tags;
+use std::path::Path;
 use umedsam::VolumeSize;
 use umedsam::intensity::{NumberType, Values};
-use std::path::Path;
 
 use super::attributes::text;
 use super::codec::{Codec, decode};

@@ -42,7 +42,8 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<Scan, ReadError> {
 fn open(path: &Path) -> Result<(Header, Source), Problem> {
     let mut source = Source::open(path)?;
     let mut bytes = vec![0; 4];
-    let ended = |expected: usize| move |actual| Problem::Ended { part: "the header", expected: expected as u64, actual };
+    let ended =
+        |expected: usize| move |actual| Problem::Ended { part: "the header", expected: expected as u64, actual };
     source.fill(&mut bytes, ended(348))?;
     let first = bytes.first_chunk().and_then(|first| header::length(*first));
     let (length, big) = first.ok_or_else(|| Problem::Kind("no NIfTI file".into()))?;
@@ -61,13 +62,7 @@ fn voxels_of(header: &Path) -> PathBuf {
     if !plain.exists() && packed.exists() { packed } else { plain }
 }
 
-fn volume(
-    path: &Path,
-    header: &Header,
-    mut source: Source,
-    skip: u64,
-    options: &ReadOptions,
-) -> Result<Scan, Problem> {
+fn volume(path: &Path, header: &Header, mut source: Source, skip: u64, options: &ReadOptions) -> Result<Scan, Problem> {
     let mut applied = Vec::new();
     let [width, height, depth, volumes] = header.dims;
     let index = match (volumes, options.frame) {
@@ -145,16 +140,46 @@ fn scaled(stored: NumberType, scale: (f64, f64)) -> NumberType {
 macro_rules! with_type {
     ($kind:expr, $t:ident => $result:expr) => {
         match $kind {
-            NumberType::U8 => { type $t = u8; $result }
-            NumberType::I8 => { type $t = i8; $result }
-            NumberType::U16 => { type $t = u16; $result }
-            NumberType::I16 => { type $t = i16; $result }
-            NumberType::U32 => { type $t = u32; $result }
-            NumberType::I32 => { type $t = i32; $result }
-            NumberType::U64 => { type $t = u64; $result }
-            NumberType::I64 => { type $t = i64; $result }
-            NumberType::F32 => { type $t = f32; $result }
-            NumberType::F64 => { type $t = f64; $result }
+            NumberType::U8 => {
+                type $t = u8;
+                $result
+            }
+            NumberType::I8 => {
+                type $t = i8;
+                $result
+            }
+            NumberType::U16 => {
+                type $t = u16;
+                $result
+            }
+            NumberType::I16 => {
+                type $t = i16;
+                $result
+            }
+            NumberType::U32 => {
+                type $t = u32;
+                $result
+            }
+            NumberType::I32 => {
+                type $t = i32;
+                $result
+            }
+            NumberType::U64 => {
+                type $t = u64;
+                $result
+            }
+            NumberType::I64 => {
+                type $t = i64;
+                $result
+            }
+            NumberType::F32 => {
+                type $t = f32;
+                $result
+            }
+            NumberType::F64 => {
+                type $t = f64;
+                $result
+            }
         }
     };
 }

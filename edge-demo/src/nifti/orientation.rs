@@ -43,11 +43,7 @@ impl Forms {
     fn base(&self, size: [u64; 3]) -> Affine {
         let [_, x, y, z] = self.pixdim.map(f64::abs);
         let middle = size.map(|n| (n as f64 - 1.0) / 2.0);
-        Affine([
-            [-x, 0.0, 0.0, middle[0] * x],
-            [0.0, y, 0.0, -middle[1] * y],
-            [0.0, 0.0, z, -middle[2] * z],
-        ])
+        Affine([[-x, 0.0, 0.0, middle[0] * x], [0.0, y, 0.0, -middle[1] * y], [0.0, 0.0, z, -middle[2] * z]])
     }
 
     /// Both ways of an affine, with the code of scanner coordinates. A sheared one has a matrix only.
@@ -99,7 +95,9 @@ mod tests {
             (r[i], r[j]) = (c * v[i] - s * v[j], s * v[i] + c * v[j]);
             r
         };
-        for (angles, qfac) in [([0.3, -2.9, 1.1], 1.0), ([3.1, 0.0, 0.0], -1.0), ([0.0, 3.1, 3.0], 1.0), ([0.0; 3], -1.0)] {
+        for (angles, qfac) in
+            [([0.3, -2.9, 1.1], 1.0), ([3.1, 0.0, 0.0], -1.0), ([0.0, 3.1, 3.0], 1.0), ([0.0; 3], -1.0)]
+        {
             let axis = |i: usize, size: f64| {
                 let mut v = [0.0; 3];
                 v[i] = size;

@@ -65,7 +65,11 @@ impl Source {
         while left > 0 {
             let piece = &mut buffer[..left.min(1 << 12) as usize];
             let done = bytes - left;
-            self.fill(piece, |actual| Problem::Ended { part: "what is before the voxels", expected: bytes, actual: done + actual })?;
+            self.fill(piece, |actual| Problem::Ended {
+                part: "what is before the voxels",
+                expected: bytes,
+                actual: done + actual,
+            })?;
             left -= piece.len() as u64;
         }
         Ok(())

@@ -2,6 +2,7 @@
 
 mod affine;
 mod applied;
+mod file_window;
 mod values;
 mod window;
 
@@ -10,10 +11,11 @@ use std::path::PathBuf;
 pub use affine::Affine;
 pub(crate) use affine::{cross, dot, length, minus, times};
 pub use applied::Applied;
+pub use file_window::FileWindow;
 use umedsam::VolumeSize;
 use umedsam::intensity::Values;
 pub(crate) use values::{Sink, Stored};
-pub use window::{Eight, FileWindow, Window, WindowError};
+pub use window::{Eight, Window, WindowError};
 
 use crate::dicom::Series;
 use crate::nifti::Forms;

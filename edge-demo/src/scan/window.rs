@@ -77,48 +77,6 @@ impl fmt::Display for Window {
     }
 }
 
-/// How a file says that its values are shown.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum FileWindow {
-    /// The values that become black and white.
-    Linear(f64, f64),
-    /// By `255 / (1 + exp(-4 (v - center) / width))`.
-    Sigmoid {
-        /// The value that becomes half bright.
-        center: f64,
-        /// Above 0.
-        width: f64,
-    },
-    /// By a table.
-    Table {
-        /// The value of the first entry.
-        first: f64,
-        /// What values become, from the first on; others become the nearest.
-        shown: Vec<u8>,
-    },
-}
-
-impl FileWindow {
-    fn words(&self) -> String {
-        match self {
-            Self::Linear(low, high) => format!("window {low} to {high}, the file's own"),
-            Self::Sigmoid { center, width } => format!("sigmoid window of center {center} and width {width}, the file's own"),
-            Self::Table { first, shown } => format!("{} values from {first} on by the file's own VOI LUT", shown.len()),
-        }
-    }
-
-    fn show(&self, value: f64) -> u8 {
-        match self {
-            Self::Linear(low, high) => ((value - low) / (high - low) * 255.0) as u8,
-            Self::Sigmoid { center, width } => (255.0 / (1.0 + (-4.0 * (value - center) / width).exp())) as u8,
-            Self::Table { first, shown } => {
-                shown[((value - first).max(0.0) as usize).min(shown.len() - 1)]
-            }
-        }
-    }
-}
-
 /// A scan in 8 bits.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -195,9 +153,11 @@ impl Scan {
                     mapped(&self.values, |v| own.show(v))?
                 }
                 (Some(window), _) => {
+                    // A window that is given needs no look at the values, unless some are not finite.
+                    let given = matches!(window, intensity::Window::Level { .. }) && !self.is_float();
                     let (pixels, step) = match hidden {
-                        0 => self.values.to_u8(window)?,
-                        _ => without(&self.values, window, hides)?,
+                        1.. if !given => without(&self.values, window, hides)?,
+                        _ => self.values.to_u8(window)?,
                     };
                     intake.steps.push(step);
                     pixels
@@ -224,10 +184,14 @@ impl Scan {
     /// How many values are not to be seen; integers are finite, which saves a look at each.
     fn count_hidden(&self, hides: impl Fn(f64) -> bool) -> usize {
         let mut count = 0;
-        if self.display.padding.is_some() || matches!(self.values, Values::F32(_) | Values::F64(_)) {
+        if self.display.padding.is_some() || self.is_float() {
             for_each(&self.values, |v| count += usize::from(hides(v)));
         }
         count
+    }
+
+    const fn is_float(&self) -> bool {
+        matches!(self.values, Values::F32(_) | Values::F64(_))
     }
 }
 
@@ -288,3 +252,54 @@ fn for_each(values: &Values, mut f: impl FnMut(f64)) {
     each!(U8, I8, U16, I16, U32, I32, U64, I64, F32, F64);
 }
 
+#[cfg(test)]
+mod tests {
+    use umedsam::VolumeSize;
+
+    use super::*;
+    use crate::nifti::Forms;
+    use crate::scan::{Display, FileWindow, Origin};
+
+    fn row(values: Values, display: Display) -> Scan {
+        let size = VolumeSize { depth: 1, height: 1, width: values.len() };
+        let (origin, path) = (Origin::Nifti(Forms::default()), "row".into());
+        let (applied, affine, spacing, modality) = (Vec::new(), None, None, None);
+        Scan { values, channels: 1, size, affine, spacing, modality, path, origin, display, applied }
+    }
+
+    fn pixels(scan: &Scan, window: &str) -> Vec<u8> {
+        scan.to_8bit(window.parse().unwrap()).unwrap().pixels
+    }
+
+    #[test]
+    fn what_is_not_to_be_seen_has_no_part_in_percentiles() {
+        let mut values: Vec<f32> = (0..1000u16).map(|v| f32::from(v) + 0.5).collect();
+        let plain = pixels(&row(Values::F32(values.clone()), Display::default()), "percentiles");
+        values.extend([f32::NAN, f32::INFINITY, -2000.0, -1990.0]);
+        let display = Display { padding: Some((-2000.0, -1990.0)), ..Display::default() };
+        let scan = row(Values::F32(values), display);
+        let shown = scan.to_8bit(Window::Percentiles).unwrap();
+        assert_eq!(shown.pixels[..1000], plain);
+        assert_eq!(shown.pixels[1000..], [0; 4]);
+        assert_eq!(shown.applied[0].to_string(), "4 values that are padding or not finite are shown as 0");
+        assert_eq!(pixels(&scan, "500,1000")[1000..], [0; 4]);
+    }
+
+    #[test]
+    fn windows_are_those_of_their_formulas() {
+        let window = |window| Display { window: Some(window), ..Display::default() };
+        let values = || Values::I16(vec![-1000, 0, 40, 140, 3000]);
+        assert_eq!(pixels(&row(values(), Display::default()), "abdomen"), [0, 102, 127, 191, 255]);
+        assert_eq!(pixels(&row(values(), Display::default()), "40,400"), [0, 102, 127, 191, 255]);
+        let sigmoid = FileWindow::Sigmoid { center: 40.0, width: 400.0 };
+        assert_eq!(pixels(&row(values(), window(sigmoid)), "file"), [0, 102, 127, 186, 254]);
+        let table = FileWindow::Table { first: 0.0, shown: (0..=140).collect() };
+        assert_eq!(pixels(&row(values(), window(table)), "file"), [0, 0, 40, 140, 140]);
+        let inverted = Display { inverted: true, ..Display::default() };
+        assert_eq!(pixels(&row(values(), inverted), "abdomen"), [255, 153, 128, 64, 0]);
+        // Whole numbers of 0 to 255 stay, unless a window is asked for.
+        let bytes = row(Values::I16(vec![0, 7, 100]), Display::default());
+        assert_eq!(pixels(&bytes, "auto"), [0, 7, 100]);
+        assert_eq!(pixels(&bytes, "50,100"), [0, 17, 255]);
+    }
+}

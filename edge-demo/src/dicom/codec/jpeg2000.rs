@@ -13,7 +13,8 @@ pub(super) fn decode(data: &[u8], format: &Format) -> Result<Decoded, Problem> {
     let damaged = |reason: String| Problem::Damaged(format!("JPEG 2000: {reason}"));
     check(data, format)?;
     // Strict: of data that end too early no image is made up.
-    let image = Image::from_bytes_with(data, DecodeParameters::new().strict(true)).map_err(|error| damaged(error.to_string()))?;
+    let image = Image::from_bytes_with(data, DecodeParameters::new().strict(true))
+        .map_err(|error| damaged(error.to_string()))?;
     let components = image.components();
     same_size("JPEG 2000", [image.width() as usize, image.height() as usize, components.len()], format)?;
     let size = format.rows * format.columns;

@@ -10,10 +10,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use flate2::read::DeflateDecoder;
 
+use super::elements::Pixels;
 use super::file::DicomFile;
 use super::frames::frame;
 use super::image::Format;
-use super::elements::Pixels;
 use crate::read::Problem;
 
 /// How pixels are compressed.

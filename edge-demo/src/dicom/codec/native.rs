@@ -1,8 +1,8 @@
 //! Frames that are not compressed.
 
+use super::super::elements::Pixels;
 use super::super::file::DicomFile;
 use super::super::image::Format;
-use super::super::elements::Pixels;
 use super::Decoded;
 use crate::read::Problem;
 
@@ -14,7 +14,8 @@ pub(super) fn decode(data: &[u8], bit: usize, file: &DicomFile, format: &Format)
         1 => values.extend((bit..).take(format.values()).map(|i| i64::from(data[i / 8] >> (i % 8) & 1))),
         // Words of big-endian files hold two bytes, the first of which is the high one.
         8 if big && words => {
-            values.extend(data.chunks(2).flat_map(|pair| pair.iter().rev()).map(|&b| i64::from(b)).take(format.values()));
+            values
+                .extend(data.chunks(2).flat_map(|pair| pair.iter().rev()).map(|&b| i64::from(b)).take(format.values()));
         }
         8 => values.extend(data.iter().map(|&b| i64::from(b))),
         16 => values.extend(data.chunks_exact(2).map(|b| {

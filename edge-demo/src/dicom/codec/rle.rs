@@ -9,7 +9,8 @@ pub(super) fn decode(data: &[u8], format: &Format) -> Result<Decoded, Problem> {
     let bytes = format.allocated.div_ceil(8);
     let segments = format.samples * bytes;
     let damaged = |reason: String| Problem::Damaged(format!("RLE: {reason}"));
-    let header: Vec<usize> = data.chunks_exact(4).take(16).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]) as usize).collect();
+    let header: Vec<usize> =
+        data.chunks_exact(4).take(16).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]) as usize).collect();
     if header.first() != Some(&segments) || header.len() < 16 {
         return Err(damaged(format!("{:?} segments of {segments}", header.first())));
     }
