@@ -45,7 +45,8 @@ pub(super) fn display(
         let all = numbers(elements, tag)?.and_then(|v| v.first().copied());
         Ok(all.map(|v| modality.apply(clean(v as i64, format, Some(format.stored)))))
     };
-    let first = value(tags::PIXEL_PADDING_VALUE)?;
+    let gray = format.photometric.starts_with("MONOCHROME");
+    let first = value(tags::PIXEL_PADDING_VALUE)?.filter(|_| gray);
     let last = value(tags::PIXEL_PADDING_RANGE_LIMIT)?;
     let padding = first.map(|first| {
         let last = last.unwrap_or(first);
