@@ -36,7 +36,7 @@ struct Arguments {
 enum Command {
     /// Segment pictures (PNG, JPEG, TIFF, with --box), DICOM and NIfTI (--box, or --box3d for volumes), and NPZ cases
     /// (2D or 3D, with their own boxes).
-    Segment(SegmentArguments),
+    Segment(Box<SegmentArguments>),
     /// Score segmentations against the truth in NPZ cases: DSC and NSD by modality.
     Eval(EvalArguments),
     /// Compare the scores of two models on the same cases: mean differences with 95 % intervals.
