@@ -2,7 +2,7 @@
 
 use super::header::Forms;
 use crate::read::Problem;
-use crate::scan::{Affine, cross, dot, times};
+use crate::scan::{Affine, cross, dot, length, times};
 
 impl Forms {
     /// The affine, and whether the file tells an orientation: the matrix, else the quaternion, else a made-up one, as
@@ -46,17 +46,22 @@ impl Forms {
         Affine([[-x, 0.0, 0.0, middle[0] * x], [0.0, y, 0.0, -middle[1] * y], [0.0, 0.0, z, -middle[2] * z]])
     }
 
-    /// Both ways of an affine, with the code of scanner coordinates. A sheared one has a matrix only.
+    /// Both ways of an affine, with the code of scanner coordinates. The quaternion, which has no shear, is the nearest
+    /// one, for readers that take no sheared matrix (ITK); where it would be wrong by more than a tenth of a degree there
+    /// is only the matrix.
     pub(super) fn of(affine: &Affine) -> Self {
+        const SHEAR: f64 = 0.001_745;
         let spacing = affine.spacing();
-        let [x, y, mut z] = [0, 1, 2].map(|axis| times(affine.step(axis), 1.0 / spacing[axis]));
-        let sheared = [(x, y), (y, z), (x, z)].iter().any(|&(a, b)| dot(a, b).abs() > 1e-4);
-        let qfac = if dot(cross(x, y), z) < 0.0 { -1.0 } else { 1.0 };
-        z = times(z, qfac);
+        let [x, y, z] = [0, 1, 2].map(|axis| times(affine.step(axis), 1.0 / spacing[axis]));
+        let sheared = [(x, y), (y, z), (x, z)].iter().any(|&(a, b)| dot(a, b).abs() > SHEAR);
+        let normal = cross(x, y);
+        let qfac = if dot(normal, z) < 0.0 { -1.0 } else { 1.0 };
+        let normal = times(normal, 1.0 / length(normal));
+        let axes = [x, cross(normal, x), normal];
         Self {
             qform_code: i16::from(!sheared),
             sform_code: 1,
-            quaternion: if sheared { [0.0; 3] } else { quaternion([x, y, z]) },
+            quaternion: if sheared { [0.0; 3] } else { quaternion(axes) },
             offset: affine.step(3),
             matrix: affine.0,
             pixdim: [qfac, spacing[0], spacing[1], spacing[2]],
@@ -85,7 +90,6 @@ fn quaternion([x, y, z]: [[f64; 3]; 3]) -> [f64; 3] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scan::length;
 
     #[test]
     fn an_affine_comes_back_from_its_quaternion() {
@@ -112,5 +116,14 @@ mod tests {
             }
             assert!(length(forms.quaternion) <= 1.0 + 1e-12);
         }
+    }
+    #[test]
+    fn a_slight_shear_has_the_nearest_quaternion_and_a_tilt_none() {
+        let with = |drift: f64| Affine([[0.5, 0.0, 0.0, 1.0], [0.0, 0.5, drift, 2.0], [0.0, 0.0, 7.0, 3.0]]);
+        let slight = Forms::of(&with(0.004));
+        let (back, _) = Forms { sform_code: 0, ..slight }.affine([1; 3]).unwrap();
+        assert_eq!((slight.qform_code, slight.matrix), (1, with(0.004).0));
+        assert!((back.step(2)[2] - 7.0).abs() < 1e-5 && back.step(2)[1] == 0.0, "{back:?}");
+        assert_eq!(Forms::of(&with(0.1)).qform_code, 0);
     }
 }
