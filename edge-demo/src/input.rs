@@ -6,19 +6,28 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use umedsam::{PixelBox, errln};
+use umedsam::{PixelBox, VoxelBox, errln};
+use umedsam_demo::read;
 
 use crate::output::is_result;
 
+fn parse_numbers(text: &str) -> Result<Vec<f64>, String> {
+    text.split(',').map(|part| part.trim().parse().map_err(|_| format!("'{part}' is not a number"))).collect()
+}
+
 /// `x0,y0,x1,y1` in pixels.
 pub(crate) fn parse_box(text: &str) -> Result<PixelBox, String> {
-    let numbers: Vec<f64> = text
-        .split(',')
-        .map(|part| part.trim().parse().map_err(|_| format!("'{part}' is not a number")))
-        .collect::<Result<_, _>>()?;
-    match numbers[..] {
+    match parse_numbers(text)?[..] {
         [x0, y0, x1, y1] => Ok(PixelBox::new(x0, y0, x1, y1)),
-        _ => Err(format!("{} numbers; x0,y0,x1,y1 expected", numbers.len())),
+        ref other => Err(format!("{} numbers; x0,y0,x1,y1 expected", other.len())),
+    }
+}
+
+/// `x0,y0,z0,x1,y1,z1` in voxels.
+pub(crate) fn parse_box3d(text: &str) -> Result<VoxelBox, String> {
+    match parse_numbers(text)?[..] {
+        [x0, y0, z0, x1, y1, z1] => Ok(VoxelBox::new(x0, y0, z0, x1, y1, z1)),
+        ref other => Err(format!("{} numbers; x0,y0,z0,x1,y1,z1 expected", other.len())),
     }
 }
 
@@ -31,19 +40,27 @@ pub(crate) fn parse_within(text: &str, range: RangeInclusive<f64>) -> Result<f64
     }
 }
 
-/// Kind of an input file, by its name.
+/// Kind of an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Npz,
     Picture,
+    /// A DICOM file, a folder or ZIP archive of them, or a NIfTI file.
+    Scan,
 }
 
 impl Kind {
-    /// The kind of a file, or nothing if its name is none that is read.
-    pub(crate) fn of(path: &Path) -> Option<Self> {
+    /// The kind of a file, or nothing if neither its name nor its content is any that is read.
+    fn of(path: &Path) -> Option<Self> {
+        Self::by_name(path).or_else(|| read::is_scan(path).then_some(Self::Scan))
+    }
+
+    /// The kind of a file that its name tells.
+    fn by_name(path: &Path) -> Option<Self> {
         match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
             "npz" => Some(Self::Npz),
             "png" | "jpg" | "jpeg" | "tif" | "tiff" => Some(Self::Picture),
+            "nii" => Some(Self::Scan),
             _ => None,
         }
     }
@@ -58,13 +75,16 @@ pub(crate) fn files(inputs: &[PathBuf]) -> anyhow::Result<Vec<(PathBuf, Kind)>> 
             let before = files.len();
             files.extend(entries(input).with_context(|| input.display().to_string())?);
             if files.len() == before {
-                bail!("{}: no NPZ, PNG, JPEG or TIFF file in this folder", input.display());
+                bail!("{}: no NPZ, PNG, JPEG, TIFF, NIfTI or DICOM file in this folder", input.display());
             }
             continue;
         }
-        let Some(kind) = Kind::of(input) else { bail!("{}: NPZ, PNG, JPEG and TIFF files are read", input.display()) };
+        let kind = Kind::of(input);
         match fs::metadata(input) {
-            Ok(found) if found.is_file() => files.push((input.clone(), kind)),
+            Ok(found) if found.is_file() => match kind {
+                Some(kind) => files.push((input.clone(), kind)),
+                None => bail!("{}: NPZ, PNG, JPEG, TIFF, NIfTI and DICOM files are read", input.display()),
+            },
             Ok(_) => bail!("{}: not a regular file", input.display()),
             Err(error) if error.kind() == ErrorKind::NotFound => bail!("{}: no such file or folder", input.display()),
             Err(error) => return Err(error).with_context(|| input.display().to_string()),
@@ -80,20 +100,27 @@ pub(crate) fn files(inputs: &[PathBuf]) -> anyhow::Result<Vec<(PathBuf, Kind)>> 
     Ok(files)
 }
 
-/// The files of a folder that are read by their names, without the attributes that macOS puts beside a file (`._x.npz`).
+/// The files of a folder that are read by their names, without the attributes that macOS puts beside a file (`._x.npz`),
+/// and the folder itself where there are DICOM files in it.
 fn entries(folder: &Path) -> io::Result<Vec<(PathBuf, Kind)>> {
     let mut paths = fs::read_dir(folder)?.map(|e| Ok(e?.path())).collect::<io::Result<Vec<_>>>()?;
     paths.sort();
-    let mut files = Vec::new();
+    let (mut files, mut dicom) = (Vec::new(), false);
     for path in paths {
         let attributes = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("._"));
-        match Kind::of(&path) {
+        match Kind::by_name(&path).or_else(|| packed(&path)) {
             Some(_) if !path.is_file() => errln!("umedsam: {}: passed over: not a regular file", path.display()),
             Some(kind) if !attributes => files.push((path, kind)),
-            _ => {}
+            Some(_) => {}
+            None => dicom = dicom || read::holds_dicom(&path),
         }
     }
+    files.extend(dicom.then(|| (folder.to_path_buf(), Kind::Scan)));
     Ok(files)
+}
+
+fn packed(path: &Path) -> Option<Kind> {
+    path.to_str()?.to_ascii_lowercase().ends_with(".nii.gz").then_some(Kind::Scan)
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ mod output;
 mod overlay;
 mod picture;
 mod samples;
+mod scans;
 mod segment;
 mod uncertainty;
 
@@ -35,8 +36,9 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Segment pictures (PNG, JPEG, TIFF, with --box) and NPZ cases (2D or 3D, with their own boxes).
-    Segment(SegmentArguments),
+    /// Segment pictures (PNG, JPEG, TIFF, with --box), DICOM and NIfTI (--box, or --box3d for volumes), and NPZ cases
+    /// (2D or 3D, with their own boxes).
+    Segment(Box<SegmentArguments>),
     /// Score segmentations against the truth in NPZ cases: DSC and NSD by modality.
     Eval(EvalArguments),
     /// Compare the scores of two models on the same cases: mean differences with 95 % intervals.
@@ -67,12 +69,17 @@ struct ModelArguments {
 
 #[derive(Args, Debug)]
 struct SegmentArguments {
-    /// Pictures, NPZ cases, or folders of them.
+    /// Pictures, NPZ cases, NIfTI files, or folders of them; DICOM files, or a folder or ZIP archive of a series.
     #[arg(required = true, value_name = "INPUT")]
     inputs: Vec<PathBuf>,
-    /// A box in pixels, both corners included; once for each object. For pictures.
+    /// A box in pixels, both corners included; once for each object. For pictures and single slices.
     #[arg(long = "box", value_name = "X0,Y0,X1,Y1", value_parser = input::parse_box, allow_hyphen_values = true)]
     boxes: Vec<umedsam::PixelBox>,
+    /// A box in voxels, both corners included, x, y and z from 0; once for each object. For volumes in DICOM and NIfTI.
+    #[arg(long = "box3d", value_name = "X0,Y0,Z0,X1,Y1,Z1", value_parser = input::parse_box3d, allow_hyphen_values = true)]
+    boxes3d: Vec<umedsam::VoxelBox>,
+    #[command(flatten)]
+    scan: scans::ScanArguments,
     /// Folder for the results; made if absent.
     #[arg(long, value_name = "DIR", default_value = "out")]
     out: PathBuf,

@@ -1,7 +1,7 @@
 //! Where results go, and how they are known again.
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use umedsam::files::write_atomically;
 use umedsam::{memory, npz};
+use umedsam_demo::nifti;
 
 use crate::input::Kind;
 
@@ -42,13 +43,15 @@ pub(crate) struct Wanted {
 impl Outputs {
     fn new(input: &Path, kind: Kind, folder: &Path, wanted: Wanted) -> Self {
         let named = |ending: &str| {
-            let mut name = input.file_stem().unwrap_or_default().to_owned();
+            let mut name = stem(input, kind);
             name.push(ending);
             folder.join(name)
         };
         let labels = match kind {
             Kind::Npz => folder.join(input.file_name().unwrap_or_default()),
             Kind::Picture => named(".mask.png"),
+            Kind::Scan if input.extension().is_some_and(|e| e.eq_ignore_ascii_case("nii")) => named(".nii"),
+            Kind::Scan => named(".nii.gz"),
         };
         let maps = || Maps { probabilities: named(".probability.png"), entropy: named(".entropy.png") };
         let overlay = wanted.overlay.then(|| named(".overlay.png"));
@@ -60,6 +63,20 @@ impl Outputs {
         let maps = self.uncertainty.iter().flat_map(|maps| [&maps.probabilities, &maps.entropy]);
         [&self.labels].into_iter().chain(&self.overlay).chain(maps)
     }
+}
+
+/// The name of an input without its ending.
+fn stem(input: &Path, kind: Kind) -> OsString {
+    if kind != Kind::Scan {
+        return input.file_stem().unwrap_or_default().to_owned();
+    }
+    // A folder may be given as `.`, and names of files may have dots in them, such as UIDs.
+    let whole = input.canonicalize().ok().filter(|_| input.is_dir());
+    let name = whole.as_deref().unwrap_or(input).file_name().unwrap_or_default().to_string_lossy();
+    let endings = [".nii.gz", ".nii", ".dcm.gz", ".dcm", ".hdr", ".img", ".zip"];
+    let lower = name.to_ascii_lowercase();
+    let ending = endings.iter().find(|e| lower.ends_with(*e) && input.is_file()).map_or(0, |e| e.len());
+    name[..name.len() - ending].into()
 }
 
 /// Works out the results of all inputs, makes their folder, and refuses what would lose somebody's file: two results
@@ -104,7 +121,7 @@ fn probe(folder: &Path, name: &OsStr) -> io::Result<()> {
 
 /// Whether a file was written by this command: by its content, whatever its name.
 pub(crate) fn is_result(path: &Path) -> bool {
-    path.is_file() && (is_png(path) || npz::is_segmentation(path))
+    path.is_file() && (is_png(path) || npz::is_segmentation(path) || nifti::is_segmentation(path))
 }
 
 fn is_png(path: &Path) -> bool {

@@ -15,6 +15,7 @@ use umedsam::{
     Error, ImageSegmentation, ImageView, Model, PixelBox, Precision, Session, SessionOptions, Stats,
     UncertaintyOptions, ValidationStatus, VolumeOptions, VolumeSize, VoxelBox, ZoomOptions, errln, outln, terminal,
 };
+use umedsam_demo::scan::Applied;
 
 use crate::cache;
 use crate::input::{Kind, files};
@@ -22,6 +23,7 @@ use crate::mask::{MaskArguments, Measures};
 use crate::output::{Outputs, Wanted, plan, write_gray, write_labels};
 use crate::overlay::Overlay;
 use crate::picture::Picture;
+use crate::scans::segment_scan;
 use crate::uncertainty::{self, Uncertainty};
 use crate::{ModelArguments, SegmentArguments};
 
@@ -34,6 +36,9 @@ pub(crate) struct Report {
     pub(crate) shape: Vec<usize>,
     /// What was done to its values.
     pub(crate) intake: Intake,
+    /// What else was done while it was read.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) applied: Vec<Applied>,
     /// One entry for each box.
     pub(crate) objects: Vec<Object>,
     /// Whether the labels are the case's own numbers, known from its truth.
@@ -89,8 +94,11 @@ pub(crate) fn run(arguments: &SegmentArguments) -> anyhow::Result<()> {
             Kind::Picture if arguments.boxes.is_empty() => {
                 bail!("{}: a picture needs at least one --box x0,y0,x1,y1", path.display())
             }
-            Kind::Npz if !arguments.boxes.is_empty() => {
+            Kind::Npz if !arguments.boxes.is_empty() || !arguments.boxes3d.is_empty() => {
                 bail!("{}: an NPZ case brings its own boxes; --box is for pictures", path.display())
+            }
+            Kind::Scan if arguments.boxes.is_empty() && arguments.boxes3d.is_empty() => {
+                bail!("{}: a volume needs at least one --box3d x0,y0,z0,x1,y1,z1, an image one --box", path.display())
             }
             _ => {}
         }
@@ -111,6 +119,7 @@ pub(crate) fn run(arguments: &SegmentArguments) -> anyhow::Result<()> {
         let result = match kind {
             Kind::Npz => segment_case(&mut session, path, outputs, arguments, &options),
             Kind::Picture => segment_file(&mut session, path, outputs, arguments, &options),
+            Kind::Scan => segment_scan(&mut session, path, outputs, arguments, &options),
         };
         progress.suspend(|| cache::print_notes(&session));
         progress.suspend(|| match result {
@@ -200,7 +209,7 @@ pub(crate) struct PlaneOptions<'a> {
 
 impl PlaneOptions<'_> {
     /// The label map, and how sure it is if that is asked for.
-    fn segment(
+    pub(crate) fn segment(
         &self,
         session: &mut Session,
         image: &ImageView<'_>,
@@ -254,6 +263,7 @@ pub(crate) fn segment_picture(
         input: name.into(),
         shape,
         intake,
+        applied: Vec::new(),
         objects,
         own_labels: false,
         written,
@@ -263,7 +273,7 @@ pub(crate) fn segment_picture(
     })
 }
 
-fn objects(labels: &[u16], confidence: &[f32], uncertainty: Option<&Uncertainty>) -> Vec<Object> {
+pub(crate) fn objects(labels: &[u16], confidence: &[f32], uncertainty: Option<&Uncertainty>) -> Vec<Object> {
     let mut sizes = vec![0usize; confidence.len() + 1];
     for &label in labels {
         sizes[usize::from(label)] += 1;
@@ -277,7 +287,12 @@ fn objects(labels: &[u16], confidence: &[f32], uncertainty: Option<&Uncertainty>
 }
 
 /// Writes the maps of an image, if there are any.
-fn write_maps(outputs: &Outputs, found: Option<&Uncertainty>, width: usize, height: usize) -> anyhow::Result<()> {
+pub(crate) fn write_maps(
+    outputs: &Outputs,
+    found: Option<&Uncertainty>,
+    width: usize,
+    height: usize,
+) -> anyhow::Result<()> {
     if let (Some(maps), Some(found)) = (&outputs.uncertainty, found) {
         write_gray(&maps.probabilities, &found.probabilities, width, height)?;
         write_gray(&maps.entropy, &found.entropy, width, height)?;
@@ -323,6 +338,7 @@ fn segment_case(
     let spacing = spacing.map(|[x, y, z]| Spacing::new(x, y, z)).transpose()?;
     let read = start.elapsed();
     let before = session.stats();
+    let size = case.shape.volume();
     let (mut labels, predicted_iou, uncertainty, mut postprocess) = match &case.boxes {
         Boxes::Plane(boxes) => {
             let (found, uncertainty) =
@@ -334,16 +350,14 @@ fn segment_case(
         }
         Boxes::Volume(boxes) => {
             let start = Instant::now();
-            let found = segment_volume(session, &case, boxes, &arguments.volume())
+            let found = segment_volume(session, |z| case.slice(z), size, boxes, &arguments.volume())
                 .with_context(|| path.display().to_string())?;
             let spent = session.stats();
-            let inference = |s: Stats| s.preprocess + s.encode + s.cache + s.decode;
-            let rest = start.elapsed().saturating_sub(inference(spent) - inference(before));
+            let rest = start.elapsed().saturating_sub(network(spent) - network(before));
             (found.labels, found.predicted_iou, None, rest)
         }
     };
     let start = Instant::now();
-    let size = case.shape.volume();
     arguments.mask.clean(&mut labels, size)?;
     let mut objects = objects(&labels, &predicted_iou, uncertainty.as_ref());
     if arguments.mask.measures() {
@@ -354,7 +368,11 @@ fn segment_case(
     postprocess += start.elapsed();
     let start = Instant::now();
     if let Some(overlay) = &outputs.overlay {
-        draw_case(&case, &labels, overlay)?;
+        let boxes: Vec<PixelBox> = match &case.boxes {
+            Boxes::Plane(boxes) => boxes.clone(),
+            Boxes::Volume(boxes) => boxes.iter().map(|b| b.plane).collect(),
+        };
+        draw_slice(&case.pixels, &labels, size, &boxes, overlay)?;
     }
     if let Some(own) = &own {
         labels.iter_mut().filter(|l| **l > 0).for_each(|l| *l = own[usize::from(*l) - 1]);
@@ -369,18 +387,30 @@ fn segment_case(
     let (encodes, cache_hits) = (after.encodes - before.encodes, after.cache_hits - before.cache_hits);
     let input = path.display().to_string();
     let own_labels = own.is_some();
-    Ok(Report { input, shape, intake: case.intake, objects, own_labels, written, encodes, cache_hits, ms: stages })
+    let applied = Vec::new();
+    Ok(Report {
+        input,
+        shape,
+        intake: case.intake,
+        applied,
+        objects,
+        own_labels,
+        written,
+        encodes,
+        cache_hits,
+        ms: stages,
+    })
 }
 
-fn segment_volume(
+pub(crate) fn segment_volume<'a>(
     session: &mut Session,
-    case: &Case,
+    slice: impl FnMut(usize) -> Result<ImageView<'a>, Error>,
+    size: VolumeSize,
     boxes: &[VoxelBox],
     options: &VolumeOptions,
 ) -> Result<umedsam::VolumeSegmentation, Error> {
     let progress = bar(0, "slices");
-    let slices = from_fn(|z| case.slice(z));
-    let found = session.segment_volume(slices, case.shape.volume(), boxes, options, |done, total| {
+    let found = session.segment_volume(from_fn(slice), size, boxes, options, |done, total| {
         progress.set_length(total as u64);
         progress.set_position(done as u64);
         ControlFlow::Continue(())
@@ -390,18 +420,21 @@ fn segment_volume(
 }
 
 /// Draws an image, or a volume's slice with the most labelled voxels.
-fn draw_case(case: &Case, labels: &[u16], path: &Path) -> anyhow::Result<()> {
-    let (width, height, channels) = (case.shape.width, case.shape.height, case.shape.channels);
+pub(crate) fn draw_slice(
+    pixels: &[u8],
+    labels: &[u16],
+    size: VolumeSize,
+    boxes: &[PixelBox],
+    path: &Path,
+) -> anyhow::Result<()> {
+    let VolumeSize { height, width, .. } = size;
+    let channels = pixels.len() / labels.len();
     let area = |slice: &[u16]| slice.iter().filter(|&&l| l > 0).count();
     let slices = labels.chunks_exact(width * height);
     let z = slices.enumerate().max_by_key(|(_, slice)| area(slice)).map_or(0, |(z, _)| z);
-    let pixels = &case.pixels[z * width * height * channels..][..width * height * channels];
+    let pixels = &pixels[z * width * height * channels..][..width * height * channels];
     let labels = &labels[z * width * height..][..width * height];
-    let boxes: Vec<PixelBox> = match &case.boxes {
-        Boxes::Plane(boxes) => boxes.clone(),
-        Boxes::Volume(boxes) => boxes.iter().map(|b| b.plane).collect(),
-    };
-    draw(pixels, labels, width, height, &boxes, path)
+    draw(pixels, labels, width, height, boxes, path)
 }
 
 fn draw(
@@ -420,7 +453,12 @@ fn draw(
     overlay.save(path)
 }
 
-fn stages(before: Stats, after: Stats, read: Duration, postprocess: Duration, write: Duration) -> Stages {
+/// Time spent on all that comes before masks.
+pub(crate) fn network(stats: Stats) -> Duration {
+    stats.preprocess + stats.encode + stats.cache + stats.decode
+}
+
+pub(crate) fn stages(before: Stats, after: Stats, read: Duration, postprocess: Duration, write: Duration) -> Stages {
     Stages {
         read: ms(read),
         preprocess: ms(after.preprocess - before.preprocess),
@@ -438,6 +476,9 @@ pub(crate) fn print(report: &Report) {
     outln!("{} ({})", report.input, shape.join("x"));
     if report.intake != Intake::new(NumberType::U8) {
         outln!("  values {}", report.intake);
+    }
+    for applied in &report.applied {
+        outln!("  {applied}");
     }
     let unit = if report.shape.len() == 3 { "voxels" } else { "px" };
     if report.own_labels {

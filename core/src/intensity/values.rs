@@ -2,7 +2,7 @@
 
 use std::prelude::v1::*;
 
-use super::{Intake, Number, NumberType, Window, apply};
+use super::{Intake, Number, NumberType, Step, Window, apply};
 use crate::{Error, memory};
 
 /// Intensities of an image or a volume in the number type of its file: slice by slice, row by row, channels
@@ -72,6 +72,14 @@ impl Values {
         each!(self, v => v.iter().map(|&x| x.to_f64()).collect())
     }
 
+    /// Maps the values to 8 bits by `window`, whatever they are, and says which window was found.
+    ///
+    /// # Errors
+    /// Those of [`to_u8`](super::to_u8).
+    pub fn to_u8(&self, window: Window) -> Result<(Vec<u8>, Step), Error> {
+        each!(self, v => apply(v, window))
+    }
+
     /// Maps the values to 8 bits, and says what was done. If all of them are whole numbers from 0 to 255, in whatever
     /// type, they are taken as they are; otherwise `window` is applied to all. The peak of memory is one byte a value
     /// more than the values themselves take.
@@ -88,7 +96,7 @@ impl Values {
     }
 }
 
-fn bring<T: Number>(values: &[T], window: Window) -> Result<(Vec<u8>, Vec<super::Step>), Error> {
+fn bring<T: Number>(values: &[T], window: Window) -> Result<(Vec<u8>, Vec<Step>), Error> {
     let whole = |v: &T| v.to_f64() == f64::from(v.to_f64() as u8);
     if values.iter().all(whole) {
         let mut pixels = memory::with_room(values.len())?;

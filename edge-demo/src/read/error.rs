@@ -1,0 +1,101 @@
+//! Why a file cannot be read.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::dicom::Listed;
+
+/// Why a file, a folder or an archive cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {problem}", path.display())]
+#[non_exhaustive]
+pub struct ReadError {
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong.
+    pub problem: Problem,
+}
+
+/// What is wrong with a file.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Problem {
+    /// The system could not read it.
+    #[error("{0}")]
+    Io(io::Error),
+    /// It is of another kind than those that are read.
+    #[error("{0}; DICOM and NIfTI are read")]
+    Kind(String),
+    /// It is shorter than it says itself.
+    #[error("ends too early: of {expected} bytes of {part} {actual} are there")]
+    Ended {
+        /// The part that is not whole.
+        part: &'static str,
+        /// Bytes that it needs.
+        expected: u64,
+        /// Bytes that are there.
+        actual: u64,
+    },
+    /// A field of its header cannot be used.
+    #[error("{field} is {found}; {expected} expected")]
+    Field {
+        /// Name in the standard.
+        field: &'static str,
+        /// What it holds.
+        found: String,
+        /// What is accepted, in words.
+        expected: &'static str,
+    },
+    /// Reading it takes more memory than is allowed.
+    #[error("takes {bytes} bytes of memory to read, beyond the limit of {max} (--memory)")]
+    TooLarge {
+        /// Bytes that it takes.
+        bytes: u64,
+        /// Bytes that are allowed.
+        max: u64,
+    },
+    /// It is whole, but nothing here reads its kind.
+    #[error("{0}")]
+    Unsupported(String),
+    /// It is damaged.
+    #[error("damaged: {0}")]
+    Damaged(String),
+    /// It holds several volumes, and none was chosen, or one that is not there.
+    #[error("holds {of} {what}; --frame 0 to {} chooses one", of - 1)]
+    Frames {
+        /// `volumes` or `frames`.
+        what: &'static str,
+        /// Their number.
+        of: usize,
+    },
+    /// It holds several series, and none was chosen, or one that is not there.
+    #[error("{}", Listed::message(.0))]
+    Series(Vec<Listed>),
+    /// The slices of a series make no volume.
+    #[error("series {uid}: {reason}")]
+    Slices {
+        /// Its SeriesInstanceUID.
+        uid: String,
+        /// Why, with the slices.
+        reason: String,
+    },
+    /// There is no memory.
+    #[error(transparent)]
+    Memory(#[from] umedsam::Error),
+}
+
+impl Problem {
+    pub(crate) fn at(self, path: &Path) -> ReadError {
+        ReadError { path: path.into(), problem: self }
+    }
+
+    pub(crate) fn field(field: &'static str, found: impl ToString, expected: &'static str) -> Self {
+        Self::Field { field, found: found.to_string(), expected }
+    }
+}
+
+impl From<io::Error> for Problem {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}

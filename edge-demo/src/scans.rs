@@ -1,0 +1,114 @@
+//! `umedsam segment` on DICOM and NIfTI.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use clap::Args;
+use umedsam::mask::Spacing;
+use umedsam::{PixelBox, Session};
+use umedsam_demo::nifti;
+use umedsam_demo::read::{ReadOptions, read};
+use umedsam_demo::scan::Window;
+
+use crate::SegmentArguments;
+use crate::output::Outputs;
+use crate::segment::{PlaneOptions, Report, draw_slice, network, objects, segment_volume, stages, write_maps};
+
+/// How DICOM and NIfTI are read.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ScanArguments {
+    /// The values shown from black to white: abdomen, lung, brain, mediastinum or bone (for CT), file (the file's own),
+    /// percentiles (the 0.5th to the 99.5th of those that are not 0), or CENTER,WIDTH. auto is the abdomen's for CT, and
+    /// percentiles for all others. For DICOM and NIfTI.
+    #[arg(long, value_name = "W", default_value_t, allow_hyphen_values = true)]
+    window: Window,
+    /// The series of a folder or archive with several: its number in the list, or the end of its UID.
+    #[arg(long, value_name = "N|UID")]
+    series: Option<String>,
+    /// One volume of a 4D file, or one frame of a multi-frame one, from 0.
+    #[arg(long, value_name = "I")]
+    frame: Option<usize>,
+    /// Read a DICOM series all the same where slices are missing.
+    #[arg(long)]
+    gaps: bool,
+}
+
+impl ScanArguments {
+    fn options(&self, memory: u64) -> ReadOptions {
+        let options = ReadOptions::new().with_memory(memory).with_frame(self.frame).with_series(self.series.clone());
+        if self.gaps { options.with_gaps() } else { options }
+    }
+}
+
+/// Segments an image or a volume, and writes its label map as NIfTI.
+pub(crate) fn segment_scan(
+    session: &mut Session,
+    path: &Path,
+    outputs: &Outputs,
+    arguments: &SegmentArguments,
+    options: &PlaneOptions<'_>,
+) -> anyhow::Result<Report> {
+    let named = || path.display().to_string();
+    let start = Instant::now();
+    let mut scan = read(path, &arguments.scan.options(arguments.memory.bytes()))?;
+    let shown = scan.to_8bit(arguments.scan.window).with_context(named)?;
+    // The network sees 8 bits only, and the values take twice their memory.
+    scan.values = umedsam::intensity::Values::U8(Vec::new());
+    let read = start.elapsed();
+    let (size, shape, is_volume) = (scan.size, scan.shape(), scan.size.depth > 1);
+    if is_volume && arguments.boxes3d.is_empty() {
+        bail!("{}: a volume of {} slices, which needs --box3d, or one of them by --frame", named(), size.depth);
+    }
+    if !is_volume && arguments.boxes.is_empty() {
+        bail!("{}: a single slice, which needs --box", named());
+    }
+    let before = session.stats();
+    let start = Instant::now();
+    let boxes: Vec<PixelBox>;
+    let (mut labels, predicted_iou, uncertainty) = if is_volume {
+        if options.uncertainty.is_some() {
+            bail!("{}: a volume; --uncertainty is for images", named());
+        }
+        boxes = arguments.boxes3d.iter().map(|b| b.plane).collect();
+        let found = segment_volume(session, |z| shown.slice(z), size, &arguments.boxes3d, &arguments.volume());
+        let found = found.with_context(named)?;
+        (found.labels, found.predicted_iou, None)
+    } else {
+        boxes = arguments.boxes.clone();
+        let (found, uncertainty) = options.segment(session, &shown.slice(0)?, &boxes).with_context(named)?;
+        (found.labels, found.predicted_iou, uncertainty)
+    };
+    let network = network(session.stats()) - network(before);
+    options.mask.clean(&mut labels, size)?;
+    let mut objects = objects(&labels, &predicted_iou, uncertainty.as_ref());
+    if options.mask.measures() {
+        let spacing = scan.spacing.map(|[x, y, z]| Spacing::new(x, y, z)).transpose()?;
+        let measured = options.mask.measure(&labels, &shown.pixels, size, is_volume, spacing, objects.len())?;
+        objects.iter_mut().zip(measured).for_each(|(object, measures)| object.measures = measures);
+    }
+    let postprocess: Duration = start.elapsed().saturating_sub(network);
+    let start = Instant::now();
+    nifti::write_labels(&outputs.labels, &labels, &scan).with_context(|| outputs.labels.display().to_string())?;
+    if let Some(overlay) = &outputs.overlay {
+        draw_slice(&shown.pixels, &labels, size, &boxes, overlay)?;
+    }
+    write_maps(outputs, uncertainty.as_ref(), size.width, size.height)?;
+    let written = outputs.paths().cloned().collect();
+    let after = session.stats();
+    let ms = stages(before, after, read, postprocess, start.elapsed());
+    let (encodes, cache_hits) = (after.encodes - before.encodes, after.cache_hits - before.cache_hits);
+    let applied = [scan.applied, shown.applied].concat();
+    Ok(Report {
+        input: named(),
+        shape,
+        intake: shown.intake,
+        applied,
+        objects,
+        own_labels: false,
+        written,
+        encodes,
+        cache_hits,
+        ms,
+    })
+}

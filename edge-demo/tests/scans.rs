@@ -1,0 +1,104 @@
+//! DICOM and NIfTI through the command.
+
+mod common;
+#[path = "common/dicom.rs"]
+mod dicom;
+
+use std::fs;
+use std::path::Path;
+
+use common::{failure, files, out, umedsam};
+use serde_json::{Value, json};
+use umedsam_demo::read::{ReadOptions, read};
+
+/// A ball of 300 in 64 x 48 x 12 voxels of 20, times two in a file of floats, with a matrix that turns it.
+fn ball(path: &Path, volumes: i16) {
+    let mut bytes = vec![0; 352];
+    let mut put = |at: usize, field: &[u8]| bytes[at..][..field.len()].copy_from_slice(field);
+    put(0, &348i32.to_le_bytes());
+    for (i, d) in [if volumes > 1 { 4 } else { 3 }, 64i16, 48, 12, volumes, 1, 1, 1].iter().enumerate() {
+        put(40 + 2 * i, &d.to_le_bytes());
+    }
+    put(70, &16i16.to_le_bytes());
+    put(108, &[352f32, 2.0, 0.0].map(f32::to_le_bytes).concat());
+    put(254, &1i16.to_le_bytes());
+    let matrix = [-0.8f32, 0.0, 0.0, 30.0, 0.0, 0.0, 2.0, -10.0, 0.0, -0.8, 0.0, 50.0];
+    put(280, &matrix.map(f32::to_le_bytes).concat());
+    put(344, b"n+1\0");
+    for _ in 0..volumes {
+        for (z, y, x) in (0..12).flat_map(|z| (0..48).flat_map(move |y| (0..64).map(move |x| (z, y, x)))) {
+            let within = (x - 30i32).pow(2) + (y - 24i32).pow(2) + (3 * (z - 5i32)).pow(2) < 140;
+            bytes.extend((if within { 150f32 } else { 10.0 }).to_le_bytes());
+        }
+    }
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn a_mask_lies_where_its_volume_lies() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    ball(&path("one.ball.nii"), 1);
+    let around = ["--box3d", "18,12,2,42,36,8", "--json"];
+    let run = |more: &[&str]| umedsam(folder.path(), &[&["segment"], more, &around].concat());
+    let report: Value = serde_json::from_str(&out(&run(&["one.ball.nii", "--stats", "--overlay"]))).unwrap();
+    assert_eq!(report["shape"], json!([12, 48, 64]));
+    assert_eq!(report["applied"][0], json!({ "applied": "rescale", "slope": 2.0, "intercept": 0.0 }));
+    let step = &report["intake"]["steps"][0];
+    assert_eq!((&step["rule"], &step["low"], &step["high"]), (&json!("percentile"), &json!(20.0), &json!(300.0)));
+    let measures = &report["objects"][0]["measures"];
+    let volume = report["objects"][0]["size"].as_f64().unwrap() * 0.8 * 0.8 * 2.0;
+    assert!((measures["volume"].as_f64().unwrap() - volume).abs() < 1e-3 * volume, "{measures}");
+    assert_eq!(files(&path("out")), ["one.ball.nii", "one.ball.overlay.png"]);
+    let options = ReadOptions::new();
+    let (scan, mask) =
+        (read(&path("one.ball.nii"), &options).unwrap(), read(&path("out/one.ball.nii"), &options).unwrap());
+    assert_eq!((mask.affine, mask.size), (scan.affine, scan.size));
+    let (values, labels) = (scan.values.to_f64(), mask.values.to_f64());
+    let agree = values.iter().zip(&labels).filter(|(v, l)| (**v > 100.0) == (**l == 1.0)).count();
+    assert!(agree * 100 > values.len() * 98, "{agree} of {}", values.len());
+
+    // Its own results are passed over; a volume of four dimensions leaves a choice.
+    fs::copy(path("out/one.ball.nii"), path("result.nii")).unwrap();
+    let text = out(&run(&["."]));
+    assert_eq!(text.lines().count(), 1, "{text}");
+    ball(&path("several.nii"), 3);
+    let message = failure(&run(&["several.nii"]));
+    assert!(message.contains("several.nii: holds 3 volumes; --frame 0 to 2 chooses one"), "{message}");
+    let report: Value =
+        serde_json::from_str(&out(&run(&["several.nii", "--frame", "2", "--window", "300,600"]))).unwrap();
+    assert_eq!(report["applied"][0], json!({ "applied": "frame", "index": 2, "of": 3 }));
+    assert_eq!(report["intake"]["steps"][0]["high"], 600.0);
+    let message = failure(&umedsam(folder.path(), &["segment", "one.ball.nii"]));
+    assert!(message.contains("one.ball.nii: a volume needs at least one --box3d"), "{message}");
+    let message = failure(&umedsam(folder.path(), &["segment", "one.ball.nii", "--box", "1,1,9,9"]));
+    assert!(message.contains("one.ball.nii: a volume of 12 slices, which needs --box3d"), "{message}");
+    let message = failure(&run(&["one.ball.nii", "--window", "liver"]));
+    assert!(
+        message.contains("abdomen, lung, brain, mediastinum, bone, file, percentiles, auto, or CENTER,WIDTH"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_folder_of_dicom_is_one_volume() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir_all(folder.path().join("study/series")).unwrap();
+    for z in 0..3 {
+        let name = format!("study/series/IM{}", 9 - z);
+        fs::write(folder.path().join(name), dicom::file(&dicom::slice(z, 2.5), "1.2.840.10008.1.2.1")).unwrap();
+    }
+    let run = |input: &str, around: [&str; 2]| umedsam(folder.path(), &["segment", input, around[0], around[1]]);
+    let text = out(&run("study", ["--box3d", "1,1,0,4,3,2"]));
+    for words in ["study (3x4x6)", "window -160 to 240 (as given)", "3 slices in order of position, 2.5000 mm apart"] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    assert!(text.contains("the abdomen's") && text.contains("values times 1 plus -1000"), "{text}");
+    let options = ReadOptions::new();
+    let scan = read(&folder.path().join("study"), &options).unwrap();
+    let mask = read(&folder.path().join("out/study.nii.gz"), &options).unwrap();
+    assert_eq!((mask.affine, mask.size), (scan.affine, scan.size));
+    // One file of it is an image.
+    let text = out(&run("study/series/IM9", ["--box", "1,1,4,3"]));
+    assert!(text.contains("IM9 (4x6)") && text.contains("out/IM9.nii.gz"), "{text}");
+}
