@@ -10,7 +10,7 @@ use umedsam::{PixelBox, Session};
 use umedsam_demo::dicom::Segmentation;
 use umedsam_demo::nifti;
 use umedsam_demo::read::{ReadOptions, read};
-use umedsam_demo::scan::Window;
+use umedsam_demo::scan::{Applied, Window};
 
 use crate::SegmentArguments;
 use crate::output::{Outputs, ScanFormat};
@@ -73,6 +73,7 @@ pub(crate) fn segment_scan(
         }
         ScanFormat::Nifti => None,
     };
+    let unplaced = scan.affine.is_some() && seg.as_ref().is_some_and(|seg| !seg.is_placed());
     let before = session.stats();
     let start = Instant::now();
     let boxes: Vec<PixelBox>;
@@ -112,7 +113,11 @@ pub(crate) fn segment_scan(
     let after = session.stats();
     let ms = stages(before, after, read, postprocess, start.elapsed());
     let (encodes, cache_hits) = (after.encodes - before.encodes, after.cache_hits - before.cache_hits);
-    let applied = [scan.applied, shown.applied].concat();
+    let mut applied = [scan.applied, shown.applied].concat();
+    if unplaced {
+        let note = "the segmentation has no place in the patient, as the images name no frame of reference";
+        applied.push(Applied::Note(note.into()));
+    }
     Ok(Report {
         input: named(),
         shape,

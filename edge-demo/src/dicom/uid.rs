@@ -8,9 +8,10 @@ pub(super) fn is_uid(text: &str) -> bool {
 }
 
 /// The UID that belongs to these parts: a UUID of version 8, made of their digest.
-pub(super) fn derived(parts: &[&[u8]]) -> String {
+pub(super) fn derived<T: AsRef<[u8]>>(parts: impl IntoIterator<Item = T>) -> String {
     let mut digest = Sha256::new();
     for part in parts {
+        let part = part.as_ref();
         digest.update((part.len() as u64).to_le_bytes());
         digest.update(part);
     }

@@ -21,14 +21,14 @@ impl Description<'_> {
     /// All elements but the pixels. `content` is a UID that stands for them.
     pub(super) fn dataset(&self, uid: &str, content: &str) -> Dataset {
         let Segmentation { series, size, .. } = self.segmentation;
-        let organization = derived(&[b"organization", content.as_bytes()]);
+        let organization = derived(["organization", content]);
         let (date, time) = self.time();
         let set = self
             .repeated()
             .with(tags::SOP_CLASS_UID, SEGMENTATION_STORAGE)
             .with(tags::SOP_INSTANCE_UID, uid)
             .with(tags::STUDY_INSTANCE_UID, series.study.as_str())
-            .with(tags::SERIES_INSTANCE_UID, derived(&[b"series", content.as_bytes()]))
+            .with(tags::SERIES_INSTANCE_UID, derived(["series", content]))
             .with(tags::MODALITY, "SEG")
             .with(tags::SERIES_NUMBER, "1000")
             .with(tags::SERIES_DESCRIPTION, "U-MedSAM edge segmentation")
@@ -77,19 +77,21 @@ impl Description<'_> {
     /// What is said of patient and study, empty where the images don't tell.
     fn repeated(&self) -> Dataset {
         let Segmentation { series, placed, .. } = self.segmentation;
-        let optional = |tag| {
-            matches!(tag, tags::SPECIFIC_CHARACTER_SET | tags::STUDY_DESCRIPTION | tags::PATIENT_AGE)
-                || matches!(tag, tags::LOSSY_IMAGE_COMPRESSION_RATIO | tags::LOSSY_IMAGE_COMPRESSION_METHOD)
-                || tag == tags::POSITION_REFERENCE_INDICATOR && !placed
+        // What must be there, if empty, and what may be.
+        let required = |tag| match tag {
+            tags::SPECIFIC_CHARACTER_SET | tags::STUDY_DESCRIPTION | tags::PATIENT_AGE => false,
+            tags::LOSSY_IMAGE_COMPRESSION_RATIO | tags::LOSSY_IMAGE_COMPRESSION_METHOD => false,
+            tags::POSITION_REFERENCE_INDICATOR => *placed,
+            _ => true,
         };
-        let empty = COPIED.into_iter().filter(|&tag| !optional(tag));
+        let allowed = |tag| match tag {
+            tags::LOSSY_IMAGE_COMPRESSION_RATIO | tags::LOSSY_IMAGE_COMPRESSION_METHOD => series.lossy,
+            tags::POSITION_REFERENCE_INDICATOR => *placed,
+            _ => true,
+        };
+        let empty = COPIED.into_iter().filter(|&tag| required(tag));
         let set = empty.fold(Dataset::new(), |set, tag| set.with(tag, ""));
-        let lossy = |tag| matches!(tag, tags::LOSSY_IMAGE_COMPRESSION_RATIO | tags::LOSSY_IMAGE_COMPRESSION_METHOD);
-        let told = series.copied.iter().filter(|(tag, value)| {
-            !value.is_empty()
-                && (series.lossy || !lossy(*tag))
-                && (*placed || *tag != tags::POSITION_REFERENCE_INDICATOR)
-        });
+        let told = series.copied.iter().filter(|(tag, value)| !value.is_empty() && allowed(*tag));
         told.fold(set, |set, (tag, value)| set.with(*tag, value.clone()))
     }
 

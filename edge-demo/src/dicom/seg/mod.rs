@@ -121,15 +121,13 @@ impl<'a> Segmentation<'a> {
             true => Ok(()),
             false => Err(SegError::Uid { file: file.into(), field, found: uid.into() }),
         };
-        for (instance, first) in series.instances.iter().zip((0..).map(|i| i == 0)) {
-            let file = &instance.file;
-            if first {
-                check(file, "StudyInstanceUID", &series.study)?;
-                check(file, "SeriesInstanceUID", &series.uid)?;
-                series.frame_of_reference.iter().try_for_each(|uid| check(file, "FrameOfReferenceUID", uid))?;
-            }
-            check(file, "SOPClassUID", &instance.class)?;
-            check(file, "SOPInstanceUID", &instance.uid)?;
+        let first = series.instances.first().map_or("", |instance| &instance.file);
+        check(first, "StudyInstanceUID", &series.study)?;
+        check(first, "SeriesInstanceUID", &series.uid)?;
+        series.frame_of_reference.iter().try_for_each(|uid| check(first, "FrameOfReferenceUID", uid))?;
+        for instance in &series.instances {
+            check(&instance.file, "SOPClassUID", &instance.class)?;
+            check(&instance.file, "SOPInstanceUID", &instance.uid)?;
         }
         let placed = series.frame_of_reference.is_some()
             && scan.affine.is_some()
@@ -174,7 +172,7 @@ impl<'a> Segmentation<'a> {
         }
         let frames: Vec<(u16, usize)> = frames.into_iter().collect();
         let content = self.content(labels, segments);
-        let uid = derived(&[b"instance", content.as_bytes()]);
+        let uid = derived(["instance", &content]);
         let mut bytes = meta(&uid)?;
         let description = Description { segmentation: self, frames: &frames, segments: segments.max(1) };
         description.dataset(&uid, &content).encode(&mut bytes)?;
@@ -193,14 +191,11 @@ impl<'a> Segmentation<'a> {
 
     /// The UID that stands for these labels of these images.
     fn content(&self, labels: &[u16], segments: u16) -> String {
-        let bytes: Vec<u8> = labels.iter().flat_map(|l| l.to_le_bytes()).collect();
-        let mut parts: Vec<Vec<u8>> = vec![env!("CARGO_PKG_VERSION").into(), self.series.uid.clone().into()];
-        for instance in &self.series.instances {
-            parts.push(format!("{} {}", instance.uid, instance.frame.unwrap_or(1)).into());
-        }
-        parts.extend([segments.to_le_bytes().into(), bytes]);
-        let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
-        derived(&parts)
+        let head = [env!("CARGO_PKG_VERSION").into(), self.series.uid.clone(), segments.to_string()];
+        let instances = self.series.instances.iter().map(|i| format!("{} {}", i.uid, i.frame.unwrap_or(1)));
+        // A part at a time, as a copy of all labels could be large.
+        let labels = labels.chunks(1 << 16).map(|part| part.iter().flat_map(|l| l.to_le_bytes()).collect());
+        derived(head.into_iter().chain(instances).map(String::into_bytes).chain(labels))
     }
 }
 
