@@ -7,9 +7,10 @@ use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use clap::ValueEnum;
 use umedsam::files::write_atomically;
 use umedsam::{memory, npz};
-use umedsam_demo::nifti;
+use umedsam_demo::{dicom, nifti, read};
 
 use crate::input::Kind;
 
@@ -17,10 +18,21 @@ use crate::input::Kind;
 const KEYWORD: &str = "Software";
 const SOFTWARE: &str = "umedsam ";
 
+/// The format of label maps of DICOM and NIfTI.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ScanFormat {
+    /// DICOM segmentation, one segment for each object; of DICOM only
+    Seg,
+    /// NIfTI
+    Nifti,
+}
+
 /// Where the results of one input go.
 #[derive(Debug)]
 pub(crate) struct Outputs {
     pub(crate) labels: PathBuf,
+    /// Format of the label map of a DICOM or NIfTI input.
+    pub(crate) format: ScanFormat,
     pub(crate) overlay: Option<PathBuf>,
     pub(crate) uncertainty: Option<Maps>,
 }
@@ -38,10 +50,21 @@ pub(crate) struct Wanted {
     pub(crate) overlay: bool,
     pub(crate) uncertainty: bool,
     pub(crate) force: bool,
+    /// The format of label maps of DICOM and NIfTI, if not the input's own.
+    pub(crate) format: Option<ScanFormat>,
 }
 
 impl Outputs {
-    fn new(input: &Path, kind: Kind, folder: &Path, wanted: Wanted) -> Self {
+    fn new(input: &Path, kind: Kind, folder: &Path, wanted: Wanted) -> anyhow::Result<Self> {
+        let own = if kind == Kind::Scan && !read::is_nifti(input) { ScanFormat::Seg } else { ScanFormat::Nifti };
+        match (wanted.format, kind) {
+            (Some(_), Kind::Npz | Kind::Picture) => bail!("{}: --format is for DICOM and NIfTI", input.display()),
+            (Some(ScanFormat::Seg), Kind::Scan) if own == ScanFormat::Nifti => {
+                bail!("{}: --format seg is for DICOM, to whose images a segmentation refers", input.display())
+            }
+            _ => {}
+        }
+        let format = wanted.format.unwrap_or(own);
         let named = |ending: &str| {
             let mut name = stem(input, kind);
             name.push(ending);
@@ -50,12 +73,13 @@ impl Outputs {
         let labels = match kind {
             Kind::Npz => folder.join(input.file_name().unwrap_or_default()),
             Kind::Picture => named(".mask.png"),
+            Kind::Scan if format == ScanFormat::Seg => named(".seg.dcm"),
             Kind::Scan if input.extension().is_some_and(|e| e.eq_ignore_ascii_case("nii")) => named(".nii"),
             Kind::Scan => named(".nii.gz"),
         };
         let maps = || Maps { probabilities: named(".probability.png"), entropy: named(".entropy.png") };
         let overlay = wanted.overlay.then(|| named(".overlay.png"));
-        Self { labels, overlay, uncertainty: wanted.uncertainty.then(maps) }
+        Ok(Self { labels, format, overlay, uncertainty: wanted.uncertainty.then(maps) })
     }
 
     /// All of them.
@@ -82,7 +106,8 @@ fn stem(input: &Path, kind: Kind) -> OsString {
 /// Works out the results of all inputs, makes their folder, and refuses what would lose somebody's file: two results
 /// of one name, and unless that is wanted, one in the place of an input or of a file that is no earlier result.
 pub(crate) fn plan(inputs: &[(PathBuf, Kind)], folder: &Path, wanted: Wanted) -> anyhow::Result<Vec<Outputs>> {
-    let outputs: Vec<Outputs> = inputs.iter().map(|(input, kind)| Outputs::new(input, *kind, folder, wanted)).collect();
+    let outputs = inputs.iter().map(|(input, kind)| Outputs::new(input, *kind, folder, wanted));
+    let outputs: Vec<Outputs> = outputs.collect::<anyhow::Result<_>>()?;
     let read: Vec<PathBuf> = inputs.iter().filter_map(|(input, _)| input.canonicalize().ok()).collect();
     let mut sources: BTreeMap<&Path, &Path> = BTreeMap::new();
     for (outputs, (input, _)) in outputs.iter().zip(inputs) {
@@ -121,7 +146,8 @@ fn probe(folder: &Path, name: &OsStr) -> io::Result<()> {
 
 /// Whether a file was written by this command: by its content, whatever its name.
 pub(crate) fn is_result(path: &Path) -> bool {
-    path.is_file() && (is_png(path) || npz::is_segmentation(path) || nifti::is_segmentation(path))
+    let segmentations = [npz::is_segmentation, nifti::is_segmentation, dicom::is_segmentation];
+    path.is_file() && (is_png(path) || segmentations.iter().any(|is| is(path)))
 }
 
 fn is_png(path: &Path) -> bool {

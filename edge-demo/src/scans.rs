@@ -7,12 +7,13 @@ use anyhow::{Context, bail};
 use clap::Args;
 use umedsam::mask::Spacing;
 use umedsam::{PixelBox, Session};
+use umedsam_demo::dicom::Segmentation;
 use umedsam_demo::nifti;
 use umedsam_demo::read::{ReadOptions, read};
-use umedsam_demo::scan::Window;
+use umedsam_demo::scan::{Applied, Window};
 
 use crate::SegmentArguments;
-use crate::output::Outputs;
+use crate::output::{Outputs, ScanFormat};
 use crate::segment::{PlaneOptions, Report, draw_slice, network, objects, segment_volume, stages, write_maps};
 
 /// How DICOM and NIfTI are read.
@@ -32,6 +33,9 @@ pub(crate) struct ScanArguments {
     /// Read a DICOM series all the same where slices are missing.
     #[arg(long)]
     gaps: bool,
+    /// The format of label maps of DICOM and NIfTI; the input's own if left out.
+    #[arg(long, value_name = "F")]
+    pub(crate) format: Option<ScanFormat>,
 }
 
 impl ScanArguments {
@@ -41,7 +45,7 @@ impl ScanArguments {
     }
 }
 
-/// Segments an image or a volume, and writes its label map as NIfTI.
+/// Segments an image or a volume, and writes its label map as a DICOM segmentation or NIfTI.
 pub(crate) fn segment_scan(
     session: &mut Session,
     path: &Path,
@@ -63,6 +67,13 @@ pub(crate) fn segment_scan(
     if !is_volume && arguments.boxes.is_empty() {
         bail!("{}: a single slice, which needs --box", named());
     }
+    let seg = match outputs.format {
+        ScanFormat::Seg => {
+            Some(Segmentation::of(&scan).with_context(|| format!("{} (--format nifti is written)", named()))?)
+        }
+        ScanFormat::Nifti => None,
+    };
+    let unplaced = scan.affine.is_some() && seg.as_ref().is_some_and(|seg| !seg.is_placed());
     let before = session.stats();
     let start = Instant::now();
     let boxes: Vec<PixelBox>;
@@ -89,7 +100,11 @@ pub(crate) fn segment_scan(
     }
     let postprocess: Duration = start.elapsed().saturating_sub(network);
     let start = Instant::now();
-    nifti::write_labels(&outputs.labels, &labels, &scan).with_context(|| outputs.labels.display().to_string())?;
+    match seg {
+        Some(seg) => seg.write(&outputs.labels, &labels, objects.len() as u16).map_err(anyhow::Error::from),
+        None => nifti::write_labels(&outputs.labels, &labels, &scan).map_err(Into::into),
+    }
+    .with_context(|| outputs.labels.display().to_string())?;
     if let Some(overlay) = &outputs.overlay {
         draw_slice(&shown.pixels, &labels, size, &boxes, overlay)?;
     }
@@ -98,7 +113,11 @@ pub(crate) fn segment_scan(
     let after = session.stats();
     let ms = stages(before, after, read, postprocess, start.elapsed());
     let (encodes, cache_hits) = (after.encodes - before.encodes, after.cache_hits - before.cache_hits);
-    let applied = [scan.applied, shown.applied].concat();
+    let mut applied = [scan.applied, shown.applied].concat();
+    if unplaced {
+        let note = "the segmentation has no place in the patient, as the images name no frame of reference";
+        applied.push(Applied::Note(note.into()));
+    }
     Ok(Report {
         input: named(),
         shape,

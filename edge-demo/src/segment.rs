@@ -108,7 +108,12 @@ pub(crate) fn run(arguments: &SegmentArguments) -> anyhow::Result<()> {
         bail!("--uncertainty is for whole images, and does not go with --zoom auto");
     }
     let options = PlaneOptions { zoom, uncertainty, mask: &arguments.mask };
-    let wanted = Wanted { overlay: arguments.overlay, uncertainty: uncertainty.is_some(), force: arguments.force };
+    let wanted = Wanted {
+        overlay: arguments.overlay,
+        uncertainty: uncertainty.is_some(),
+        force: arguments.force,
+        format: arguments.scan.format,
+    };
     let outputs = plan(&files, &arguments.out, wanted)?;
     let mut session = open(&arguments.model)?;
     session.set_cache(arguments.cache.open()?);

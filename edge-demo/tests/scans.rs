@@ -88,8 +88,8 @@ fn a_folder_of_dicom_is_one_volume() {
         let name = format!("study/series/IM{}", 9 - z);
         fs::write(folder.path().join(name), dicom::file(&dicom::slice(z, 2.5), "1.2.840.10008.1.2.1")).unwrap();
     }
-    let run = |input: &str, around: [&str; 2]| umedsam(folder.path(), &["segment", input, around[0], around[1]]);
-    let text = out(&run("study", ["--box3d", "1,1,0,4,3,2"]));
+    let run = |arguments: &[&str]| umedsam(folder.path(), &[&["segment"], arguments].concat());
+    let text = out(&run(&["study", "--box3d", "1,1,0,4,3,2", "--format", "nifti"]));
     for words in ["study (3x4x6)", "window -160 to 240 (as given)", "3 slices in order of position, 2.5000 mm apart"] {
         assert!(text.contains(words), "{words}: {text}");
     }
@@ -99,6 +99,30 @@ fn a_folder_of_dicom_is_one_volume() {
     let mask = read(&folder.path().join("out/study.nii.gz"), &options).unwrap();
     assert_eq!((mask.affine, mask.size), (scan.affine, scan.size));
     // One file of it is an image.
-    let text = out(&run("study/series/IM9", ["--box", "1,1,4,3"]));
-    assert!(text.contains("IM9 (4x6)") && text.contains("out/IM9.nii.gz"), "{text}");
+    let text = out(&run(&["study/series/IM9", "--box", "1,1,4,3"]));
+    assert!(text.contains("IM9 (4x6)") && text.contains("out/IM9.seg.dcm"), "{text}");
+
+    // Segmentations are no images: passed over beside the series, and replaced like other results.
+    out(&run(&["study", "--box3d", "1,1,0,4,3,2"]));
+    let first = fs::read(folder.path().join("out/study.seg.dcm")).unwrap();
+    fs::write(folder.path().join("study/series/result"), &first).unwrap();
+    let text = out(&run(&["study", "--box3d", "1,1,0,4,3,2"]));
+    assert!(text.contains("result (no image: a DICOM segmentation)") && text.contains("(3x4x6)"), "{text}");
+    let message = failure(&run(&["out/study.seg.dcm", "--box", "1,1,4,3"]));
+    assert!(message.contains("every input is a result of an earlier run"), "{message}");
+    ball(&folder.path().join("one.nii"), 1);
+    fs::write(folder.path().join("one.png"), "").unwrap();
+    for (input, words) in [
+        ("out/study.nii.gz", "every input is a result"),
+        ("one.nii", "one.nii: --format seg is for DICOM, to whose images a segmentation refers"),
+        ("one.png", "one.png: --format is for DICOM and NIfTI"),
+    ] {
+        let message = failure(&run(&[input, "--box", "1,1,4,3", "--box3d", "1,1,0,4,3,2", "--format", "seg"]));
+        assert!(message.contains(words), "{message}");
+    }
+    let unnamed = dicom::Slice { series: "no UID", ..dicom::slice(0, 2.5) };
+    fs::write(folder.path().join("IM0"), dicom::file(&unnamed, "1.2.840.10008.1.2.1")).unwrap();
+    let message = failure(&run(&["IM0", "--box", "1,1,4,3"]));
+    assert!(message.contains("IM0: SeriesInstanceUID is 'no UID'") && message.contains("--format nifti"), "{message}");
+    assert!(!folder.path().join("out/IM0.seg.dcm").exists());
 }

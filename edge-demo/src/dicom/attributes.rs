@@ -14,7 +14,7 @@ pub(super) fn name(tag: Tag) -> &'static str {
 /// The text of an element, or its numbers as text, if it is there and not empty.
 pub(super) fn text(elements: &Elements, tag: Tag) -> Option<String> {
     match elements.get(tag)? {
-        Value::Text(text) => (!text.is_empty()).then(|| text.clone()),
+        Value::Text(text) => (!text.is_empty()).then(|| String::from_utf8_lossy(text).into_owned()),
         Value::Numbers(numbers) => {
             let texts: Vec<String> = numbers.iter().map(f64::to_string).collect();
             (!texts.is_empty()).then(|| texts.join("\\"))
@@ -29,8 +29,9 @@ pub(super) fn numbers(elements: &Elements, tag: Tag) -> Result<Option<Vec<f64>>,
     let found = match elements.get(tag) {
         None => return Ok(None),
         Some(Value::Numbers(numbers)) => numbers.clone(),
-        Some(Value::Text(text)) if text.trim_matches(['\\', ' ']).is_empty() => return Ok(None),
+        Some(Value::Text(text)) if text.iter().all(|b| matches!(b, b'\\' | b' ')) => return Ok(None),
         Some(Value::Text(text)) => {
+            let text = String::from_utf8_lossy(text);
             let parsed: Result<_, _> = text.split('\\').map(|part| part.trim_matches(['\0', ' ']).parse()).collect();
             parsed.map_err(|_| wrong(format!("'{text}'")))?
         }

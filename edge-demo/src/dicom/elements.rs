@@ -27,7 +27,8 @@ pub(super) struct Encoding {
 /// The value of an element.
 #[derive(Clone, Debug)]
 pub(super) enum Value {
-    Text(String),
+    /// In the file's character set, without padding.
+    Text(Vec<u8>),
     Numbers(Vec<f64>),
     Items(Vec<Elements>),
 }
@@ -232,7 +233,7 @@ impl Elements {
 }
 
 /// Value representations whose length takes four bytes.
-const LONG: [VR; 13] =
+pub(super) const LONG: [VR; 13] =
     [VR::OB, VR::OD, VR::OF, VR::OL, VR::OV, VR::OW, VR::SQ, VR::SV, VR::UC, VR::UN, VR::UR, VR::UT, VR::UV];
 
 /// Reads a number of 2 or 4 bytes.
@@ -241,7 +242,8 @@ fn number(bytes: &[u8], big: bool) -> u32 {
     if big { bytes.iter().fold(0, fold) } else { bytes.iter().rev().fold(0, fold) }
 }
 
-fn standard(tag: Tag) -> VR {
+/// The value representation that the standard gives a tag.
+pub(super) fn standard(tag: Tag) -> VR {
     StandardDataDictionary.by_tag(tag).map_or(VR::UN, |entry| entry.vr().relaxed())
 }
 
@@ -261,6 +263,13 @@ fn decoded(tag: Tag, vr: VR, bytes: &[u8], big: bool) -> Value {
         VR::SV => numbers::<i64>(bytes, big),
         VR::FL | VR::OF => numbers::<f32>(bytes, big),
         VR::FD | VR::OD => numbers::<f64>(bytes, big),
-        _ => Value::Text(String::from_utf8_lossy(bytes).trim_matches(['\0', ' ']).into()),
+        _ => Value::Text(trimmed(bytes).into()),
     }
+}
+
+fn trimmed(bytes: &[u8]) -> &[u8] {
+    let inked = |b: &u8| !matches!(b, 0 | b' ');
+    let start = bytes.iter().position(inked).unwrap_or(bytes.len());
+    let end = bytes.iter().rposition(inked).map_or(start, |last| last + 1);
+    &bytes[start..end]
 }

@@ -114,7 +114,7 @@ impl Unpacked {
 }
 
 /// The element of group 2 at `start`, and where its value is.
-fn meta_element(bytes: &[u8], start: usize) -> Option<(u16, Range<usize>)> {
+pub(super) fn meta_element(bytes: &[u8], start: usize) -> Option<(u16, Range<usize>)> {
     let head = bytes.get(start..start + 8)?;
     if head[..2] != [2, 0] {
         return None;

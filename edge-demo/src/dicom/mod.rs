@@ -6,6 +6,7 @@
 mod attributes;
 mod codec;
 mod color;
+mod dataset;
 mod elements;
 mod file;
 mod frames;
@@ -14,17 +15,21 @@ mod image;
 mod modality;
 mod place;
 mod plane;
+mod seg;
 mod stack;
+mod uid;
 mod voi;
 mod volume;
 
 use std::path::{Path, PathBuf};
 
+use dicom_core::Tag;
 pub(crate) use file::is_dicom;
 use file::{DicomFile, Unpacked};
 pub use group::Listed;
 use group::{Group, Image, groups};
 use place::{Loader, Place};
+pub use seg::{SegError, Segmentation, is_segmentation};
 
 use crate::read::{Problem, ReadError, ReadOptions, within};
 use crate::scan::{Applied, Scan};
@@ -41,6 +46,14 @@ pub struct Series {
     pub frame_of_reference: Option<String>,
     /// ImageOrientationPatient, if there is one.
     pub orientation: Option<[f64; 6]>,
+    /// Size of a pixel along x and y in mm, of slices that have a place.
+    pub pixel: Option<[f64; 2]>,
+    /// SliceThickness in mm, if there is one.
+    pub thickness: Option<f64>,
+    /// Whether the pixels went through a lossy compression.
+    pub lossy: bool,
+    /// What results repeat of patient and study: tags and values as the first file has them.
+    copied: Vec<(Tag, Vec<u8>)>,
     /// What each slice came from, in the order of the volume.
     pub instances: Vec<Instance>,
 }

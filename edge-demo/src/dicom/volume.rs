@@ -15,7 +15,7 @@ use super::place::Loader;
 use super::plane::{Plane, pixel, thickness};
 use super::stack::stack;
 use super::voi::{display, lossy};
-use super::{Instance, Series};
+use super::{Instance, Series, seg};
 use crate::read::{Problem, ReadError, ReadOptions};
 use crate::scan::{Affine, Applied, Origin, Scan, Sink};
 
@@ -69,8 +69,8 @@ pub(super) fn volume(
         let units = first.text(tags::UNITS);
         applied.push(Applied::Note(format!("PET in the file's units ({units}); no SUV was computed")));
     }
-    let lossy = lossy(&first.file.elements).map_err(fail)?;
-    if lossy {
+    let series = series(images, &slices).map_err(fail)?;
+    if series.lossy {
         applied.push(Applied::Note("compressed with loss before".into()));
     }
     Ok(Scan {
@@ -81,7 +81,7 @@ pub(super) fn volume(
         spacing,
         modality: text(&first.file.elements, tags::MODALITY),
         path: path.into(),
-        origin: Origin::Dicom(Box::new(series(images, &slices))),
+        origin: Origin::Dicom(Box::new(series)),
         display,
         applied,
     })
@@ -204,8 +204,9 @@ fn rescaled(modalities: &[Modality]) -> Option<Applied> {
 }
 
 /// The identity of slices, in the order of the volume.
-fn series(images: &[Image], slices: &[Slice]) -> Series {
+fn series(images: &[Image], slices: &[Slice]) -> Result<Series, Problem> {
     let first = &images[slices[0].image];
+    let elements = &first.file.elements;
     let instance = |slice: &Slice| {
         let image = &images[slice.image];
         Instance {
@@ -217,11 +218,15 @@ fn series(images: &[Image], slices: &[Slice]) -> Series {
         }
     };
     let direction = |p: &Plane| [p.row[0], p.row[1], p.row[2], p.column[0], p.column[1], p.column[2]];
-    Series {
+    Ok(Series {
         uid: first.text(tags::SERIES_INSTANCE_UID),
         study: first.text(tags::STUDY_INSTANCE_UID),
-        frame_of_reference: frame_of_reference(&first.file.elements),
+        frame_of_reference: frame_of_reference(elements),
         orientation: slices[0].plane.as_ref().map(direction),
+        pixel: slices[0].plane.as_ref().map(|p| p.pixel),
+        thickness: thickness(elements, slices[0].frame)?,
+        lossy: lossy(elements)?,
+        copied: seg::copied(elements),
         instances: slices.iter().map(instance).collect(),
-    }
+    })
 }

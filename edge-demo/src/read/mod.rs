@@ -45,6 +45,11 @@ pub fn is_scan(path: &Path) -> bool {
     path.is_file() && (header_of(path).is_some() || format(path).is_ok())
 }
 
+/// Whether [`read`] reads a file as NIfTI. Folders and archives are read as DICOM.
+pub fn is_nifti(path: &Path) -> bool {
+    path.is_file() && (header_of(path).is_some() || matches!(format(path), Ok(Format::Nifti)))
+}
+
 /// Whether a file is DICOM, or a folder has such a file in it, or in one of its folders.
 pub fn holds_dicom(path: &Path) -> bool {
     let is_dicom = |path: &Path| matches!(format(path), Ok(Format::Dicom));

@@ -24,6 +24,12 @@ impl Affine {
         [0, 1, 2].map(|axis| length(self.step(axis)))
     }
 
+    /// Distance of slices along their normal, in mm.
+    pub fn between(&self) -> f64 {
+        let normal = cross(self.step(0), self.step(1));
+        dot(self.step(2), normal).abs() / length(normal)
+    }
+
     /// Whether all numbers are finite and steps have a length and span a volume.
     pub fn is_regular(&self) -> bool {
         let [sx, sy, sz] = self.spacing();
@@ -79,6 +85,7 @@ mod tests {
         assert_eq!(affine.place([1.0, 2.0, 3.0]), [88.0, 11.0, -60.5]);
         assert_eq!(affine.axes(), "LSP");
         assert_eq!(affine.spacing()[..2], [2.0, 4.0]);
+        assert!((affine.between() - 3.0).abs() < 1e-12, "the shear is no distance");
         assert!(affine.is_regular());
         assert_eq!(affine.flipped().flipped(), affine);
         let flat = Affine([[1.0, 2.0, 0.0, 0.0], [1.0, 2.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]]);
