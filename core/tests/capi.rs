@@ -200,6 +200,12 @@ fn wrong_arguments_get_a_status_and_a_message() {
         fails(umedsam_session_memory(null(), &mut umedsam_memory::default()), Pointer, "session is NULL");
         fails(umedsam_session_new(null(), null(), &mut null_mut()), Pointer, "model is NULL");
         assert!(model.is_null());
+        let bytes = include_bytes!("../assets/u-medsam-free-int8.umedsam");
+        assert_eq!(umedsam_model_from_static(bytes.as_ptr().cast(), bytes.len(), &mut model), OK);
+        let mut name = null();
+        assert_eq!(umedsam_model_name(model, &mut name), OK);
+        assert_eq!(CStr::from_ptr(name), c"U-MedSAM edge, free");
+        umedsam_model_free(model);
         assert_eq!(umedsam_options_new(&mut options), OK);
         fails(umedsam_options_set_threads(options, 0), Argument, "threads is 0");
         fails(umedsam_options_set_precision(options, 77), Argument, "precision 77");

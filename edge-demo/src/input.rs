@@ -105,16 +105,19 @@ pub(crate) fn files(inputs: &[PathBuf]) -> anyhow::Result<Vec<(PathBuf, Kind)>> 
 fn entries(folder: &Path) -> io::Result<Vec<(PathBuf, Kind)>> {
     let mut paths = fs::read_dir(folder)?.map(|e| Ok(e?.path())).collect::<io::Result<Vec<_>>>()?;
     paths.sort();
-    let (mut files, mut dicom) = (Vec::new(), false);
+    let (mut files, mut dicom, mut folders) = (Vec::new(), false, Vec::new());
     for path in paths {
         let attributes = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("._"));
         match Kind::by_name(&path).or_else(|| packed(&path)) {
             Some(_) if !path.is_file() => errln!("umedsam: {}: passed over: not a regular file", path.display()),
             Some(kind) if !attributes => files.push((path, kind)),
             Some(_) => {}
+            None if path.is_dir() => folders.push(path),
             None => dicom = dicom || read::holds_dicom(&path),
         }
     }
+    // Folders in it are looked through only where nothing beside them is read.
+    dicom = dicom || files.is_empty() && folders.iter().any(|folder| read::holds_dicom(folder));
     files.extend(dicom.then(|| (folder.to_path_buf(), Kind::Scan)));
     Ok(files)
 }

@@ -39,6 +39,11 @@ pub(crate) struct ScanArguments {
 }
 
 impl ScanArguments {
+    /// Whether anything is asked for that only DICOM and NIfTI have.
+    pub(crate) fn is_given(&self) -> bool {
+        self.window != Window::Auto || self.series.is_some() || self.frame.is_some() || self.gaps
+    }
+
     fn options(&self, memory: u64) -> ReadOptions {
         let options = ReadOptions::new().with_memory(memory).with_frame(self.frame).with_series(self.series.clone());
         if self.gaps { options.with_gaps() } else { options }
@@ -114,6 +119,13 @@ pub(crate) fn segment_scan(
     let ms = stages(before, after, read, postprocess, start.elapsed());
     let (encodes, cache_hits) = (after.encodes - before.encodes, after.cache_hits - before.cache_hits);
     let mut applied = [scan.applied, shown.applied].concat();
+    match is_volume {
+        true if !arguments.boxes.is_empty() => applied.push(Applied::Note("--box is for images: not used".into())),
+        false if !arguments.boxes3d.is_empty() => {
+            applied.push(Applied::Note("--box3d is for volumes: not used".into()))
+        }
+        _ => {}
+    }
     if unplaced {
         let note = "the segmentation has no place in the patient, as the images name no frame of reference";
         applied.push(Applied::Note(note.into()));

@@ -115,6 +115,10 @@ pub(crate) fn run(arguments: &SegmentArguments) -> anyhow::Result<()> {
         format: arguments.scan.format,
     };
     let outputs = plan(&files, &arguments.out, wanted)?;
+    let only_of_scans = !arguments.boxes3d.is_empty() || arguments.scan.is_given();
+    if only_of_scans && !files.iter().any(|(_, kind)| *kind == Kind::Scan) {
+        bail!("--box3d, --window, --series, --frame and --gaps are for DICOM and NIfTI, and no input is either");
+    }
     let mut session = open(&arguments.model)?;
     session.set_cache(arguments.cache.open()?);
     let progress = bar(files.len() as u64, "files");

@@ -7,7 +7,7 @@ mod dicom;
 use std::fs;
 use std::path::Path;
 
-use common::{failure, files, out, umedsam};
+use common::{data, failure, files, out, umedsam};
 use serde_json::{Value, json};
 use umedsam_demo::read::{ReadOptions, read};
 
@@ -66,8 +66,10 @@ fn a_mask_lies_where_its_volume_lies() {
     let message = failure(&run(&["several.nii"]));
     assert!(message.contains("several.nii: holds 3 volumes; --frame 0 to 2 chooses one"), "{message}");
     let report: Value =
-        serde_json::from_str(&out(&run(&["several.nii", "--frame", "2", "--window", "300,600"]))).unwrap();
+        serde_json::from_str(&out(&run(&["several.nii", "--frame", "2", "--window", "300,600", "--box", "1,1,9,9"])))
+            .unwrap();
     assert_eq!(report["applied"][0], json!({ "applied": "frame", "index": 2, "of": 3 }));
+    assert!(report["applied"].to_string().contains("--box is for images: not used"), "{report}");
     assert_eq!(report["intake"]["steps"][0]["high"], 600.0);
     let message = failure(&umedsam(folder.path(), &["segment", "one.ball.nii"]));
     assert!(message.contains("one.ball.nii: a volume needs at least one --box3d"), "{message}");
@@ -78,6 +80,22 @@ fn a_mask_lies_where_its_volume_lies() {
         message.contains("abdomen, lung, brain, mediastinum, bone, file, percentiles, auto, or CENTER,WIDTH"),
         "{message}"
     );
+}
+
+#[test]
+fn what_no_input_has_is_not_asked_for_in_vain() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::copy(data("assets/cell.png"), folder.path().join("cell.png")).unwrap();
+    for more in [&["--box3d", "1,1,0,4,3,2"][..], &["--window", "lung"], &["--frame", "0"], &["--gaps"]] {
+        let message = failure(&umedsam(folder.path(), &[&["segment", "cell.png", "--box", "1,1,9,9"], more].concat()));
+        assert!(message.contains("are for DICOM and NIfTI, and no input is either"), "{message}");
+    }
+    // A picture in a folder is the input, not what lies in folders beside it.
+    fs::create_dir(folder.path().join("study")).unwrap();
+    let slice = dicom::file(&dicom::slice(0, 2.5), "1.2.840.10008.1.2.1");
+    fs::write(folder.path().join("study/IM0"), slice).unwrap();
+    let text = out(&umedsam(folder.path(), &["segment", ".", "--box", "1,1,9,9", "--json"]));
+    assert!(text.lines().count() == 1 && text.contains("cell.png"), "{text}");
 }
 
 #[test]

@@ -111,7 +111,8 @@ pub(crate) fn files(path: &Path) -> Vec<PathBuf> {
 /// As for [`read_folder`].
 pub fn read_zip(path: &Path, options: &ReadOptions) -> Result<Scan, ReadError> {
     let loader = Loader::archive(path, options.memory).map_err(|problem| problem.at(path))?;
-    read_places(path, loader.entries(), loader, options)
+    let entries = loader.entries().map_err(|problem| problem.at(path))?;
+    read_places(path, entries, loader, options)
 }
 
 fn read_places(path: &Path, places: Vec<Place>, mut loader: Loader, options: &ReadOptions) -> Result<Scan, ReadError> {

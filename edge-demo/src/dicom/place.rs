@@ -73,12 +73,19 @@ impl Loader {
     }
 
     /// The entries of the archive, in its order.
-    pub(super) fn entries(&self) -> Vec<Place> {
-        let Some(archive) = &self.archive else { return Vec::new() };
+    pub(super) fn entries(&self) -> Result<Vec<Place>, Problem> {
+        let Some(archive) = &self.archive else { return Ok(Vec::new()) };
+        if archive.len() > FILES {
+            return Err(too_many());
+        }
         let named = (0..archive.len()).filter_map(|i| Some((i, archive.name_for_index(i)?.ok()?)));
         let files = named.filter(|(_, name)| !name.ends_with('/'));
-        files.map(|(i, name)| Place::Entry(i, name.into_owned())).take(FILES).collect()
+        Ok(files.map(|(i, name)| Place::Entry(i, name.into_owned())).collect())
     }
+}
+
+fn too_many() -> Problem {
+    Problem::Unsupported(format!("more than {FILES} files"))
 }
 
 /// The files in a folder and those in it, by name. Links to folders are followed, to a depth that ends circles.
@@ -93,7 +100,7 @@ pub(super) fn walk(folder: &Path) -> Result<Vec<Place>, ReadError> {
                 Ok(kind) if kind.is_dir() && depth < DEPTH => list(&path, depth + 1, found)?,
                 Ok(kind) if kind.is_file() && found.len() < FILES => found.push(Place::File(path)),
                 Ok(kind) if kind.is_file() => {
-                    return Err(Problem::Unsupported(format!("more than {FILES} files")).at(folder));
+                    return Err(too_many().at(folder));
                 }
                 // Neither a pipe nor a link to nothing is an image.
                 _ => {}

@@ -139,47 +139,14 @@ fn scaled(stored: NumberType, scale: (f64, f64)) -> NumberType {
 /// Does the same for the Rust type of whichever number type.
 macro_rules! with_type {
     ($kind:expr, $t:ident => $result:expr) => {
+        with_type!($kind, $t => $result, U8 u8, I8 i8, U16 u16, I16 i16, U32 u32, I32 i32, U64 u64, I64 i64, F32 f32, F64 f64)
+    };
+    ($kind:expr, $t:ident => $result:expr, $($name:ident $number:ident),*) => {
         match $kind {
-            NumberType::U8 => {
-                type $t = u8;
+            $(NumberType::$name => {
+                type $t = $number;
                 $result
-            }
-            NumberType::I8 => {
-                type $t = i8;
-                $result
-            }
-            NumberType::U16 => {
-                type $t = u16;
-                $result
-            }
-            NumberType::I16 => {
-                type $t = i16;
-                $result
-            }
-            NumberType::U32 => {
-                type $t = u32;
-                $result
-            }
-            NumberType::I32 => {
-                type $t = i32;
-                $result
-            }
-            NumberType::U64 => {
-                type $t = u64;
-                $result
-            }
-            NumberType::I64 => {
-                type $t = i64;
-                $result
-            }
-            NumberType::F32 => {
-                type $t = f32;
-                $result
-            }
-            NumberType::F64 => {
-                type $t = f64;
-                $result
-            }
+            })*
         }
     };
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// One thing that was done while a scan was read, or that its user should know. `Display` puts it in words.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -78,7 +78,16 @@ pub enum Applied {
     /// No place in the patient is known, nor a slice's distance.
     NoGeometry,
     /// Something else, in words.
-    Note(String),
+    Note(#[serde(serialize_with = "as_text")] String),
+}
+
+/// A tagged text must be a field.
+fn as_text<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Text<'a> {
+        text: &'a str,
+    }
+    Text { text }.serialize(serializer)
 }
 
 impl fmt::Display for Applied {
@@ -104,5 +113,18 @@ impl fmt::Display for Applied {
             Self::NoGeometry => f.write_str("no position in the patient, nor a distance of slices, is known"),
             Self::Note(text) => f.write_str(text),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_has_its_json() {
+        let json = |applied: Applied| serde_json::to_string(&applied).unwrap();
+        assert_eq!(json(Applied::Note("a \"b\"".into())), r#"{"applied":"note","text":"a \"b\""}"#);
+        assert_eq!(json(Applied::NoGeometry), r#"{"applied":"no-geometry"}"#);
+        assert_eq!(json(Applied::Frame { index: 1, of: 3 }), r#"{"applied":"frame","index":1,"of":3}"#);
     }
 }
