@@ -119,13 +119,11 @@ pub(crate) fn segment_scan(
     let ms = stages(before, after, read, postprocess, start.elapsed());
     let (encodes, cache_hits) = (after.encodes - before.encodes, after.cache_hits - before.cache_hits);
     let mut applied = [scan.applied, shown.applied].concat();
-    match is_volume {
-        true if !arguments.boxes.is_empty() => applied.push(Applied::Note("--box is for images: not used".into())),
-        false if !arguments.boxes3d.is_empty() => {
-            applied.push(Applied::Note("--box3d is for volumes: not used".into()))
-        }
-        _ => {}
-    }
+    let unused = match is_volume {
+        true => (!arguments.boxes.is_empty()).then_some("--box is for images: not used"),
+        false => (!arguments.boxes3d.is_empty()).then_some("--box3d is for volumes: not used"),
+    };
+    applied.extend(unused.map(|note| Applied::Note(note.into())));
     if unplaced {
         let note = "the segmentation has no place in the patient, as the images name no frame of reference";
         applied.push(Applied::Note(note.into()));
