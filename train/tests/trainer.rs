@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use common::bench::{Bench, largest};
 use tch::{Device, Tensor};
-use umedsam_train::config::Config;
+use umedsam_train::config::{Config, ScheduleConfig};
 use umedsam_train::ranks::Ranks;
 use umedsam_train::trainer::{Epoch, Event, Folders, Observer, Origin, TrainError, Trainer};
 
@@ -199,11 +200,42 @@ fn the_time_ends_a_run_as_its_last_epoch_does() {
     let folders = Folders { data: bench.path("cases"), validation: Some(bench.path("cases")) };
     let (weights, run, mut silent) = (bench.path("weights.safetensors"), bench.path("run"), ());
     let trainer = Trainer::start(&config, &folders, &weights, &run, Device::Cpu, &ranks, &mut silent).unwrap();
-    let summary = trainer.with_deadline(std::time::Instant::now()).run().unwrap();
+    let summary = trainer.with_deadline(Instant::now()).run().unwrap();
     assert!(summary.finished && summary.epochs.len() == 2);
     assert_eq!(summary.epochs[1].samples, 1);
     // No time for a validation either.
     assert!(summary.epochs[1].validation.is_none() && run.join("final.safetensors").exists());
+}
+
+#[test]
+fn the_learning_rate_rises_at_first_and_falls_at_last() {
+    let schedule = ScheduleConfig { warm_up: 3, fall: 0.5, ..ScheduleConfig::default() };
+    assert_eq!([0, 1, 2, 3].map(|steps| schedule.rate(steps, 0.0)), [0.25, 0.5, 0.75, 1.0]);
+    let falling = [0.5, 0.625, 0.75, 1.0].map(|over| schedule.rate(9, over));
+    let cosine = f64::midpoint(1.0, f64::sqrt(0.5));
+    assert!(falling.iter().zip([1.0, cosine, 0.5, 0.0]).all(|(a, b)| (a - b).abs() < 1e-12), "{falling:?}");
+    assert_eq!(ScheduleConfig::default().rate(0, 1.0), 1.0);
+
+    let folder = tempfile::tempdir().unwrap();
+    let (bench, ranks) = (Bench::new(folder.path()), Ranks::alone());
+    let settings = ["optimizer.learning-rate=1e-3", "schedule.warm-up=2", "schedule.fall=1"];
+    let config = bench.config(&settings);
+    let run = |run: &str, deadline: Option<Duration>| {
+        let (folders, mut silent) = (Folders { data: bench.path("cases"), validation: None }, ());
+        let (weights, run) = (bench.path("weights.safetensors"), bench.path(run));
+        let trainer = Trainer::start(&config, &folders, &weights, &run, Device::Cpu, &ranks, &mut silent).unwrap();
+        let trainer = match deadline {
+            Some(time) => trainer.with_deadline(Instant::now() + time),
+            None => trainer,
+        };
+        trainer.run().unwrap().epochs.iter().map(|epoch| epoch.learning_rate).collect::<Vec<_>>()
+    };
+    let steps = (config.data.samples_per_epoch.unwrap() / config.training.batch) as u64;
+    let last_of = |epoch: u64| 1e-3 * config.schedule.rate(100, (epoch * steps - 1) as f64 / (2 * steps) as f64);
+    let rates = run("whole", None);
+    assert!((rates[1] - last_of(1)).abs() < 1e-12 && (rates[2] - last_of(2)).abs() < 1e-12, "{rates:?}");
+    // A run that time ends has fallen by then, whatever its epochs.
+    assert_eq!(run("timed", Some(Duration::ZERO))[1], 0.0);
 }
 
 #[test]

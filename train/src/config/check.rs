@@ -129,6 +129,7 @@ impl Config {
         field("schedule.factor", factor, "above 0, below 1", factor > 0.0 && factor < 1.0)?;
         let least = schedule.min_learning_rate;
         field("schedule.min-learning-rate", least, "0 or more", least >= 0.0 && least.is_finite())?;
+        field("schedule.fall", schedule.fall, "0 to 1", (0.0..=1.0).contains(&schedule.fall))?;
         let daily = schedule.watch == Watch::Training || validation.every == 1;
         field("validation.every", validation.every, "1, as the schedule watches the validation", daily)?;
         field("training.batch", training.batch, "1 to 4096", (1..=4096).contains(&training.batch))?;

@@ -342,7 +342,7 @@ impl Default for OptimizerConfig {
     }
 }
 
-/// The learning rate's schedule, ReduceLROnPlateau.
+/// The learning rate's schedule: ReduceLROnPlateau, and if asked for a warm-up at the beginning and a fall at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct ScheduleConfig {
@@ -356,11 +356,35 @@ pub struct ScheduleConfig {
     pub cooldown: u32,
     /// Least learning rate.
     pub min_learning_rate: f64,
+    /// Number of first steps over which the learning rate rises evenly to what it is then.
+    pub warm_up: u64,
+    /// Part of the run, at its end, over which the learning rate falls to 0 along half a cosine: 0 never, 1 from the start
+    /// on. The run ends at its last epoch or, if that comes first, at its deadline.
+    pub fall: f64,
 }
 
 impl Default for ScheduleConfig {
     fn default() -> Self {
-        Self { watch: Watch::Training, factor: 0.9, patience: 5, cooldown: 0, min_learning_rate: 0.0 }
+        Self {
+            watch: Watch::Training,
+            factor: 0.9,
+            patience: 5,
+            cooldown: 0,
+            min_learning_rate: 0.0,
+            warm_up: 0,
+            fall: 0.0,
+        }
+    }
+}
+
+impl ScheduleConfig {
+    /// What the learning rate is multiplied with after `steps` steps, where the part `over` (0 to 1) of the run is over.
+    #[must_use]
+    pub fn rate(&self, steps: u64, over: f64) -> f64 {
+        let rise = if steps < self.warm_up { (steps + 1) as f64 / (self.warm_up + 1) as f64 } else { 1.0 };
+        let fallen = 1.0 - (1.0 - over) / self.fall;
+        let fall = if fallen > 0.0 { f64::midpoint(1.0, (std::f64::consts::PI * fallen.min(1.0)).cos()) } else { 1.0 };
+        rise * fall
     }
 }
 

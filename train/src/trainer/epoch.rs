@@ -77,6 +77,8 @@ impl Trainer<'_> {
             let waiting = Instant::now();
             let staged: Vec<Staged> = loader.by_ref().take(training.accumulation).collect::<Result<_, _>>()?;
             under_way.waited += waiting.elapsed().as_secs_f64();
+            let rate = self.state.learning_rate * self.rate(steps);
+            self.objective.optimizer.set_learning_rate(rate);
             under_way.found.push(self.step(&staged)?);
             if let Some(average) = &mut self.average {
                 average.update();
@@ -103,7 +105,7 @@ impl Trainer<'_> {
         let finished = Epoch {
             epoch: self.state.epoch + 1,
             samples: self.state.step * step_samples as u64,
-            learning_rate: self.state.learning_rate,
+            learning_rate: self.objective.optimizer.learning_rate(),
             loss: Some(mean(sums.total)),
             losses: names.zip(sums.terms.iter().map(|&v| mean(v))).collect(),
             sigmas: self.sigmas(),
@@ -116,6 +118,14 @@ impl Trainer<'_> {
         (self.state.epoch, self.state.step) = (self.state.epoch + 1, 0);
         self.finish_epoch(finished)?;
         Ok(ControlFlow::Continue(()))
+    }
+
+    /// What the learning rate of the next step is multiplied with: warm-up and fall.
+    fn rate(&self, steps: u64) -> f64 {
+        let (schedule, training) = (&self.state.config.schedule, &self.state.config.training);
+        let done = self.state.epoch * steps + self.state.step;
+        let over = (done as f64 / (training.epochs * steps) as f64).max(self.pace.over());
+        schedule.rate(done, over)
     }
 
     /// Whether the time is over, on any rank.

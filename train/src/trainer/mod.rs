@@ -56,6 +56,7 @@ pub struct Trainer<'a> {
 struct Pace {
     /// Samples that go through the network together: those of a batch, or as many as there is memory for.
     at_once: usize,
+    begin: Instant,
     /// When the run ends, if before its last epoch.
     deadline: Option<Instant>,
     /// Whether that has come.
@@ -65,8 +66,15 @@ struct Pace {
 }
 
 impl Pace {
-    const fn new(batch: usize) -> Self {
-        Self { at_once: batch, deadline: None, late: false, validating: Duration::ZERO }
+    fn new(batch: usize) -> Self {
+        Self { at_once: batch, begin: Instant::now(), deadline: None, late: false, validating: Duration::ZERO }
+    }
+
+    /// The part of the time until the deadline that is over, the validation at the end left out: 0 without a deadline.
+    fn over(&self) -> f64 {
+        let Some(deadline) = self.deadline else { return 0.0 };
+        let all = deadline.saturating_duration_since(self.begin).saturating_sub(self.validating);
+        (self.begin.elapsed().as_secs_f64() / all.as_secs_f64()).min(1.0)
     }
 }
 
@@ -86,6 +94,7 @@ impl<'a> Trainer<'a> {
     /// there is time for one as long as the last, and the final weights.
     #[must_use]
     pub fn with_deadline(mut self, deadline: Instant) -> Self {
+        self.pace.begin = Instant::now();
         self.pace.deadline = Some(deadline);
         self
     }
