@@ -3,7 +3,10 @@
 # system, AArch64 and WebAssembly, each with the features that a device of its kind would use, and the oldest Rust that
 # Cargo.toml promises. Warnings are errors. Fetches the targets and that Rust through rustup, the first time 250 MB.
 #
-#     tests/targets.sh                 # all of: bare devices whole msrv
+# `run` runs, too: the kernels' tests on emulated processors of 32 bits (armv7) and of RISC-V, with Debian's cross compilers
+# and qemu-user.
+#
+#     tests/targets.sh                 # all of: bare devices whole msrv run
 #     tests/targets.sh bare msrv
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -51,9 +54,23 @@ msrv() {
   check "" "+$version" check -p umedsam-demo -p umedsam-export
 }
 
-for part in ${*:-bare devices whole msrv}; do
+run() {
+  . tests/debian.sh
+  install_missing qemu-user gcc-arm-linux-gnueabihf libc6-dev-armhf-cross gcc-riscv64-linux-gnu libc6-dev-riscv64-cross
+  export CARGO_TARGET_ARMV7_UNKNOWN_LINUX_GNUEABIHF_LINKER=arm-linux-gnueabihf-gcc
+  export CARGO_TARGET_ARMV7_UNKNOWN_LINUX_GNUEABIHF_RUNNER="qemu-arm -L /usr/arm-linux-gnueabihf"
+  export CARGO_TARGET_RISCV64GC_UNKNOWN_LINUX_GNU_LINKER=riscv64-linux-gnu-gcc
+  export CARGO_TARGET_RISCV64GC_UNKNOWN_LINUX_GNU_RUNNER="qemu-riscv64 -L /usr/riscv64-linux-gnu"
+  local target
+  for target in armv7-unknown-linux-gnueabihf riscv64gc-unknown-linux-gnu; do
+    UMEDSAM_EXPECT_KERNELS=portable check "" test -q $(targets "$target") -p umedsam --lib --no-default-features \
+      --features kernels kernels
+  done
+}
+
+for part in ${*:-bare devices whole msrv run}; do
   case $part in
-    bare | devices | whole | msrv) "$part" ;;
+    bare | devices | whole | msrv | run) "$part" ;;
     *) echo "no such part: $part" >&2; exit 1 ;;
   esac
 done

@@ -114,6 +114,11 @@ mod x86 {
     use super::*;
     use crate::runtime::kernels::x86::{Avx2, Avx512};
 
+    #[cfg(not(umedsam_f16_as_arm))]
+    type TileF16 = Broadcast;
+    #[cfg(umedsam_f16_as_arm)]
+    type TileF16 = crate::runtime::kernels::x86::RunsAsArm;
+
     fn avx2() -> bool {
         is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c")
     }
@@ -157,7 +162,8 @@ mod x86 {
         ["avx512f" "avx512bw" "avx512dq" "avx512vl" "fma" "avx512vnni"], if avx512vnni(), fast_float: Precision::F32);
     table!(AVX512_BF16: "avx512-bf16", Avx512<true, true>,
         ["avx512f" "avx512bw" "avx512dq" "avx512vl" "fma" "avx512vnni" "avx512bf16"],
-        if avx512vnni() && is_x86_feature_detected!("avx512bf16"), fast_float: bf16_or_f32(vendor()));
+        if avx512vnni() && is_x86_feature_detected!("avx512bf16"), fast_float: bf16_or_f32(vendor()),
+        tiles: [Broadcast, Broadcast, TileF16, Broadcast]);
 }
 
 #[cfg(target_arch = "aarch64")]

@@ -151,6 +151,49 @@ impl<const VNNI: bool, const BF16: bool> Simd for Avx512<VNNI, BF16> {
     }
 }
 
+/// Half floats multiplied and summed in half floats, in runs of 32 products, as `neon::Runs` does: what f16 costs on ARM,
+/// measured where whole sets of cases can be run (`--cfg umedsam_f16_as_arm`). Each step is rounded to f32 and then to f16, not at
+/// once.
+#[cfg(umedsam_f16_as_arm)]
+pub(super) struct RunsAsArm;
+
+#[cfg(umedsam_f16_as_arm)]
+impl<const VNNI: bool, const BF16: bool> super::gemm::Tile<Avx512<VNNI, BF16>, super::gemm::DotF16> for RunsAsArm {
+    #[inline(always)]
+    unsafe fn sums<const R: usize>(g: &super::gemm::Gemm, mut b: *const f32, row: usize) -> [[__m512; 2]; R] {
+        unsafe {
+            let even = |v| _mm512_cvtph_ps(_mm512_cvtepi32_epi16(v));
+            let odd = |v| even(_mm512_srli_epi32::<16>(v));
+            let step = |sum, a, b| {
+                _mm512_cvtph_ps(_mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(_mm512_fmadd_ps(a, b, sum)))
+            };
+            let mut sums = [[_mm512_setzero_ps(); 2]; R];
+            for tap in 0..g.tap_count {
+                let mut a = g.a.add(row * g.lda + *g.taps.add(tap));
+                for first in (0..g.k).step_by(16) {
+                    let mut run = [[_mm512_setzero_ps(); 2]; R];
+                    for _ in 0..16.min(g.k - first) {
+                        let columns = [_mm512_loadu_si512(b.cast()), _mm512_loadu_si512(b.add(16).cast())];
+                        for (r, run) in run.iter_mut().enumerate() {
+                            let word = _mm512_set1_epi32(a.add(r * g.lda).cast::<i32>().read());
+                            for (sum, &column) in run.iter_mut().zip(&columns) {
+                                *sum = step(*sum, even(word), even(column));
+                                *sum = step(*sum, odd(word), odd(column));
+                            }
+                        }
+                        a = a.add(1);
+                        b = b.add(32);
+                    }
+                    for r in 0..R {
+                        sums[r] = [_mm512_add_ps(sums[r][0], run[r][0]), _mm512_add_ps(sums[r][1], run[r][1])];
+                    }
+                }
+            }
+            sums
+        }
+    }
+}
+
 /// AVX2 and FMA, with the 8-bit product (AVX-VNNI) where the CPU has it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Avx2<const VNNI: bool>;
