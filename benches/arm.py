@@ -26,7 +26,7 @@ CORES = [
 ]
 # G operations of an encode (a multiplication and an addition are two): what the int8 model computes in 8 bits, and the rest.
 ENCODE = {"int8": 64.05, "float": 10.9}
-SLACK = 1.5
+SLACK = 1.75
 # Instruction: what is multiplied, and operations of one.
 PRODUCTS = {
     ("fmla", "4s"): ("f32", 8),
