@@ -4,6 +4,7 @@
 #![warn(clippy::print_stdout, clippy::print_stderr, reason = "umedsam::terminal prints")]
 
 mod cache;
+mod case;
 mod compare;
 mod eval;
 mod info;
@@ -12,10 +13,14 @@ mod mask;
 mod output;
 mod overlay;
 mod picture;
+mod plane;
+mod prompts;
+mod report;
 mod samples;
 mod scans;
 mod segment;
 mod uncertainty;
+mod volume;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -23,6 +28,8 @@ use std::process::ExitCode;
 use cache::CacheArguments;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use mask::MaskArguments;
+use prompts::PromptArguments;
+use umedsam::volume::Start;
 use umedsam::{VolumeOptions, ZoomOptions, errln, terminal};
 use uncertainty::UncertaintyArguments;
 
@@ -36,7 +43,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Segment pictures (PNG, JPEG, TIFF, with --box), DICOM and NIfTI (--box, or --box3d for volumes), and NPZ cases
+    /// Segment pictures (PNG, JPEG, TIFF, with --box), DICOM and NIfTI (--box, or for volumes --box3d, or
+    /// --slice with --box), and NPZ cases
     /// (2D or 3D, with their own boxes).
     Segment(Box<SegmentArguments>),
     /// Score segmentations against the truth in NPZ cases: DSC and NSD by modality.
@@ -72,12 +80,8 @@ struct SegmentArguments {
     /// Pictures, NPZ cases, NIfTI files, or folders of them; DICOM files, or a folder or ZIP archive of a series.
     #[arg(required = true, value_name = "INPUT")]
     inputs: Vec<PathBuf>,
-    /// A box in pixels, both corners included; once for each object. For pictures and single slices.
-    #[arg(long = "box", value_name = "X0,Y0,X1,Y1", value_parser = input::parse_box, allow_hyphen_values = true)]
-    boxes: Vec<umedsam::PixelBox>,
-    /// A box in voxels, both corners included, x, y and z from 0; once for each object. For volumes in DICOM and NIfTI.
-    #[arg(long = "box3d", value_name = "X0,Y0,Z0,X1,Y1,Z1", value_parser = input::parse_box3d, allow_hyphen_values = true)]
-    boxes3d: Vec<umedsam::VoxelBox>,
+    #[command(flatten)]
+    prompts: PromptArguments,
     #[command(flatten)]
     scan: scans::ScanArguments,
     /// Folder for the results; made if absent.
@@ -113,7 +117,8 @@ impl SegmentArguments {
     /// How volumes are segmented.
     fn volume(&self) -> VolumeOptions {
         match self.propagation {
-            Propagation::Cut => self.memory.volume(),
+            Propagation::Surest => self.memory.volume(),
+            Propagation::Middle => self.memory.volume().with_start(Start::Middle),
             Propagation::Upstream => self.memory.volume().with_upstream_rounding(),
         }
     }
@@ -121,17 +126,21 @@ impl SegmentArguments {
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 enum Propagation {
-    /// Cut to the object's own box
+    /// From the one of five slices of the box in which the network is surest, and cut to the object's own box
     #[default]
-    Cut,
-    /// As the published LiteMedSAM does it, to the voxel
+    Surest,
+    /// From the middle slice, and cut to the object's own box
+    #[value(alias = "cut")]
+    Middle,
+    /// From the middle slice, as the published LiteMedSAM does it, to the voxel
     Upstream,
 }
 
 impl std::fmt::Display for Propagation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(match self {
-            Self::Cut => "cut",
+            Self::Surest => "surest",
+            Self::Middle => "middle",
             Self::Upstream => "upstream",
         })
     }

@@ -9,7 +9,9 @@ use crate::input::Kind;
 use crate::mask::MaskArguments;
 use crate::output::{Wanted, plan};
 use crate::picture::Picture;
-use crate::segment::{PlaneOptions, open, print, segment_picture};
+use crate::plane::{PlaneOptions, segment_picture};
+use crate::report::print;
+use crate::segment::open;
 use crate::{ModelArguments, ZoomArguments};
 
 /// A built-in image and the boxes that a person would draw in it.
