@@ -56,7 +56,7 @@ impl Kind {
     }
 
     /// The kind of a file that its name tells.
-    fn by_name(path: &Path) -> Option<Self> {
+    pub(crate) fn by_name(path: &Path) -> Option<Self> {
         match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
             "npz" => Some(Self::Npz),
             "png" | "jpg" | "jpeg" | "tif" | "tiff" => Some(Self::Picture),
@@ -122,7 +122,7 @@ fn entries(folder: &Path) -> io::Result<Vec<(PathBuf, Kind)>> {
     Ok(files)
 }
 
-fn packed(path: &Path) -> Option<Kind> {
+pub(crate) fn packed(path: &Path) -> Option<Kind> {
     path.to_str()?.to_ascii_lowercase().ends_with(".nii.gz").then_some(Kind::Scan)
 }
 

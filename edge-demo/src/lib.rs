@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod dicom;
+pub mod labels;
 pub mod nifti;
 pub mod read;
 pub mod scan;

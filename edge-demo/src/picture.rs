@@ -112,6 +112,15 @@ impl Picture {
         &self.pixels
     }
 
+    /// Height, width and channels.
+    pub(crate) const fn shape(&self) -> (usize, usize, usize) {
+        (self.height, self.width, if self.rgb { 3 } else { 1 })
+    }
+
+    pub(crate) fn into_pixels(self) -> Vec<u8> {
+        self.pixels
+    }
+
     /// What was done to its values.
     pub(crate) const fn intake(&self) -> &Intake {
         &self.intake

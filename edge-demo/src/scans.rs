@@ -23,7 +23,7 @@ pub(crate) struct ScanArguments {
     /// percentiles (the 0.5th to the 99.5th of those that are not 0), or CENTER,WIDTH. auto is the abdomen's for CT, and
     /// percentiles for all others. For DICOM and NIfTI.
     #[arg(long, value_name = "W", default_value_t, allow_hyphen_values = true)]
-    window: Window,
+    pub(crate) window: Window,
     /// The series of a folder or archive with several: its number in the list, or the end of its UID.
     #[arg(long, value_name = "N|UID")]
     series: Option<String>,
@@ -44,7 +44,7 @@ impl ScanArguments {
         self.window != Window::Auto || self.series.is_some() || self.frame.is_some() || self.gaps
     }
 
-    fn options(&self, memory: u64) -> ReadOptions {
+    pub(crate) fn options(&self, memory: u64) -> ReadOptions {
         let options = ReadOptions::new().with_memory(memory).with_frame(self.frame).with_series(self.series.clone());
         if self.gaps { options.with_gaps() } else { options }
     }

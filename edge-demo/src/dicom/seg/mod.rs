@@ -2,6 +2,7 @@
 
 mod bits;
 mod describe;
+mod read;
 #[cfg(test)]
 mod tests;
 mod time;
@@ -25,6 +26,7 @@ use crate::read::{Problem, Source};
 use crate::scan::{Origin, Scan};
 use bits::Packer;
 use describe::Description;
+pub use read::Segments;
 
 /// Names the program in its files, by which they are known again.
 const CLASS: &str = "2.25.206686185434904866872953419261472337905";
