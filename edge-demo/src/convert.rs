@@ -15,6 +15,7 @@ use umedsam_demo::labels::{Grid, LabelMap, Orientation, Selection};
 use umedsam_demo::read::{self, ReadOptions, read};
 use umedsam_demo::scan::{Affine, Applied, Origin};
 
+use crate::formats::series;
 use crate::input::{Kind, packed};
 use crate::labelled;
 use crate::pairing::{Maps, stem};
@@ -238,11 +239,7 @@ fn convert(path: &Path, map: &Path, arguments: &ConvertArguments) -> anyhow::Res
         image.grid = turned;
     }
     let labels = labelled::read(map, &ReadOptions::new().with_memory(u64::from(arguments.mib) << 20))?;
-    let series = match &image.origin {
-        Some(Origin::Dicom(series)) => Some(&**series),
-        _ => None,
-    };
-    let mut found = labels.on(&image.grid, series, &arguments.labels)?;
+    let mut found = labels.on(&image.grid, series(image.origin.as_ref()), &arguments.labels)?;
     let objects = objects(&mut found, arguments.renumber);
     let modality = image.modality.as_deref().map(modality);
     let written = if objects.is_empty() {

@@ -7,6 +7,7 @@ mod cache;
 mod compare;
 mod convert;
 mod eval;
+mod formats;
 mod info;
 mod input;
 mod labelled;
@@ -19,6 +20,7 @@ mod picture;
 mod samples;
 mod scans;
 mod segment;
+mod table;
 mod uncertainty;
 
 use std::path::PathBuf;
@@ -86,6 +88,8 @@ struct SegmentArguments {
     boxes3d: Vec<umedsam::VoxelBox>,
     #[command(flatten)]
     scan: scans::ScanArguments,
+    #[command(flatten)]
+    format: formats::FormatArguments,
     /// Folder for the results; made if absent.
     #[arg(long, value_name = "DIR", default_value = "out")]
     out: PathBuf,

@@ -8,13 +8,14 @@ use clap::Args;
 use umedsam::mask::Spacing;
 use umedsam::{PixelBox, Session};
 use umedsam_demo::dicom::Segmentation;
-use umedsam_demo::nifti;
+use umedsam_demo::labels::Grid;
 use umedsam_demo::read::{ReadOptions, read};
 use umedsam_demo::scan::{Applied, Window};
 
 use crate::SegmentArguments;
-use crate::output::{Outputs, ScanFormat};
-use crate::segment::{PlaneOptions, Report, draw_slice, network, objects, segment_volume, stages, write_maps};
+use crate::formats::{Format, Found};
+use crate::output::Outputs;
+use crate::segment::{PlaneOptions, Report, draw_slice, name, network, objects, segment_volume, stages, write_maps};
 
 /// How DICOM and NIfTI are read.
 #[derive(Args, Clone, Debug)]
@@ -33,9 +34,6 @@ pub(crate) struct ScanArguments {
     /// Read a DICOM series all the same where slices are missing.
     #[arg(long)]
     gaps: bool,
-    /// The format of label maps of DICOM and NIfTI; the input's own if left out.
-    #[arg(long, value_name = "F")]
-    pub(crate) format: Option<ScanFormat>,
 }
 
 impl ScanArguments {
@@ -72,13 +70,11 @@ pub(crate) fn segment_scan(
     if !is_volume && arguments.boxes.is_empty() {
         bail!("{}: a single slice, which needs --box", named());
     }
-    let seg = match outputs.format {
-        ScanFormat::Seg => {
-            Some(Segmentation::of(&scan).with_context(|| format!("{} (--format nifti is written)", named()))?)
-        }
-        ScanFormat::Nifti => None,
-    };
-    let unplaced = scan.affine.is_some() && seg.as_ref().is_some_and(|seg| !seg.is_placed());
+    outputs.check(path, size.depth, Some(&scan))?;
+    let count = if is_volume { arguments.boxes3d.len() } else { arguments.boxes.len() };
+    let told = arguments.format.objects((1..=u16::MAX).take(count)).with_context(named)?;
+    let seg = outputs.labels.iter().any(|(format, _)| *format == Format::Seg);
+    let unplaced = seg && scan.affine.is_some() && Segmentation::of(&scan).is_ok_and(|seg| !seg.is_placed());
     let before = session.stats();
     let start = Instant::now();
     let boxes: Vec<PixelBox>;
@@ -105,11 +101,10 @@ pub(crate) fn segment_scan(
     }
     let postprocess: Duration = start.elapsed().saturating_sub(network);
     let start = Instant::now();
-    match seg {
-        Some(seg) => seg.write(&outputs.labels, &labels, objects.len() as u16).map_err(anyhow::Error::from),
-        None => nifti::write_labels(&outputs.labels, &labels, &scan).map_err(Into::into),
-    }
-    .with_context(|| outputs.labels.display().to_string())?;
+    let (input, grid) = (path, Grid::from(&scan));
+    let found = Found { input, labels: &labels, shape: &shape, grid, scan: Some(&scan), objects: &told };
+    outputs.write(&found)?;
+    name(&mut objects, &told);
     if let Some(overlay) = &outputs.overlay {
         draw_slice(&shown.pixels, &labels, size, &boxes, overlay)?;
     }

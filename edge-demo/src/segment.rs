@@ -9,21 +9,24 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use umedsam::intensity::{Intake, NumberType};
 use umedsam::mask::Spacing;
-use umedsam::npz::{Boxes, Case, Limits, Problem, Truth, own_labels, read_spacing, write_segs};
+use umedsam::npz::{Boxes, Case, Limits, Problem, Truth, own_labels, read_affine, read_spacing};
 use umedsam::volume::from_fn;
 use umedsam::{
     Error, ImageSegmentation, ImageView, Model, PixelBox, Precision, Session, SessionOptions, Stats,
     UncertaintyOptions, ValidationStatus, VolumeOptions, VolumeSize, VoxelBox, ZoomOptions, errln, outln, terminal,
 };
-use umedsam_demo::scan::Applied;
+use umedsam_demo::labels::Grid;
+use umedsam_demo::scan::{Affine, Applied};
 
 use crate::cache;
+use crate::formats::Found;
 use crate::input::{Kind, files};
 use crate::mask::{MaskArguments, Measures};
-use crate::output::{Outputs, Wanted, plan, write_gray, write_labels};
+use crate::output::{Outputs, Wanted, plan, write_gray};
 use crate::overlay::Overlay;
 use crate::picture::Picture;
 use crate::scans::segment_scan;
+use crate::table;
 use crate::uncertainty::{self, Uncertainty};
 use crate::{ModelArguments, SegmentArguments};
 
@@ -58,6 +61,9 @@ pub(crate) struct Report {
 pub(crate) struct Object {
     /// Its value in the label map: its place among the boxes, from 1, or the case's own number.
     pub(crate) label: u16,
+    /// Its name, if it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) name: Option<String>,
     /// Pixels or voxels that carry its label.
     pub(crate) size: usize,
     /// The network's own estimate of the IoU (uncalibrated); in 3D the mean over the slices.
@@ -112,7 +118,7 @@ pub(crate) fn run(arguments: &SegmentArguments) -> anyhow::Result<()> {
         overlay: arguments.overlay,
         uncertainty: uncertainty.is_some(),
         force: arguments.force,
-        format: arguments.scan.format,
+        formats: &arguments.format.formats,
     };
     let outputs = plan(&files, &arguments.out, wanted)?;
     let only_of_scans = !arguments.boxes3d.is_empty() || arguments.scan.is_given();
@@ -122,7 +128,7 @@ pub(crate) fn run(arguments: &SegmentArguments) -> anyhow::Result<()> {
     let mut session = open(&arguments.model)?;
     session.set_cache(arguments.cache.open()?);
     let progress = bar(files.len() as u64, "files");
-    let mut failures = 0;
+    let (mut failures, mut reports) = (0, Vec::new());
     for ((path, kind), outputs) in files.iter().zip(&outputs) {
         progress.set_message(path.file_name().unwrap_or_default().to_string_lossy().into_owned());
         let result = match kind {
@@ -132,8 +138,14 @@ pub(crate) fn run(arguments: &SegmentArguments) -> anyhow::Result<()> {
         };
         progress.suspend(|| cache::print_notes(&session));
         progress.suspend(|| match result {
-            Ok(report) if arguments.json => outln!("{}", serde_json::json!(report)),
-            Ok(report) => print(&report),
+            Ok(report) => {
+                if arguments.json {
+                    outln!("{}", serde_json::json!(report));
+                } else {
+                    print(&report);
+                }
+                reports.extend(arguments.mask.csv.is_some().then_some(report));
+            }
             Err(error) => {
                 failures += 1;
                 let error = terminal::chain(error.as_ref());
@@ -146,6 +158,9 @@ pub(crate) fn run(arguments: &SegmentArguments) -> anyhow::Result<()> {
         progress.inc(1);
     }
     progress.finish_and_clear();
+    if let Some(path) = &arguments.mask.csv {
+        table::write(path, &reports)?;
+    }
     if failures > 0 {
         bail!("{failures} of {} inputs failed", files.len());
     }
@@ -205,8 +220,10 @@ fn segment_file(
     let picture = Picture::read(path, arguments.memory.bytes())?;
     let read = start.elapsed();
     let name = path.display().to_string();
-    segment_picture(session, &name, &picture, &arguments.boxes, options, outputs, read)
-        .with_context(|| path.display().to_string())
+    let told = arguments.format.objects((1..=u16::MAX).take(arguments.boxes.len()));
+    let told = told.with_context(|| name.clone())?;
+    let input = Input { name: &name, picture: &picture, boxes: &arguments.boxes, told: &told, read };
+    segment_picture(session, &input, options, outputs).with_context(|| path.display().to_string())
 }
 
 /// How an image is segmented.
@@ -234,16 +251,25 @@ impl PlaneOptions<'_> {
     }
 }
 
+/// A picture that was read.
+pub(crate) struct Input<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) picture: &'a Picture,
+    pub(crate) boxes: &'a [PixelBox],
+    /// What is told of its objects.
+    pub(crate) told: &'a [umedsam_demo::objects::Object],
+    /// How long it took to read.
+    pub(crate) read: Duration,
+}
+
 /// Segments a picture and writes its label map.
 pub(crate) fn segment_picture(
     session: &mut Session,
-    name: &str,
-    picture: &Picture,
-    boxes: &[PixelBox],
+    input: &Input<'_>,
     options: &PlaneOptions<'_>,
     outputs: &Outputs,
-    read: Duration,
 ) -> anyhow::Result<Report> {
+    let &Input { name, picture, boxes, told, read } = input;
     let before = session.stats();
     let view = picture.view()?;
     let (width, height) = (view.width(), view.height());
@@ -258,7 +284,10 @@ pub(crate) fn segment_picture(
     }
     let masks = start.elapsed();
     let start = Instant::now();
-    write_labels(&outputs.labels, &found.labels, width, height)?;
+    let (shape, grid) = (vec![height, width], Grid::new(size, None));
+    let input = Path::new(name);
+    outputs.write(&Found { input, labels: &found.labels, shape: &shape, grid, scan: None, objects: told })?;
+    self::name(&mut objects, told);
     if let Some(path) = &outputs.overlay {
         draw(picture.pixels(), &found.labels, width, height, boxes, path)?;
     }
@@ -267,7 +296,7 @@ pub(crate) fn segment_picture(
     let after = session.stats();
     let stages = stages(before, after, read, after.postprocess - before.postprocess + masks, start.elapsed());
     let (encodes, cache_hits) = (after.encodes - before.encodes, after.cache_hits - before.cache_hits);
-    let (shape, intake) = (vec![height, width], picture.intake().clone());
+    let intake = picture.intake().clone();
     Ok(Report {
         input: name.into(),
         shape,
@@ -282,6 +311,12 @@ pub(crate) fn segment_picture(
     })
 }
 
+/// Puts names to objects.
+pub(crate) fn name(objects: &mut [Object], told: &[umedsam_demo::objects::Object]) {
+    let named = |told: &umedsam_demo::objects::Object| told.name.is_some() || told.code.is_some();
+    objects.iter_mut().zip(told).filter(|(_, told)| named(told)).for_each(|(o, told)| o.name = Some(told.title()));
+}
+
 pub(crate) fn objects(labels: &[u16], confidence: &[f32], uncertainty: Option<&Uncertainty>) -> Vec<Object> {
     let mut sizes = vec![0usize; confidence.len() + 1];
     for &label in labels {
@@ -290,7 +325,7 @@ pub(crate) fn objects(labels: &[u16], confidence: &[f32], uncertainty: Option<&U
     let score = |i: usize| uncertainty.map(|u| u.scores[i]);
     let object = |(i, &predicted_iou): (usize, &f32)| {
         let (label, size) = ((i + 1) as u16, sizes[i + 1]);
-        Object { label, size, predicted_iou, score: score(i), measures: None }
+        Object { label, name: None, size, predicted_iou, score: score(i), measures: None }
     };
     confidence.iter().enumerate().map(object).collect()
 }
@@ -343,11 +378,16 @@ fn segment_case(
     let limits = Limits::new().with_peak_bytes(arguments.memory.bytes());
     let case = read_case(path, &limits)?;
     let own = own_numbers(path, &case, &limits);
-    let spacing = if arguments.mask.measures() { read_spacing(path, &limits)? } else { None };
-    let spacing = spacing.map(|[x, y, z]| Spacing::new(x, y, z)).transpose()?;
+    let spacing = read_spacing(path, &limits)?;
+    let lengths = spacing.map(|[x, y, z]| Spacing::new(x, y, z)).transpose()?;
     let read = start.elapsed();
     let before = session.stats();
     let size = case.shape.volume();
+    outputs.check(path, size.depth, None)?;
+    let numbers = (1..=u16::MAX).take(case.boxes.len());
+    let told = arguments.format.objects(own.clone().unwrap_or_else(|| numbers.collect()));
+    let told = told.with_context(|| path.display().to_string())?;
+    let affine = read_affine(path, &limits)?.map(Affine).filter(Affine::is_regular);
     let (mut labels, predicted_iou, uncertainty, mut postprocess) = match &case.boxes {
         Boxes::Plane(boxes) => {
             let (found, uncertainty) =
@@ -371,7 +411,7 @@ fn segment_case(
     let mut objects = objects(&labels, &predicted_iou, uncertainty.as_ref());
     if arguments.mask.measures() {
         let is_volume = case.shape.depth.is_some();
-        let measured = arguments.mask.measure(&labels, &case.pixels, size, is_volume, spacing, objects.len())?;
+        let measured = arguments.mask.measure(&labels, &case.pixels, size, is_volume, lengths, objects.len())?;
         objects.iter_mut().zip(measured).for_each(|(object, measures)| object.measures = measures);
     }
     postprocess += start.elapsed();
@@ -388,7 +428,9 @@ fn segment_case(
         objects.iter_mut().zip(own).for_each(|(object, &label)| object.label = label);
     }
     let shape = case.shape.labels();
-    write_segs(&outputs.labels, &labels, &shape)?;
+    let grid = Grid::new(size, affine).with_spacing(spacing);
+    outputs.write(&Found { input: path, labels: &labels, shape: &shape, grid, scan: None, objects: &told })?;
+    name(&mut objects, &told);
     write_maps(outputs, uncertainty.as_ref(), case.shape.width, case.shape.height)?;
     let written = outputs.paths().cloned().collect();
     let after = session.stats();
@@ -497,7 +539,13 @@ pub(crate) fn print(report: &Report) {
     for o in report.objects.iter().take(SHOWN) {
         let empty = if o.size == 0 { "   (empty: nothing found, or hidden by a later object)" } else { "" };
         let score = o.score.map_or(String::new(), |score| format!("   score {score:.3}"));
-        outln!("  object {:<3} {:>9} {unit}   predicted IoU {:.3}{score}{empty}", o.label, o.size, o.predicted_iou);
+        let name = o.name.as_ref().map_or(String::new(), |name| format!(" '{name}'"));
+        outln!(
+            "  object {:<3}{name} {:>9} {unit}   predicted IoU {:.3}{score}{empty}",
+            o.label,
+            o.size,
+            o.predicted_iou
+        );
         if let Some(measures) = &o.measures {
             measures.print();
         }

@@ -133,7 +133,7 @@ fn a_folder_of_dicom_is_one_volume() {
     for (input, words) in [
         ("out/study.nii.gz", "every input is a result"),
         ("one.nii", "one.nii: --format seg is for DICOM, to whose images a segmentation refers"),
-        ("one.png", "one.png: --format is for DICOM and NIfTI"),
+        ("one.png", "one.png: --format seg is for DICOM"),
     ] {
         let message = failure(&run(&[input, "--box", "1,1,4,3", "--box3d", "1,1,0,4,3,2", "--format", "seg"]));
         assert!(message.contains(words), "{message}");

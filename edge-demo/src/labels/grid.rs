@@ -201,7 +201,7 @@ impl Grid {
         }
         let mut start = [0i64; 3];
         let origin = map.step(3);
-        if origin.iter().any(|v| !(v.abs() < 1e9)) {
+        if origin.iter().any(|v| !v.is_finite() || v.abs() > 1e9) {
             return Err(place(f64::INFINITY));
         }
         (0..3).for_each(|i| start[i] = origin[i].round() as i64);

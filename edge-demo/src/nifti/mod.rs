@@ -11,6 +11,7 @@ pub use header::Forms;
 use header::{Header, Voxel};
 use umedsam::intensity::{NumberType, Values};
 use umedsam::{VolumeSize, memory};
+pub(crate) use write::write_values;
 pub use write::{is_segmentation, write_labels};
 
 use crate::read::{Problem, ReadError, ReadOptions, Source};
