@@ -150,10 +150,13 @@ pub(crate) fn run(arguments: &ConvertArguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-type Failure = (PathBuf, String);
+/// Images with their label maps.
+type Pairs = Vec<(PathBuf, PathBuf)>;
+/// Files and what is wrong with them.
+type Failures = Vec<(PathBuf, String)>;
 
 /// Images with their label maps, and what has no counterpart.
-fn pairs(images: &Path, maps: &Path) -> anyhow::Result<(Vec<(PathBuf, PathBuf)>, Vec<Failure>)> {
+fn pairs(images: &Path, maps: &Path) -> anyhow::Result<(Pairs, Failures)> {
     for path in [images, maps] {
         if !path.exists() {
             bail!("{}: no such file or folder", path.display());

@@ -45,14 +45,14 @@ pub(crate) fn parse_within(text: &str, range: RangeInclusive<f64>) -> Result<f64
 pub(crate) enum Kind {
     Npz,
     Picture,
-    /// A DICOM file, a folder or ZIP archive of them, or a NIfTI file.
+    /// A DICOM file, a folder or ZIP archive of them, NIfTI, NRRD or MetaImage.
     Scan,
 }
 
 impl Kind {
     /// The kind of a file, or nothing if neither its name nor its content is any that is read.
     fn of(path: &Path) -> Option<Self> {
-        Self::by_name(path).or_else(|| read::is_scan(path).then_some(Self::Scan))
+        Self::by_name(path).or_else(|| (path.is_file() && read::format_of(path).is_ok()).then_some(Self::Scan))
     }
 
     /// The kind of a file that its name tells.
@@ -60,7 +60,7 @@ impl Kind {
         match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
             "npz" => Some(Self::Npz),
             "png" | "jpg" | "jpeg" | "tif" | "tiff" => Some(Self::Picture),
-            "nii" => Some(Self::Scan),
+            "nii" | "nrrd" | "nhdr" | "mha" | "mhd" => Some(Self::Scan),
             _ => None,
         }
     }
@@ -75,7 +75,7 @@ pub(crate) fn files(inputs: &[PathBuf]) -> anyhow::Result<Vec<(PathBuf, Kind)>> 
             let before = files.len();
             files.extend(entries(input).with_context(|| input.display().to_string())?);
             if files.len() == before {
-                bail!("{}: no NPZ, PNG, JPEG, TIFF, NIfTI or DICOM file in this folder", input.display());
+                bail!("{}: no NPZ file, picture, NIfTI, NRRD, MetaImage or DICOM file in this folder", input.display());
             }
             continue;
         }
@@ -83,7 +83,9 @@ pub(crate) fn files(inputs: &[PathBuf]) -> anyhow::Result<Vec<(PathBuf, Kind)>> 
         match fs::metadata(input) {
             Ok(found) if found.is_file() => match kind {
                 Some(kind) => files.push((input.clone(), kind)),
-                None => bail!("{}: NPZ, PNG, JPEG, TIFF, NIfTI and DICOM files are read", input.display()),
+                None => {
+                    bail!("{}: NPZ, PNG, JPEG, TIFF, NIfTI, NRRD, MetaImage and DICOM files are read", input.display())
+                }
             },
             Ok(_) => bail!("{}: not a regular file", input.display()),
             Err(error) if error.kind() == ErrorKind::NotFound => bail!("{}: no such file or folder", input.display()),

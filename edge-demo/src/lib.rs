@@ -8,6 +8,7 @@
 
 pub mod dicom;
 pub mod labels;
+pub mod metaimage;
 pub mod nifti;
 pub mod nrrd;
 pub mod objects;

@@ -47,11 +47,13 @@ pub(crate) struct Wanted<'a> {
 
 impl Outputs {
     fn new(input: &Path, kind: Kind, folder: &Path, wanted: Wanted<'_>) -> anyhow::Result<Self> {
-        let dicom = kind == Kind::Scan && !read::is_nifti(input);
+        let scan = (kind == Kind::Scan).then(|| read::format_of(input).ok()).flatten();
+        let dicom = matches!(scan, Some(read::Format::Dicom | read::Format::Zip));
         let own = match kind {
             Kind::Npz => Format::Npz,
             Kind::Picture => Format::Png,
             Kind::Scan if dicom => Format::Seg,
+            Kind::Scan if scan == Some(read::Format::Nrrd) => Format::Nrrd,
             Kind::Scan => Format::Nifti,
         };
         let formats = if wanted.formats.is_empty() { &[own] } else { wanted.formats };

@@ -8,11 +8,12 @@ use anyhow::{Context, bail};
 use umedsam::metrics::group;
 
 /// Endings of files whose names mean something without them.
-const ENDINGS: [&str; 17] = [
+const ENDINGS: [&str; 18] = [
     ".nii.gz",
     ".nii",
     ".seg.nrrd",
     ".nrrd",
+    ".nhdr",
     ".mha",
     ".mhd",
     ".dcm.gz",

@@ -11,7 +11,7 @@ use umedsam::memory;
 
 use crate::dicom::{Segments, Series};
 use crate::read::{Problem, ReadError, ReadOptions, read};
-use crate::scan::Applied;
+use crate::scan::{Applied, Origin};
 
 /// A label map.
 #[derive(Clone, Debug)]
@@ -136,7 +136,11 @@ impl Labels {
                 }
                 let labels = labels_of(&scan.values).map_err(|problem| problem.at(path))?;
                 let map = LabelMap::new(labels, Grid::from(&scan)).map_err(|error| Problem::from(error).at(path))?;
-                Kind::Map(LabelMap { applied: scan.applied, ..map })
+                let names = match scan.origin {
+                    Origin::Other(names) => names,
+                    _ => BTreeMap::new(),
+                };
+                Kind::Map(LabelMap { applied: scan.applied, names, ..map })
             }
         };
         Ok(Self { path: path.into(), kind })
@@ -158,8 +162,12 @@ impl Labels {
         match &self.kind {
             Kind::Segments(segments) => segments.on(grid, series, selection).map_err(fail),
             Kind::Map(map) => {
-                let voxels = map.grid.same(grid).map_err(|error| fail(error.into()))?;
-                let mut labels = voxels.arranged(&map.labels, 1).map_err(|error| fail(error.into()))?;
+                // 3D Slicer writes the part of the image that its segments are in.
+                let part = !map.names.is_empty() && map.grid.affine.is_some() && grid.affine.is_some();
+                let voxels = if part { map.grid.within(grid) } else { map.grid.same(grid) };
+                let voxels = voxels.map_err(|error| fail(error.into()))?;
+                let mut labels = memory::zeros(grid.voxels()).map_err(|error| fail(error.into()))?;
+                voxels.indices().zip(&map.labels).for_each(|(index, label)| labels[index] = *label);
                 let mut from: BTreeMap<u16, BTreeSet<u16>> = BTreeMap::new();
                 for (label, kept) in map.from.keys().map(|&label| (label, selection.of(label))).filter(|k| k.1 > 0) {
                     from.entry(kept).or_default().insert(label);

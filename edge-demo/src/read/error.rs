@@ -25,7 +25,7 @@ pub enum Problem {
     #[error("{0}")]
     Io(io::Error),
     /// It is of another kind than those that are read.
-    #[error("{0}; DICOM and NIfTI are read")]
+    #[error("{0}; DICOM, NIfTI, NRRD and MetaImage are read")]
     Kind(String),
     /// It is shorter than it says itself.
     #[error("ends too early: of {expected} bytes of {part} {actual} are there")]
