@@ -214,8 +214,9 @@ struct Image {
 fn open(path: &Path, arguments: &ConvertArguments) -> anyhow::Result<Image> {
     let memory = u64::from(arguments.mib) << 20;
     let modality = arguments.modality.clone();
-    if let Some(Kind::Picture) = Kind::by_name(path).filter(|_| path.is_file()) {
-        let picture = Picture::read(path, memory)?;
+    if let Some(Kind::Picture) = Kind::by_name(path).filter(|_| path.is_file()).map(|kind| kind.with_boxes(path, true))
+    {
+        let picture = Picture::read(path, arguments.scan.frame, memory)?;
         let (height, width, channels) = picture.shape();
         let (intake, grid) = (picture.intake().clone(), Grid::new(VolumeSize { depth: 1, height, width }, None));
         let pixels = picture.into_pixels();

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use umedsam::{PixelBox, VoxelBox, errln};
-use umedsam_demo::read;
+use umedsam_demo::{pages, read};
 
 use crate::output::is_result;
 
@@ -55,11 +55,16 @@ impl Kind {
         Self::by_name(path).or_else(|| (path.is_file() && read::format_of(path).is_ok()).then_some(Self::Scan))
     }
 
+    /// As which an input is segmented: the pages of a TIFF are a volume where a box is one of a volume.
+    pub(crate) fn with_boxes(self, path: &Path, solid: bool) -> Self {
+        if self == Self::Picture && solid && pages::count(path) > 1 { Self::Scan } else { self }
+    }
+
     /// The kind of a file that its name tells.
     pub(crate) fn by_name(path: &Path) -> Option<Self> {
         match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
             "npz" => Some(Self::Npz),
-            "png" | "jpg" | "jpeg" | "tif" | "tiff" => Some(Self::Picture),
+            "png" | "jpg" | "jpeg" | "tif" | "tiff" | "bmp" | "webp" => Some(Self::Picture),
             "nii" | "nrrd" | "nhdr" | "mha" | "mhd" => Some(Self::Scan),
             _ => None,
         }

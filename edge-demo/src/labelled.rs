@@ -10,7 +10,7 @@ use crate::masks;
 
 /// Reads a file of labels.
 pub(crate) fn read(path: &Path, options: &ReadOptions) -> anyhow::Result<Labels> {
-    match Kind::by_name(path) {
+    match Kind::by_name(path).map(|kind| kind.with_boxes(path, true)) {
         Some(Kind::Picture) => Ok(Labels::of(masks::read(path, options.memory)?, path)),
         _ => Ok(Labels::read(path, options)?),
     }

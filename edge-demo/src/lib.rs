@@ -12,6 +12,7 @@ pub mod metaimage;
 pub mod nifti;
 pub mod nrrd;
 pub mod objects;
+pub mod pages;
 pub mod polygons;
 pub mod read;
 pub mod scan;

@@ -5,15 +5,17 @@ use std::io::BufReader;
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader};
+use image::{DynamicImage, ImageDecoder, ImageFormat};
 use umedsam::{VolumeSize, memory};
 use umedsam_demo::labels::{Grid, LabelMap};
+
+use crate::picture::guessed;
 
 /// Reads the labels of a picture, which may take `limit` bytes of memory.
 pub(crate) fn read(path: &Path, limit: u64) -> anyhow::Result<LabelMap> {
     let reader = BufReader::new(File::open(path).with_context(|| path.display().to_string())?);
     let read = || -> anyhow::Result<LabelMap> {
-        let mut reader = ImageReader::new(reader).with_guessed_format()?;
+        let mut reader = guessed(reader)?;
         reader.no_limits();
         let (labels, width, height) = match reader.format() {
             Some(ImageFormat::Png) => png(reader.into_inner(), limit)?,

@@ -28,9 +28,9 @@ pub(crate) struct ScanArguments {
     /// The series of a folder or archive with several: its number in the list, or the end of its UID.
     #[arg(long, value_name = "N|UID")]
     series: Option<String>,
-    /// One volume of a 4D file, or one frame of a multi-frame one, from 0.
+    /// One volume of a 4D file, one frame of a multi-frame one, or one page of a TIFF, from 0.
     #[arg(long, value_name = "I")]
-    frame: Option<usize>,
+    pub(crate) frame: Option<usize>,
     /// Read a DICOM series all the same where slices are missing.
     #[arg(long)]
     gaps: bool,
@@ -39,7 +39,7 @@ pub(crate) struct ScanArguments {
 impl ScanArguments {
     /// Whether anything is asked for that only DICOM and NIfTI have.
     pub(crate) fn is_given(&self) -> bool {
-        self.window != Window::Auto || self.series.is_some() || self.frame.is_some() || self.gaps
+        self.window != Window::Auto || self.series.is_some() || self.gaps
     }
 
     pub(crate) fn options(&self, memory: u64) -> ReadOptions {

@@ -16,6 +16,7 @@ use umedsam::{
     UncertaintyOptions, ValidationStatus, VolumeOptions, VolumeSize, VoxelBox, ZoomOptions, errln, outln, terminal,
 };
 use umedsam_demo::labels::Grid;
+use umedsam_demo::pages;
 use umedsam_demo::scan::{Affine, Applied};
 
 use crate::cache;
@@ -94,7 +95,10 @@ fn ms(duration: Duration) -> f64 {
 
 /// Segments every input; a failing one is reported and does not stop the others.
 pub(crate) fn run(arguments: &SegmentArguments) -> anyhow::Result<()> {
-    let files = files(&arguments.inputs)?;
+    let mut files = files(&arguments.inputs)?;
+    for (path, kind) in &mut files {
+        *kind = kind.with_boxes(path, !arguments.boxes3d.is_empty());
+    }
     for (path, kind) in &files {
         match kind {
             Kind::Picture if arguments.boxes.is_empty() => {
@@ -123,7 +127,15 @@ pub(crate) fn run(arguments: &SegmentArguments) -> anyhow::Result<()> {
     let outputs = plan(&files, &arguments.out, wanted)?;
     let only_of_scans = !arguments.boxes3d.is_empty() || arguments.scan.is_given();
     if only_of_scans && !files.iter().any(|(_, kind)| *kind == Kind::Scan) {
-        bail!("--box3d, --window, --series, --frame and --gaps are for DICOM and NIfTI, and no input is either");
+        bail!("--box3d, --window, --series and --gaps are for DICOM, NIfTI and the like, and no input is any of them");
+    }
+    let paged = |path: &Path, kind: Kind| match kind {
+        Kind::Npz => false,
+        Kind::Scan => true,
+        Kind::Picture => pages::count(path) > 0,
+    };
+    if arguments.scan.frame.is_some() && !files.iter().any(|(path, kind)| paged(path, *kind)) {
+        bail!("--frame is for TIFF, DICOM, NIfTI and the like, and no input is any of them");
     }
     let mut session = open(&arguments.model)?;
     session.set_cache(arguments.cache.open()?);
@@ -217,13 +229,17 @@ fn segment_file(
     options: &PlaneOptions<'_>,
 ) -> anyhow::Result<Report> {
     let start = Instant::now();
-    let picture = Picture::read(path, arguments.memory.bytes())?;
+    let picture = Picture::read(path, arguments.scan.frame, arguments.memory.bytes())?;
     let read = start.elapsed();
     let name = path.display().to_string();
     let told = arguments.format.objects((1..=u16::MAX).take(arguments.boxes.len()));
     let told = told.with_context(|| name.clone())?;
     let input = Input { name: &name, picture: &picture, boxes: &arguments.boxes, told: &told, read };
-    segment_picture(session, &input, options, outputs).with_context(|| path.display().to_string())
+    let found = segment_picture(session, &input, options, outputs);
+    let mut report = found.with_context(|| path.display().to_string())?;
+    let page = |index| Applied::Frame { index, of: pages::count(path) };
+    report.applied.extend(arguments.scan.frame.map(page));
+    Ok(report)
 }
 
 /// How an image is segmented.

@@ -86,9 +86,9 @@ fn a_mask_lies_where_its_volume_lies() {
 fn what_no_input_has_is_not_asked_for_in_vain() {
     let folder = tempfile::tempdir().unwrap();
     fs::copy(data("assets/cell.png"), folder.path().join("cell.png")).unwrap();
-    for more in [&["--box3d", "1,1,0,4,3,2"][..], &["--window", "lung"], &["--frame", "0"], &["--gaps"]] {
+    for more in [&["--box3d", "1,1,0,4,3,2"][..], &["--window", "lung"], &["--gaps"]] {
         let message = failure(&umedsam(folder.path(), &[&["segment", "cell.png", "--box", "1,1,9,9"], more].concat()));
-        assert!(message.contains("are for DICOM and NIfTI, and no input is either"), "{message}");
+        assert!(message.contains("are for DICOM, NIfTI and the like, and no input is any"), "{message}");
     }
     // A picture in a folder is the input, not what lies in folders beside it.
     fs::create_dir(folder.path().join("study")).unwrap();

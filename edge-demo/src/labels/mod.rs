@@ -174,7 +174,7 @@ impl Labels {
                 }
                 labels.iter_mut().for_each(|label| *label = selection.of(*label));
                 let mut applied = map.applied.clone();
-                if map.grid.affine.is_none() || grid.affine.is_none() {
+                if map.grid.affine.is_none() != grid.affine.is_none() {
                     applied.push(Applied::Note("image and label map are compared by their sizes alone".into()));
                 } else if let (Some(own), Some(other)) = (map.grid.affine, grid.affine) {
                     let (own, other) = (own.axes(), other.axes());

@@ -14,7 +14,7 @@ pub(crate) use options::within;
 pub(crate) use source::{Packing, Source};
 
 use crate::scan::Scan;
-use crate::{dicom, metaimage, nifti, nrrd};
+use crate::{dicom, metaimage, nifti, nrrd, pages};
 
 /// What a file is, by its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,11 +28,14 @@ pub enum Format {
     Zip,
     /// NRRD, its header where the values are in another file.
     Nrrd,
+    /// TIFF, whose pages are slices.
+    Tiff,
     /// MetaImage, its header where the values are in another file.
     MetaImage,
 }
 
-/// Reads a DICOM file, a folder or a ZIP archive of DICOM files, NIfTI, NRRD or MetaImage.
+/// Reads a DICOM file, a folder or a ZIP archive of DICOM files, NIfTI, NRRD, MetaImage, or the pages of
+/// a TIFF.
 ///
 /// # Errors
 /// [`ReadError`] if it cannot be read, or if it leaves a choice that the options do not make.
@@ -42,6 +45,7 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<Scan, ReadError> {
         Format::Nifti => nifti::read(header_of(path).as_deref().unwrap_or(path), options),
         Format::Nrrd => nrrd::read(path, options),
         Format::MetaImage => metaimage::read(path, options),
+        Format::Tiff => pages::read(path, options),
         Format::Dicom => dicom::read_file(path, options),
         Format::Zip => dicom::read_zip(path, options),
     }
@@ -105,6 +109,9 @@ fn format(path: &Path) -> Result<Format, Problem> {
     if head.starts_with(b"NRRD000") {
         return Ok(Format::Nrrd);
     }
+    if [&b"II*\0"[..], b"MM\0*", b"II+\0", b"MM\0+"].iter().any(|magic| head.starts_with(magic)) {
+        return Ok(Format::Tiff);
+    }
     if metaimage::is_metaimage(head) {
         return Ok(Format::MetaImage);
     }
@@ -116,11 +123,9 @@ fn format(path: &Path) -> Result<Format, Problem> {
 
 /// What a file of another kind is.
 fn other(head: &[u8]) -> &'static str {
-    const KINDS: [(&[u8], &str); 10] = [
+    const KINDS: [(&[u8], &str); 8] = [
         (b"\x89PNG", "a PNG picture"),
         (b"\xff\xd8\xff", "a JPEG picture"),
-        (b"II*\0", "a TIFF picture"),
-        (b"MM\0*", "a TIFF picture"),
         (b"\0\0\0\x01\0\0", "FreeSurfer's MGH"),
         (b"CDF", "MINC 1 (netCDF)"),
         (b"\x89HDF", "HDF5 (MINC 2 among others)"),
