@@ -5,14 +5,17 @@ use std::time::Instant;
 
 use anyhow::{Context, anyhow, bail};
 use umedsam::mask::Spacing;
-use umedsam::npz::{Boxes, Case, Limits, Problem, Truth, own_labels, read_spacing, write_segs};
+use umedsam::npz::{Boxes, Case, Limits, Problem, Truth, own_labels, read_affine, read_spacing};
 use umedsam::{PixelBox, Session, errln};
+use umedsam_demo::labels::Grid;
+use umedsam_demo::scan::Affine;
 
 use crate::SegmentArguments;
+use crate::formats::Found;
 use crate::output::Outputs;
 use crate::overlay::draw_slice;
 use crate::plane::{PlaneOptions, write_maps};
-use crate::report::{Report, network, objects, stages};
+use crate::report::{Report, network, objects, put_names, stages};
 use crate::volume::segment_volume;
 
 /// Reads a case, and tells how to raise the limit where it is over it.
@@ -50,11 +53,16 @@ pub(crate) fn segment_case(
     let limits = Limits::new().with_peak_bytes(arguments.memory.bytes());
     let case = read_case(path, &limits)?;
     let own = own_numbers(path, &case, &limits);
-    let spacing = if arguments.mask.measures() { read_spacing(path, &limits)? } else { None };
-    let spacing = spacing.map(|[x, y, z]| Spacing::new(x, y, z)).transpose()?;
+    let spacing = read_spacing(path, &limits)?;
+    let lengths = spacing.map(|[x, y, z]| Spacing::new(x, y, z)).transpose()?;
     let read = start.elapsed();
     let before = session.stats();
     let size = case.shape.volume();
+    outputs.check(path, size.depth, None)?;
+    let numbers = (1..=u16::MAX).take(case.boxes.len());
+    let told = arguments.format.objects(own.clone().unwrap_or_else(|| numbers.collect()));
+    let told = told.with_context(|| path.display().to_string())?;
+    let affine = read_affine(path, &limits)?.map(Affine).filter(Affine::is_regular);
     let (mut labels, predicted_iou, uncertainty, ways, mut postprocess) = match &case.boxes {
         Boxes::Plane(boxes) => {
             let (found, uncertainty) =
@@ -79,7 +87,7 @@ pub(crate) fn segment_case(
     let mut objects = objects(&labels, &predicted_iou, uncertainty.as_ref(), &ways);
     if arguments.mask.measures() {
         let is_volume = case.shape.depth.is_some();
-        let measured = arguments.mask.measure(&labels, &case.pixels, size, is_volume, spacing, objects.len())?;
+        let measured = arguments.mask.measure(&labels, &case.pixels, size, is_volume, lengths, objects.len())?;
         objects.iter_mut().zip(measured).for_each(|(object, measures)| object.measures = measures);
     }
     postprocess += start.elapsed();
@@ -96,7 +104,9 @@ pub(crate) fn segment_case(
         objects.iter_mut().zip(own).for_each(|(object, &label)| object.label = label);
     }
     let shape = case.shape.labels();
-    write_segs(&outputs.labels, &labels, &shape)?;
+    let grid = Grid::new(size, affine).with_spacing(spacing);
+    outputs.write(&Found { input: path, labels: &labels, shape: &shape, grid, scan: None, objects: &told })?;
+    put_names(&mut objects, &told);
     write_maps(outputs, uncertainty.as_ref(), case.shape.width, case.shape.height)?;
     let written = outputs.paths().cloned().collect();
     let after = session.stats();

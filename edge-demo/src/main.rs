@@ -6,12 +6,17 @@
 mod cache;
 mod case;
 mod compare;
+mod convert;
 mod eval;
+mod formats;
 mod info;
 mod input;
+mod labelled;
 mod mask;
+mod masks;
 mod output;
 mod overlay;
+mod pairing;
 mod picture;
 mod plane;
 mod prompts;
@@ -19,6 +24,7 @@ mod report;
 mod samples;
 mod scans;
 mod segment;
+mod table;
 mod uncertainty;
 mod volume;
 
@@ -47,7 +53,9 @@ enum Command {
     /// --slice with --box), and NPZ cases
     /// (2D or 3D, with their own boxes).
     Segment(Box<SegmentArguments>),
-    /// Score segmentations against the truth in NPZ cases: DSC and NSD by modality.
+    /// Make NPZ cases for training and evaluation of images and label maps: DICOM, NIfTI, pictures.
+    Convert(Box<convert::ConvertArguments>),
+    /// Score segmentations against the truth in NPZ cases or label maps: DSC and NSD by modality.
     Eval(EvalArguments),
     /// Compare the scores of two models on the same cases: mean differences with 95 % intervals.
     Compare(CompareArguments),
@@ -84,6 +92,8 @@ struct SegmentArguments {
     prompts: PromptArguments,
     #[command(flatten)]
     scan: scans::ScanArguments,
+    #[command(flatten)]
+    format: formats::FormatArguments,
     /// Folder for the results; made if absent.
     #[arg(long, value_name = "DIR", default_value = "out")]
     out: PathBuf,
@@ -231,10 +241,15 @@ impl ZoomArguments {
 
 #[derive(Args, Debug)]
 struct EvalArguments {
-    /// Folder of NPZ cases with `gts`, or one case.
+    /// Folder of NPZ cases with `gts`, or of label maps (NIfTI, DICOM segmentations, gray PNG), or one of them.
     cases: PathBuf,
-    /// Folder of segmentations of the same names, or the one of the one case.
+    /// Folder of segmentations of the same names, NPZ or label maps, or the one of the one case. Where cases and
+    /// segmentations tell their place in the patient, they are compared there.
     segs: PathBuf,
+    /// The labels that count where the truth is a label map, apart by commas; 5=2 makes 2 of its label 5.
+    #[arg(long, value_name = "L[=M],...", default_value = "all", hide_default_value = true,
+        value_parser = convert::parse_labels)]
+    labels: umedsam_demo::labels::Selection,
     /// Also write one line for each case.
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
@@ -269,6 +284,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         None => samples::run(),
         Some(Command::Segment(arguments)) => segment::run(&arguments),
+        Some(Command::Convert(arguments)) => convert::run(&arguments),
         Some(Command::Eval(arguments)) => eval::run(&arguments),
         Some(Command::Compare(arguments)) => compare::run(&arguments),
         Some(Command::Info { file, json }) => info::run(file.as_deref(), json),

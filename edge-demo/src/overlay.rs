@@ -3,16 +3,9 @@
 use std::path::Path;
 
 use umedsam::{PixelBox, VolumeSize, memory};
+use umedsam_demo::objects::colour;
 
 use crate::output::write_rgb;
-
-/// Colours that stay apart for most kinds of colour vision (Okabe and Ito), one an object, over and over.
-const COLOURS: [[u8; 3]; 7] =
-    [[86, 180, 233], [230, 159, 0], [0, 158, 115], [240, 228, 66], [213, 94, 0], [204, 121, 167], [0, 114, 178]];
-
-fn colour(label: u16) -> [u8; 3] {
-    COLOURS[(usize::from(label) + COLOURS.len() - 1) % COLOURS.len()]
-}
 
 /// An RGB picture under the pen.
 #[derive(Debug)]

@@ -5,12 +5,17 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use umedsam::{Error, ImageSegmentation, ImageView, PixelBox, Session, UncertaintyOptions, VolumeSize, ZoomOptions};
+use umedsam_demo::labels::Grid;
+use umedsam_demo::scan::Applied;
+use umedsam_demo::{objects, pages};
 
+use crate::SegmentArguments;
+use crate::formats::Found;
 use crate::mask::MaskArguments;
-use crate::output::{Outputs, write_gray, write_labels};
+use crate::output::{Outputs, write_gray};
 use crate::overlay::draw;
 use crate::picture::Picture;
-use crate::report::{Report, objects, stages};
+use crate::report::{Report, objects, put_names, stages};
 use crate::uncertainty::{self, Uncertainty};
 
 /// How an image is segmented.
@@ -38,16 +43,25 @@ impl PlaneOptions<'_> {
     }
 }
 
+/// A picture that was read.
+pub(crate) struct Input<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) picture: &'a Picture,
+    pub(crate) boxes: &'a [PixelBox],
+    /// What is told of its objects.
+    pub(crate) told: &'a [objects::Object],
+    /// How long it took to read.
+    pub(crate) read: Duration,
+}
+
 /// Segments a picture and writes its label map.
 pub(crate) fn segment_picture(
     session: &mut Session,
-    name: &str,
-    picture: &Picture,
-    boxes: &[PixelBox],
+    input: &Input<'_>,
     options: &PlaneOptions<'_>,
     outputs: &Outputs,
-    read: Duration,
 ) -> anyhow::Result<Report> {
+    let &Input { name, picture, boxes, told, read } = input;
     let before = session.stats();
     let view = picture.view()?;
     let (width, height) = (view.width(), view.height());
@@ -62,7 +76,10 @@ pub(crate) fn segment_picture(
     }
     let masks = start.elapsed();
     let start = Instant::now();
-    write_labels(&outputs.labels, &found.labels, width, height)?;
+    let (shape, grid) = (vec![height, width], Grid::new(size, None));
+    let input = Path::new(name);
+    outputs.write(&Found { input, labels: &found.labels, shape: &shape, grid, scan: None, objects: told })?;
+    put_names(&mut objects, told);
     if let Some(path) = &outputs.overlay {
         draw(picture.pixels(), &found.labels, width, height, boxes, path)?;
     }
@@ -71,7 +88,7 @@ pub(crate) fn segment_picture(
     let after = session.stats();
     let stages = stages(before, after, read, after.postprocess - before.postprocess + masks, start.elapsed());
     let (encodes, cache_hits) = (after.encodes - before.encodes, after.cache_hits - before.cache_hits);
-    let (shape, intake) = (vec![height, width], picture.intake().clone());
+    let intake = picture.intake().clone();
     Ok(Report {
         input: name.into(),
         shape,
@@ -91,15 +108,20 @@ pub(crate) fn segment_file(
     session: &mut Session,
     path: &Path,
     outputs: &Outputs,
-    memory: u64,
+    arguments: &SegmentArguments,
     boxes: &[PixelBox],
     options: &PlaneOptions<'_>,
 ) -> anyhow::Result<Report> {
     let start = Instant::now();
-    let picture = Picture::read(path, memory)?;
+    let picture = Picture::read(path, arguments.scan.frame, arguments.memory.bytes())?;
     let read = start.elapsed();
     let name = path.display().to_string();
-    segment_picture(session, &name, &picture, boxes, options, outputs, read).with_context(|| path.display().to_string())
+    let told = arguments.format.objects((1..=u16::MAX).take(boxes.len())).with_context(|| name.clone())?;
+    let input = Input { name: &name, picture: &picture, boxes, told: &told, read };
+    let mut report = segment_picture(session, &input, options, outputs).with_context(|| name.clone())?;
+    let page = |index| Applied::Frame { index, of: pages::count(path) };
+    report.applied.extend(arguments.scan.frame.map(page));
+    Ok(report)
 }
 
 /// Writes the maps of an image, if there are any.

@@ -71,6 +71,14 @@ impl Task {
         }
     }
 
+    /// The number of boxes.
+    pub(crate) fn count(&self) -> usize {
+        match self {
+            Self::Plane(boxes) | Self::Follow(_, boxes) => boxes.len(),
+            Self::Volume(boxes) => boxes.len(),
+        }
+    }
+
     /// The slice that the boxes are in, if it is one.
     pub(crate) fn slice(&self) -> Option<usize> {
         match self {

@@ -43,6 +43,9 @@ pub(crate) struct Report {
 pub(crate) struct Object {
     /// Its value in the label map: its place among the boxes, from 1, or the case's own number.
     pub(crate) label: u16,
+    /// Its name, if it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) name: Option<String>,
     /// Pixels or voxels that carry its label.
     pub(crate) size: usize,
     /// The network's own estimate of the IoU (uncalibrated); in 3D the mean over the slices.
@@ -129,9 +132,16 @@ pub(crate) fn objects(
     let score = |i: usize| uncertainty.map(|u| u.scores[i]);
     let object = |(i, &predicted_iou): (usize, &f32)| {
         let (label, size) = ((i + 1) as u16, sizes[i + 1]);
-        Object { label, size, predicted_iou, score: score(i), way: ways.get(i).cloned(), measures: None }
+        let way = ways.get(i).cloned();
+        Object { label, name: None, size, predicted_iou, score: score(i), way, measures: None }
     };
     confidence.iter().enumerate().map(object).collect()
+}
+
+/// Puts names to objects.
+pub(crate) fn put_names(objects: &mut [Object], told: &[umedsam_demo::objects::Object]) {
+    let named = |told: &umedsam_demo::objects::Object| told.name.is_some() || told.code.is_some();
+    objects.iter_mut().zip(told).filter(|(_, told)| named(told)).for_each(|(o, told)| o.name = Some(told.title()));
 }
 
 /// Time spent on all that comes before masks.
@@ -169,7 +179,13 @@ pub(crate) fn print(report: &Report) {
     for o in report.objects.iter().take(SHOWN) {
         let empty = if o.size == 0 { "   (empty: nothing found, or hidden by a later object)" } else { "" };
         let score = o.score.map_or(String::new(), |score| format!("   score {score:.3}"));
-        outln!("  object {:<3} {:>9} {unit}   predicted IoU {:.3}{score}{empty}", o.label, o.size, o.predicted_iou);
+        let name = o.name.as_ref().map_or(String::new(), |name| format!(" '{name}'"));
+        outln!(
+            "  object {:<3}{name} {:>9} {unit}   predicted IoU {:.3}{score}{empty}",
+            o.label,
+            o.size,
+            o.predicted_iou
+        );
         if let Some(way) = &o.way {
             way.print();
         }

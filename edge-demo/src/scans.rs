@@ -8,16 +8,17 @@ use clap::Args;
 use umedsam::Session;
 use umedsam::mask::Spacing;
 use umedsam_demo::dicom::Segmentation;
-use umedsam_demo::nifti;
+use umedsam_demo::labels::Grid;
 use umedsam_demo::read::{ReadOptions, read};
 use umedsam_demo::scan::{Applied, Window};
 
 use crate::SegmentArguments;
-use crate::output::{Outputs, ScanFormat};
+use crate::formats::{self, Format};
+use crate::output::Outputs;
 use crate::overlay::draw_slice;
 use crate::plane::{PlaneOptions, write_maps};
 use crate::prompts::{Prompts, Task};
-use crate::report::{Report, network, objects, stages};
+use crate::report::{Report, network, objects, put_names, stages};
 use crate::volume::{Found, follow, segment_volume};
 
 /// How DICOM and NIfTI are read.
@@ -27,28 +28,25 @@ pub(crate) struct ScanArguments {
     /// percentiles (the 0.5th to the 99.5th of those that are not 0), or CENTER,WIDTH. auto is the abdomen's for CT, and
     /// percentiles for all others. For DICOM and NIfTI.
     #[arg(long, value_name = "W", default_value_t, allow_hyphen_values = true)]
-    window: Window,
+    pub(crate) window: Window,
     /// The series of a folder or archive with several: its number in the list, or the end of its UID.
     #[arg(long, value_name = "N|UID")]
     series: Option<String>,
-    /// One volume of a 4D file, or one frame of a multi-frame one, from 0.
+    /// One volume of a 4D file, one frame of a multi-frame one, or one page of a TIFF, from 0.
     #[arg(long, value_name = "I")]
-    frame: Option<usize>,
+    pub(crate) frame: Option<usize>,
     /// Read a DICOM series all the same where slices are missing.
     #[arg(long)]
     gaps: bool,
-    /// The format of label maps of DICOM and NIfTI; the input's own if left out.
-    #[arg(long, value_name = "F")]
-    pub(crate) format: Option<ScanFormat>,
 }
 
 impl ScanArguments {
     /// Whether anything is asked for that only DICOM and NIfTI have.
     pub(crate) fn is_given(&self) -> bool {
-        self.window != Window::Auto || self.series.is_some() || self.frame.is_some() || self.gaps
+        self.window != Window::Auto || self.series.is_some() || self.gaps
     }
 
-    fn options(&self, memory: u64) -> ReadOptions {
+    pub(crate) fn options(&self, memory: u64) -> ReadOptions {
         let options = ReadOptions::new().with_memory(memory).with_frame(self.frame).with_series(self.series.clone());
         if self.gaps { options.with_gaps() } else { options }
     }
@@ -72,13 +70,10 @@ pub(crate) fn segment_scan(
     let read = start.elapsed();
     let (size, shape, is_volume) = (scan.size, scan.shape(), scan.size.depth > 1);
     let (task, asked) = prompts.task(&scan).with_context(named)?;
-    let seg = match outputs.format {
-        ScanFormat::Seg => {
-            Some(Segmentation::of(&scan).with_context(|| format!("{} (--format nifti is written)", named()))?)
-        }
-        ScanFormat::Nifti => None,
-    };
-    let unplaced = scan.affine.is_some() && seg.as_ref().is_some_and(|seg| !seg.is_placed());
+    outputs.check(path, size.depth, Some(&scan))?;
+    let told = arguments.format.objects((1..=u16::MAX).take(task.count())).with_context(named)?;
+    let seg = outputs.labels.iter().any(|(format, _)| *format == Format::Seg);
+    let unplaced = seg && scan.affine.is_some() && Segmentation::of(&scan).is_ok_and(|seg| !seg.is_placed());
     let before = session.stats();
     let start = Instant::now();
     if is_volume && options.uncertainty.is_some() {
@@ -107,11 +102,10 @@ pub(crate) fn segment_scan(
     }
     let postprocess: Duration = start.elapsed().saturating_sub(network);
     let start = Instant::now();
-    match seg {
-        Some(seg) => seg.write(&outputs.labels, &labels, objects.len() as u16).map_err(anyhow::Error::from),
-        None => nifti::write_labels(&outputs.labels, &labels, &scan).map_err(Into::into),
-    }
-    .with_context(|| outputs.labels.display().to_string())?;
+    let (input, grid) = (path, Grid::from(&scan));
+    let found = formats::Found { input, labels: &labels, shape: &shape, grid, scan: Some(&scan), objects: &told };
+    outputs.write(&found)?;
+    put_names(&mut objects, &told);
     if let Some(overlay) = &outputs.overlay {
         draw_slice(&shown.pixels, &labels, size, task.slice(), &task.planes(), overlay)?;
     }

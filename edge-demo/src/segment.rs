@@ -1,8 +1,11 @@
 //! `umedsam segment`.
 
+use std::path::Path;
+
 use anyhow::bail;
 use indicatif::{ProgressBar, ProgressStyle};
 use umedsam::{Model, Precision, Session, SessionOptions, ValidationStatus, errln, outln, terminal};
+use umedsam_demo::pages;
 
 use crate::case::segment_case;
 use crate::input::{Kind, files};
@@ -10,12 +13,15 @@ use crate::output::{Wanted, plan};
 use crate::plane::{PlaneOptions, segment_file};
 use crate::report::print;
 use crate::scans::segment_scan;
-use crate::{ModelArguments, SegmentArguments, cache};
+use crate::{ModelArguments, SegmentArguments, cache, table};
 
 /// Segments every input; a failing one is reported and does not stop the others.
 pub(crate) fn run(arguments: &SegmentArguments) -> anyhow::Result<()> {
-    let files = files(&arguments.inputs)?;
+    let mut files = files(&arguments.inputs)?;
     let prompts = arguments.prompts.read()?;
+    for (path, kind) in &mut files {
+        *kind = kind.with_boxes(path, prompts.are_of_scans());
+    }
     for (path, kind) in &files {
         prompts.check(path, *kind)?;
     }
@@ -28,33 +34,44 @@ pub(crate) fn run(arguments: &SegmentArguments) -> anyhow::Result<()> {
         overlay: arguments.overlay,
         uncertainty: uncertainty.is_some(),
         force: arguments.force,
-        format: arguments.scan.format,
+        formats: &arguments.format.formats,
     };
     let outputs = plan(&files, &arguments.out, wanted)?;
     let only_of_scans = prompts.are_of_scans() || arguments.scan.is_given();
     if only_of_scans && !files.iter().any(|(_, kind)| *kind == Kind::Scan) {
         bail!(
-            "--box3d, --slice, --window, --series, --frame and --gaps are for DICOM and NIfTI, and no input is either"
+            "--box3d, --slice, --window, --series and --gaps are for DICOM, NIfTI and the like, and no input is any of them"
         );
+    }
+    let paged = |path: &Path, kind: Kind| match kind {
+        Kind::Npz => false,
+        Kind::Scan => true,
+        Kind::Picture => pages::count(path) > 0,
+    };
+    if arguments.scan.frame.is_some() && !files.iter().any(|(path, kind)| paged(path, *kind)) {
+        bail!("--frame is for TIFF, DICOM, NIfTI and the like, and no input is any of them");
     }
     let mut session = open(&arguments.model)?;
     session.set_cache(arguments.cache.open()?);
     let progress = bar(files.len() as u64, "files");
-    let mut failures = 0;
+    let (mut failures, mut reports) = (0, Vec::new());
     for ((path, kind), outputs) in files.iter().zip(&outputs) {
         progress.set_message(path.file_name().unwrap_or_default().to_string_lossy().into_owned());
         let result = match kind {
             Kind::Npz => segment_case(&mut session, path, outputs, arguments, &options),
-            Kind::Picture => {
-                let memory = arguments.memory.bytes();
-                segment_file(&mut session, path, outputs, memory, &prompts.plane, &options)
-            }
+            Kind::Picture => segment_file(&mut session, path, outputs, arguments, &prompts.plane, &options),
             Kind::Scan => segment_scan(&mut session, path, outputs, arguments, &prompts, &options),
         };
         progress.suspend(|| cache::print_notes(&session));
         progress.suspend(|| match result {
-            Ok(report) if arguments.json => outln!("{}", serde_json::json!(report)),
-            Ok(report) => print(&report),
+            Ok(report) => {
+                if arguments.json {
+                    outln!("{}", serde_json::json!(report));
+                } else {
+                    print(&report);
+                }
+                reports.extend(arguments.mask.csv.is_some().then_some(report));
+            }
             Err(error) => {
                 failures += 1;
                 let error = terminal::chain(error.as_ref());
@@ -67,6 +84,9 @@ pub(crate) fn run(arguments: &SegmentArguments) -> anyhow::Result<()> {
         progress.inc(1);
     }
     progress.finish_and_clear();
+    if let Some(path) = &arguments.mask.csv {
+        table::write(path, &reports)?;
+    }
     if failures > 0 {
         bail!("{failures} of {} inputs failed", files.len());
     }

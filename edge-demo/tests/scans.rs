@@ -152,11 +152,9 @@ fn a_box_in_one_slice_or_in_mm_finds_the_same_ball() {
 fn what_no_input_has_is_not_asked_for_in_vain() {
     let folder = tempfile::tempdir().unwrap();
     fs::copy(data("assets/cell.png"), folder.path().join("cell.png")).unwrap();
-    for more in
-        [&["--box3d", "1,1,0,4,3,2"][..], &["--slice", "0"], &["--window", "lung"], &["--frame", "0"], &["--gaps"]]
-    {
+    for more in [&["--box3d", "1,1,0,4,3,2"][..], &["--slice", "0"], &["--window", "lung"], &["--gaps"]] {
         let message = failure(&umedsam(folder.path(), &[&["segment", "cell.png", "--box", "1,1,9,9"], more].concat()));
-        assert!(message.contains("are for DICOM and NIfTI, and no input is either"), "{message}");
+        assert!(message.contains("are for DICOM, NIfTI and the like, and no input is any"), "{message}");
     }
     // A picture in a folder is the input, not what lies in folders beside it.
     fs::create_dir(folder.path().join("study")).unwrap();
@@ -201,7 +199,7 @@ fn a_folder_of_dicom_is_one_volume() {
     for (input, words) in [
         ("out/study.nii.gz", "every input is a result"),
         ("one.nii", "one.nii: --format seg is for DICOM, to whose images a segmentation refers"),
-        ("one.png", "one.png: --format is for DICOM and NIfTI"),
+        ("one.png", "one.png: --format seg is for DICOM"),
     ] {
         let message = failure(&run(&[input, "--box", "1,1,4,3", "--box3d", "1,1,0,4,3,2", "--format", "seg"]));
         assert!(message.contains(words), "{message}");
