@@ -15,10 +15,11 @@ use umedsam_demo::labels::{Grid, LabelMap, Orientation, Selection};
 use umedsam_demo::read::{self, ReadOptions, read};
 use umedsam_demo::scan::{Affine, Applied, Origin};
 
+use crate::batch::BatchArguments;
 use crate::formats::series;
 use crate::input::{Kind, packed};
 use crate::labelled;
-use crate::pairing::{Maps, stem};
+use crate::pairing::{Maps, bare, stem};
 use crate::picture::Picture;
 use crate::scans::ScanArguments;
 
@@ -52,6 +53,8 @@ pub(crate) struct ConvertArguments {
     orient: Option<Orientation>,
     #[command(flatten)]
     scan: ScanArguments,
+    #[command(flatten)]
+    batch: BatchArguments,
     /// Memory that an image may take, and its label map, in MiB.
     #[arg(long = "memory", value_name = "MIB", default_value_t = 2048, value_parser = clap::value_parser!(u32).range(1..))]
     mib: u32,
@@ -108,8 +111,7 @@ struct Object {
 
 /// Converts every image; one that fails is reported and does not stop the others.
 pub(crate) fn run(arguments: &ConvertArguments) -> anyhow::Result<()> {
-    let (pairs, mut failures) = pairs(&arguments.images, &arguments.maps)?;
-    let count = pairs.len() + failures.len();
+    let (pairs, failures) = pairs(&arguments.images, &arguments.maps)?;
     let mut stems: BTreeMap<String, &Path> = BTreeMap::new();
     for (image, _) in &pairs {
         if let Some(other) = stems.insert(stem(image), image) {
@@ -117,6 +119,16 @@ pub(crate) fn run(arguments: &ConvertArguments) -> anyhow::Result<()> {
         }
     }
     fs::create_dir_all(&arguments.out).with_context(|| format!("{}: make folder", arguments.out.display()))?;
+    let (mut pairs, mut failures) = (arguments.batch.share(pairs), arguments.batch.share(failures));
+    let before = pairs.len();
+    pairs.retain(|(image, map)| {
+        let made = made_before(image, &arguments.out);
+        !arguments.batch.is_done(&[image, map], made.as_deref(), is_case)
+    });
+    if pairs.len() < before {
+        errln!("umedsam: {} of {before} images are done already", before - pairs.len());
+    }
+    let count = pairs.len() + failures.len();
     let (mut seen, mut empty) = (BTreeSet::new(), 0);
     for (image, map) in &pairs {
         match convert(image, map, arguments) {
@@ -140,6 +152,10 @@ pub(crate) fn run(arguments: &ConvertArguments) -> anyhow::Result<()> {
     }
     if !failures.is_empty() {
         bail!("{} of {count} images and label maps failed", failures.len());
+    }
+    // What others do, or did, may have them.
+    if !arguments.batch.is_whole() {
+        return Ok(());
     }
     if let Some(label) = arguments.labels.asked().find(|label| !seen.contains(label)) {
         bail!("label {label} is in no label map");
@@ -301,6 +317,17 @@ fn modality(code: &str) -> String {
     .chars()
     .filter(|c| c.is_ascii_alphanumeric() || *c == '-')
     .collect()
+}
+
+/// The case that was made of an image before, if there is one.
+fn made_before(image: &Path, folder: &Path) -> Option<PathBuf> {
+    let own = stem(image);
+    let named = |path: &PathBuf| {
+        let stem = stem(path);
+        stem == own || bare(&stem) == own
+    };
+    let mut found = entries(folder).ok()?.into_iter().filter(|path| named(path) && is_case(path));
+    found.next().filter(|_| found.next().is_none())
 }
 
 /// The case's file, in whose place there is nothing, or a case that was made before.

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 #![warn(clippy::print_stdout, clippy::print_stderr, reason = "umedsam::terminal prints")]
 
+mod batch;
 mod cache;
 mod case;
 mod compare;
@@ -94,6 +95,8 @@ struct SegmentArguments {
     scan: scans::ScanArguments,
     #[command(flatten)]
     format: formats::FormatArguments,
+    #[command(flatten)]
+    batch: batch::BatchArguments,
     /// Folder for the results; made if absent.
     #[arg(long, value_name = "DIR", default_value = "out")]
     out: PathBuf,

@@ -22,7 +22,7 @@ pub(crate) struct MaskArguments {
     #[arg(long)]
     stats: bool,
     /// As --stats, and write a table with a line for each object of all inputs.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "resume")]
     pub(crate) csv: Option<PathBuf>,
     /// Size of a pixel or voxel in mm, for --stats and --csv; if left out that of the NPZ case, or lengths are in pixels.
     #[arg(long, value_name = "X,Y[,Z]", value_parser = parse_spacing, allow_hyphen_values = true)]

@@ -1,6 +1,6 @@
 //! `umedsam segment`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -9,7 +9,7 @@ use umedsam_demo::pages;
 
 use crate::case::segment_case;
 use crate::input::{Kind, files};
-use crate::output::{Wanted, plan};
+use crate::output::{Outputs, Wanted, is_result, plan};
 use crate::plane::{PlaneOptions, segment_file};
 use crate::report::print;
 use crate::scans::segment_scan;
@@ -51,11 +51,12 @@ pub(crate) fn run(arguments: &SegmentArguments) -> anyhow::Result<()> {
     if arguments.scan.frame.is_some() && !files.iter().any(|(path, kind)| paged(path, *kind)) {
         bail!("--frame is for TIFF, DICOM, NIfTI and the like, and no input is any of them");
     }
+    let todo = todo(files, outputs, arguments);
     let mut session = open(&arguments.model)?;
     session.set_cache(arguments.cache.open()?);
-    let progress = bar(files.len() as u64, "files");
+    let progress = bar(todo.len() as u64, "files");
     let (mut failures, mut reports) = (0, Vec::new());
-    for ((path, kind), outputs) in files.iter().zip(&outputs) {
+    for (path, kind, outputs) in &todo {
         progress.set_message(path.file_name().unwrap_or_default().to_string_lossy().into_owned());
         let result = match kind {
             Kind::Npz => segment_case(&mut session, path, outputs, arguments, &options),
@@ -88,9 +89,27 @@ pub(crate) fn run(arguments: &SegmentArguments) -> anyhow::Result<()> {
         table::write(path, &reports)?;
     }
     if failures > 0 {
-        bail!("{failures} of {} inputs failed", files.len());
+        bail!("{failures} of {} inputs failed", todo.len());
     }
     Ok(())
+}
+
+/// What is to be done of the inputs: this run's share, without what is done already, which is told.
+fn todo(
+    files: Vec<(PathBuf, Kind)>,
+    outputs: Vec<Outputs>,
+    arguments: &SegmentArguments,
+) -> Vec<(PathBuf, Kind, Outputs)> {
+    let all = files.into_iter().zip(outputs).map(|((path, kind), outputs)| (path, kind, outputs)).collect();
+    let mut share: Vec<(PathBuf, Kind, Outputs)> = arguments.batch.share(all);
+    let before = share.len();
+    share.retain(|(path, _, outputs)| {
+        !arguments.batch.is_done(&[path], outputs.paths().map(PathBuf::as_path), is_result)
+    });
+    if arguments.batch.resume && share.len() < before {
+        errln!("umedsam: {} of {before} inputs are done already", before - share.len());
+    }
+    share
 }
 
 /// A session on the model that the arguments name, or on the built-in one.

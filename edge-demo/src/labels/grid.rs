@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use umedsam::{VolumeSize, memory};
 
-use crate::scan::{Affine, Scan, dot, length};
+use crate::scan::{Affine, Scan, length};
 
 /// Farthest that the voxels of two grids may lie apart and still be the same, in voxels.
 const SAME: f64 = 0.1;
@@ -185,7 +185,9 @@ impl Grid {
             expected_axes: into.axes(),
             apart,
         };
-        let map = into.inverse().after(&own);
+        let steps = [0, 1, 2].map(|axis| into.steps(own.step(axis)));
+        let origin = into.index(own.step(3));
+        let map = Affine([0, 1, 2].map(|row| [steps[0][row], steps[1][row], steps[2][row], origin[row]]));
         let (sides, sizes) = (self.sides(), other.sides());
         // The axis of the other grid that each axis runs along, and whether backwards. An axis of one voxel takes what is
         // left.
@@ -200,7 +202,6 @@ impl Grid {
             axes[axis] = (nearest, step[nearest] < 0.0 && sides[axis] > 1);
         }
         let mut start = [0i64; 3];
-        let origin = map.step(3);
         if origin.iter().any(|v| !v.is_finite() || v.abs() > 1e9) {
             return Err(place(f64::INFINITY));
         }
@@ -272,28 +273,6 @@ impl Voxels {
             arranged[index * channels..][..channels].copy_from_slice(voxel);
         }
         Ok(arranged)
-    }
-}
-
-impl Affine {
-    /// From places to voxels. The affine must be [regular](Self::is_regular).
-    fn inverse(&self) -> Self {
-        let [x, y, z] = [0, 1, 2].map(|axis| self.step(axis));
-        let (yz, zx, xy) = (crate::scan::cross(y, z), crate::scan::cross(z, x), crate::scan::cross(x, y));
-        let volume = dot(x, yz);
-        let origin = self.step(3);
-        Self([yz, zx, xy].map(|row| {
-            let [a, b, c] = row.map(|v| v / volume);
-            [a, b, c, -dot([a, b, c], origin)]
-        }))
-    }
-
-    /// This after another.
-    fn after(&self, first: &Self) -> Self {
-        let turn = |v: [f64; 3]| self.0.map(|[a, b, c, _]| dot([a, b, c], v));
-        let [x, y, z] = [0, 1, 2].map(|axis| turn(first.step(axis)));
-        let origin = self.place(first.step(3));
-        Self([0, 1, 2].map(|row| [x[row], y[row], z[row], origin[row]]))
     }
 }
 
