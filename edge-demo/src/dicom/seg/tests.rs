@@ -14,6 +14,8 @@ use crate::dicom::read_folder;
 use crate::labels::{Grid, Labels, Selection};
 use crate::objects::{Code, Object};
 use crate::read::ReadOptions;
+#[cfg(feature = "reader-tests")]
+use crate::read::read;
 
 /// The files of a series of 5 x 3 pixels in Latin-1, without a frame of reference if that is wanted.
 fn series(folder: &Path, without: &[Tag]) {
