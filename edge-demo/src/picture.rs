@@ -192,7 +192,7 @@ fn decode(mut decoder: impl ImageDecoder, limit: u64) -> anyhow::Result<Decoded>
 /// A gray TIFF of any number type; of `image`'s decoder only unsigned ones of 8 and 16 bits can be had.
 fn gray_tiff(decoder: Decoder<impl BufRead + Seek>, limit: u64) -> anyhow::Result<Decoded> {
     let mut limits = tiff::decoder::Limits::default();
-    limits.decoding_buffer_size = usize::MAX;
+    limits.decoding_buffer_size = usize::try_from(limit).unwrap_or(usize::MAX);
     limits.intermediate_buffer_size = usize::MAX;
     let mut decoder = decoder.with_limits(limits);
     let (width, height) = decoder.dimensions()?;
