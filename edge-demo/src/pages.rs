@@ -134,7 +134,12 @@ fn page(pages: &mut Pages) -> Result<Page, Problem> {
 }
 
 fn read_page(pages: &mut Pages) -> Result<Values, Problem> {
-    Ok(match pages.read_image().map_err(problem)? {
+    Ok(values(pages.read_image().map_err(problem)?))
+}
+
+/// The numbers of a page.
+pub fn values(page: DecodingResult) -> Values {
+    match page {
         DecodingResult::U8(v) => Values::U8(v),
         DecodingResult::I8(v) => Values::I8(v),
         DecodingResult::U16(v) => Values::U16(v),
@@ -146,7 +151,7 @@ fn read_page(pages: &mut Pages) -> Result<Values, Problem> {
         DecodingResult::F32(v) => Values::F32(v),
         DecodingResult::F64(v) => Values::F64(v),
         DecodingResult::F16(v) => Values::F32(v.into_iter().map(f32::from).collect()),
-    })
+    }
 }
 
 macro_rules! each {
