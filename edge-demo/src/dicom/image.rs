@@ -102,6 +102,11 @@ impl Format {
         self.rows * self.columns * self.samples
     }
 
+    /// Whether colours went through JPEG 2000's transform, whose inverse is a part of decoding.
+    pub(super) fn has_color_transform(&self) -> bool {
+        matches!(self.photometric.as_str(), "YBR_RCT" | "YBR_ICT")
+    }
+
     /// Bytes of a frame that is not compressed, rounded down where it is of single bits.
     pub(super) fn native_bytes(&self) -> usize {
         let pixels = self.rows * self.columns;
