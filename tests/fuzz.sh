@@ -17,7 +17,7 @@ seconds=${1:-1200}
 shift || true
 # What fuzzing begins with: files that are right, or nearly.
 mkdir -p "$corpus"/{bundle,checkpoint,dicom,geometry,metaimage,nifti,npz,nrrd,onnx,pages,pickle,weights,artifacts}
-cp tests/data/gate/*.npz "$corpus/npz/"
+cp tests/data/gate/*.npz core/tests/data/later*.npz "$corpus/npz/"
 cp export/tests/data/*.pth "$corpus/checkpoint/"
 for file in export/tests/data/{good,nested,wrapped}.pth; do
   python3 -c 'import sys, zipfile
