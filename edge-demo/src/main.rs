@@ -12,6 +12,7 @@ mod eval;
 mod formats;
 mod info;
 mod input;
+mod interrupt;
 mod labelled;
 mod mask;
 mod masks;
@@ -53,6 +54,9 @@ enum Command {
     /// Segment pictures (PNG, JPEG, TIFF, with --box), DICOM and NIfTI (--box, or for volumes --box3d, or
     /// --slice with --box), and NPZ cases
     /// (2D or 3D, with their own boxes).
+    ///
+    /// Ctrl-C ends the work after the slice in hand: the results of inputs that are done stay, each of them whole, and of the
+    /// input in hand nothing is written; the exit status is 130. A second Ctrl-C ends it at once.
     Segment(Box<SegmentArguments>),
     /// Make NPZ cases for training and evaluation of images and label maps: DICOM, NIfTI, pictures.
     Convert(Box<convert::ConvertArguments>),
@@ -296,6 +300,9 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             errln!("umedsam: {}", terminal::chain(error.as_ref()));
+            if error.is::<interrupt::Interrupted>() {
+                return interrupt::Interrupted::status().into();
+            }
             ExitCode::FAILURE
         }
     }

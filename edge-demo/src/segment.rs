@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use umedsam::{Model, Precision, Session, SessionOptions, ValidationStatus, errln, outln, terminal};
 use umedsam_demo::pages;
 
 use crate::case::segment_case;
 use crate::input::{Kind, files};
+use crate::interrupt::{self, Interrupted};
 use crate::output::{Outputs, Wanted, is_result, plan};
 use crate::plane::{PlaneOptions, segment_file};
 use crate::report::print;
@@ -55,11 +56,16 @@ pub(crate) fn run(arguments: &SegmentArguments) -> anyhow::Result<()> {
         bail!("--frame is for TIFF, DICOM, NIfTI and the like, and no input is any of them");
     }
     let todo = todo(files, outputs, arguments);
+    interrupt::listen().context("signals")?;
     let mut session = open(&arguments.model)?;
     session.set_cache(arguments.cache.open()?);
     let progress = bar(todo.len() as u64, "files");
-    let (mut failures, mut reports) = (0, Vec::new());
+    let (mut failures, mut done, mut reports, mut interrupted) = (0, 0, Vec::new(), None);
     for (path, kind, outputs) in &todo {
+        if interrupt::is_asked() {
+            interrupted = Some(String::new());
+            break;
+        }
         progress.set_message(path.file_name().unwrap_or_default().to_string_lossy().into_owned());
         let result = match kind {
             Kind::Npz => segment_case(&mut session, path, outputs, arguments, &options),
@@ -67,6 +73,11 @@ pub(crate) fn run(arguments: &SegmentArguments) -> anyhow::Result<()> {
             Kind::Scan => segment_scan(&mut session, path, outputs, arguments, &prompts, &options),
         };
         progress.suspend(|| cache::print_notes(&session));
+        if let Some(umedsam::Error::Cancelled { done, total }) = result.as_ref().err().and_then(|e| e.downcast_ref()) {
+            interrupted = Some(format!("{} is dropped after {done} of {total} slices; ", path.display()));
+            break;
+        }
+        done += usize::from(result.is_ok());
         progress.suspend(|| match result {
             Ok(report) => {
                 if arguments.json {
@@ -90,6 +101,11 @@ pub(crate) fn run(arguments: &SegmentArguments) -> anyhow::Result<()> {
     progress.finish_and_clear();
     if let Some(path) = &arguments.mask.csv {
         table::write(path, &reports)?;
+    }
+    if let Some(dropped) = interrupted {
+        let failed = if failures > 0 { format!(", {failures} failed") } else { String::new() };
+        let message = format!("{dropped}of {} inputs {done} are done{failed}", todo.len());
+        return Err(Interrupted { message }.into());
     }
     if failures > 0 {
         bail!("{failures} of {} inputs failed", todo.len());
