@@ -143,8 +143,7 @@ fn a_case_of_later_challenges_begins_where_it_says() {
     let case = data("../core/tests/data/later.npz");
     let text = out(&umedsam(folder.path(), &["segment", &case, "--json"]));
     let report: serde_json::Value = serde_json::from_str(&text).unwrap();
-    let starts: Vec<u64> =
-        report["objects"].as_array().unwrap().iter().map(|o| o["start"].as_u64().unwrap()).collect();
+    let starts: Vec<u64> = report["objects"].as_array().unwrap().iter().map(|o| o["start"].as_u64().unwrap()).collect();
     assert_eq!(starts, [2, 5, 3]);
     let (labels, shape) = read_segs(&folder.path().join("out/later.npz"), &Limits::new()).unwrap();
     assert_eq!(shape, [6, 5, 7]);
