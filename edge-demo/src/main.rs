@@ -10,16 +10,19 @@ mod compare;
 mod convert;
 mod eval;
 mod formats;
+mod html;
 mod info;
 mod input;
 mod interrupt;
 mod labelled;
 mod mask;
 mod masks;
+mod montage;
 mod output;
 mod overlay;
 mod pairing;
 mod picture;
+mod pictures;
 mod plane;
 mod prompts;
 mod report;
@@ -104,7 +107,8 @@ struct SegmentArguments {
     /// Folder for the results; made if absent.
     #[arg(long, value_name = "DIR", default_value = "out")]
     out: PathBuf,
-    /// Also write a PNG of each image with masks and boxes drawn in.
+    /// Also write a PNG of each image with masks and boxes drawn in; of a volume slices through each object, with their
+    /// numbers.
     #[arg(long)]
     overlay: bool,
     /// Replace files that are no results of this command, inputs among them.

@@ -8,6 +8,7 @@ use umedsam::{Model, Precision, Session, SessionOptions, ValidationStatus, errln
 use umedsam_demo::pages;
 
 use crate::case::segment_case;
+use crate::html::Run;
 use crate::input::{Kind, files};
 use crate::interrupt::{self, Interrupted};
 use crate::output::{Outputs, Wanted, is_result, plan};
@@ -31,7 +32,7 @@ pub(crate) fn run(arguments: &SegmentArguments) -> anyhow::Result<()> {
         bail!("--uncertainty is for whole images, and does not go with --zoom auto");
     }
     if arguments.mask.has_idle_spacing() {
-        bail!("--spacing is for --stats and --csv, and neither is asked for");
+        bail!("--spacing is for --stats, --csv and --report, and none is asked for");
     }
     let options = PlaneOptions { zoom, uncertainty, mask: &arguments.mask };
     let wanted = Wanted {
@@ -60,7 +61,7 @@ pub(crate) fn run(arguments: &SegmentArguments) -> anyhow::Result<()> {
     let mut session = open(&arguments.model)?;
     session.set_cache(arguments.cache.open()?);
     let progress = bar(todo.len() as u64, "files");
-    let (mut failures, mut done, mut reports, mut interrupted) = (0, 0, Vec::new(), None);
+    let (mut failed, mut reports, mut interrupted) = (Vec::new(), Vec::new(), None);
     for (path, kind, outputs) in &todo {
         if interrupt::is_asked() {
             interrupted = Some(String::new());
@@ -77,7 +78,6 @@ pub(crate) fn run(arguments: &SegmentArguments) -> anyhow::Result<()> {
             interrupted = Some(format!("{} is dropped after {done} of {total} slices; ", path.display()));
             break;
         }
-        done += usize::from(result.is_ok());
         progress.suspend(|| match result {
             Ok(report) => {
                 if arguments.json {
@@ -85,10 +85,10 @@ pub(crate) fn run(arguments: &SegmentArguments) -> anyhow::Result<()> {
                 } else {
                     print(&report);
                 }
-                reports.extend(arguments.mask.csv.is_some().then_some(report));
+                reports.push(report);
             }
             Err(error) => {
-                failures += 1;
+                failed.push(path.clone());
                 let error = terminal::chain(error.as_ref());
                 if arguments.json {
                     outln!("{}", serde_json::json!({ "input": path.display().to_string(), "error": error }));
@@ -102,13 +102,17 @@ pub(crate) fn run(arguments: &SegmentArguments) -> anyhow::Result<()> {
     if let Some(path) = &arguments.mask.csv {
         table::write(path, &reports)?;
     }
+    if let Some(path) = &arguments.mask.report {
+        let run = Run { model: &model_facts(&arguments.model)?, reports: &reports, failed: &failed, of: todo.len() };
+        run.write(path)?;
+    }
     if let Some(dropped) = interrupted {
-        let failed = if failures > 0 { format!(", {failures} failed") } else { String::new() };
-        let message = format!("{dropped}of {} inputs {done} are done{failed}", todo.len());
+        let others = if failed.is_empty() { String::new() } else { format!(", {} failed", failed.len()) };
+        let message = format!("{dropped}of {} inputs {} are done{others}", todo.len(), reports.len());
         return Err(Interrupted { message }.into());
     }
-    if failures > 0 {
-        bail!("{failures} of {} inputs failed", todo.len());
+    if !failed.is_empty() {
+        bail!("{} of {} inputs failed", failed.len(), todo.len());
     }
     Ok(())
 }
@@ -131,12 +135,24 @@ fn todo(
     share
 }
 
-/// A session on the model that the arguments name, or on the built-in one.
-pub(crate) fn open(arguments: &ModelArguments) -> anyhow::Result<Session> {
-    let model = match &arguments.model {
+fn load(arguments: &ModelArguments) -> anyhow::Result<Model> {
+    Ok(match &arguments.model {
         Some(path) => Model::load(path)?,
         None => Model::bundled()?,
-    };
+    })
+}
+
+/// The model in words, for a page: its name, what it is computed in, and what the accuracy gate says of it.
+fn model_facts(arguments: &ModelArguments) -> anyhow::Result<String> {
+    let model = load(arguments)?;
+    let precision = arguments.precision.map_or_else(String::new, |p| format!(", computed in {p}"));
+    let note = note(&model, arguments.precision).unwrap_or_else(|| "passed its accuracy gate".into());
+    Ok(format!("{}{precision}: {note}", model.manifest().name))
+}
+
+/// A session on the model that the arguments name, or on the built-in one.
+pub(crate) fn open(arguments: &ModelArguments) -> anyhow::Result<Session> {
+    let model = load(arguments)?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = arguments.threads.map_or(cores, usize::from);
     let mut options = SessionOptions::new().with_threads(threads);

@@ -91,7 +91,7 @@ impl Format {
                 if !(1..=most).contains(&count) {
                     return Err(wrong());
                 }
-                notes.push(Applied::Note(format!("NumberOfFrames is '{text}'; {count} frames are there")));
+                notes.push(Applied::FramesCounted { text, frames: count });
                 Ok(count)
             }
         }

@@ -81,6 +81,8 @@ fn with_pixels(slice: &Slice, syntax: &str, pixels: Vec<u8>) -> Vec<u8> {
         text(8, 0x16, "UI", "1.2.840.10008.5.1.4.1.1.2"),
         text(8, 0x18, "UI", &format!("{}.{}.{}", slice.series, slice.echo, slice.z)),
         text(8, 0x60, "CS", "CT"),
+        text(0x10, 0x10, "PN", "DOE^JANE"),
+        text(0x10, 0x20, "LO", "4711"),
         text(0x18, 0x50, "DS", &slice.thickness.to_string()),
         text(0x18, 0x86, "IS", slice.echo),
         text(0x20, 0x0d, "UI", "1.1"),
