@@ -15,6 +15,7 @@ mod picture;
 mod samples;
 mod scans;
 mod segment;
+mod serve;
 mod uncertainty;
 
 use std::path::PathBuf;
@@ -43,6 +44,8 @@ enum Command {
     Eval(EvalArguments),
     /// Compare the scores of two models on the same cases: mean differences with 95 % intervals.
     Compare(CompareArguments),
+    /// Serve a page to segment on, for this machine's browser, and 3D Slicer's and napari's nnInteractive extensions.
+    Serve(serve::ServeArguments),
     /// Show what a model bundle holds.
     Info {
         /// The bundle; the built-in model if left out.
@@ -262,6 +265,7 @@ fn main() -> ExitCode {
         Some(Command::Segment(arguments)) => segment::run(&arguments),
         Some(Command::Eval(arguments)) => eval::run(&arguments),
         Some(Command::Compare(arguments)) => compare::run(&arguments),
+        Some(Command::Serve(arguments)) => serve::run(&arguments),
         Some(Command::Info { file, json }) => info::run(file.as_deref(), json),
     };
     match result {

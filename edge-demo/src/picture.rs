@@ -46,7 +46,7 @@ impl Picture {
         Self::of(Cursor::new(bytes), u64::MAX).context("built-in picture")
     }
 
-    fn of(source: impl BufRead + Seek, limit: u64) -> anyhow::Result<Self> {
+    pub(crate) fn of(source: impl BufRead + Seek, limit: u64) -> anyhow::Result<Self> {
         let mut reader = ImageReader::new(source).with_guessed_format()?;
         // The bound is checked below, where the size is known.
         reader.no_limits();
@@ -110,6 +110,10 @@ impl Picture {
 
     pub(crate) fn pixels(&self) -> &[u8] {
         &self.pixels
+    }
+
+    pub(crate) fn into_pixels(self) -> Vec<u8> {
+        self.pixels
     }
 
     /// What was done to its values.

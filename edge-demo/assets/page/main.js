@@ -1,0 +1,546 @@
+// The page: what is open, what is shown, what is asked of the server.
+
+import { Session, enter } from './api.js';
+import { Objects } from './objects.js';
+import { bind } from './pointer.js';
+import { View } from './view.js';
+
+const $ = id => document.getElementById(id);
+const canvas = $('canvas');
+const view = new View(canvas);
+const AHEAD = [0, 1, -1, 2, -2];
+const KEPT = 24;
+
+let session = null;
+let image = null;
+let objects = null;
+let axis = 0;
+let index = 0;
+let slices = new Map();
+let opening = 0;
+let carrying = null;
+
+function say(text, forSeconds = 0) {
+  $('status').textContent = text;
+  clearTimeout(say.timer);
+  if (forSeconds) say.timer = setTimeout(() => { $('status').textContent = ''; }, forSeconds * 1000);
+}
+
+const fail = error => {
+  if (error.name !== 'AbortError') say(error.message, 8);
+};
+
+// Opening
+
+async function open(load, name) {
+  const turn = ++opening;
+  carrying?.abort();
+  say(`Opening ${name}…`);
+  try {
+    const info = await load();
+    const next = session.image(info);
+    if (turn !== opening) return void next.forget();
+    image?.forget();
+    image = next;
+    objects = view.objects = new Objects(info.shape);
+    slices = new Map();
+    live.reset();
+    axis = 0;
+    index = Math.floor(info.shape[0] / 2);
+    describe(info);
+    bring(info.boxes);
+    await show(true);
+    say(objects.items.length ? '' : 'Draw a box around an object', 6);
+  } catch (error) {
+    fail(error);
+  }
+}
+
+/** Boxes that the image brings. */
+function bring(boxes) {
+  for (const [x0, y0, z0, x1, y1, z1] of boxes.slice(0, 50)) {
+    const item = objects.add();
+    const middle = Math.floor((z0 + z1) / 2);
+    objects.setBox(item, 0, middle, [x0, y0, x1, y1]);
+    item.range = [z0, z1];
+    index = middle;
+  }
+  if (objects.items.length) objects.selected = 0;
+}
+
+function describe(info) {
+  const [depth] = info.shape;
+  $('name').textContent = info.name;
+  $('slices').hidden = $('volume').hidden = depth === 1;
+  $('window-row').hidden = info.stored.type === 'u8';
+  $('window').value = info.window;
+  view.range = info.range ?? [0, 255];
+  const list = $('notes').querySelector('ul');
+  const size = `${info.shape.filter((n, i) => i || n > 1).join(' × ')} ${depth > 1 ? 'voxels' : 'pixels'}`;
+  const spacing = info.spacing && `${info.spacing.map(v => v.toFixed(3)).join(' × ')} mm a voxel`;
+  list.replaceChildren(...[size, spacing, info.modality, info.axes && `axes ${info.axes}`, ...info.notes].filter(Boolean).map(text => {
+    const line = document.createElement('li');
+    line.textContent = text;
+    return line;
+  }));
+  const names = { png: 'Labels (PNG)', overlay: 'Picture (PNG)', npz: 'NPZ', nifti: 'NIfTI', seg: 'DICOM SEG' };
+  $('formats').replaceChildren(...info.formats.map(format => {
+    const button = document.createElement('button');
+    button.textContent = names[format] ?? format;
+    button.dataset.format = format;
+    button.onclick = () => save(format);
+    return button;
+  }));
+}
+
+// Slices
+
+function sizes() {
+  const [depth, height, width] = image.info.shape;
+  return [[height, width], [depth, width], [depth, height]][axis];
+}
+
+/** Spacing of the shown slice's columns and rows in mm, or null. */
+function spacing() {
+  const s = image.info.spacing;
+  return s && [[s[0], s[1]], [s[0], s[2]], [s[1], s[2]]][axis];
+}
+
+function load(at) {
+  const name = `${axis},${at}`;
+  if (!slices.has(name)) {
+    const loading = image.slice(axis, at);
+    loading.catch(() => slices.delete(name));
+    slices.set(name, loading);
+    if (slices.size > KEPT) slices.delete(slices.keys().next().value);
+  }
+  return slices.get(name);
+}
+
+async function show(fit = false) {
+  const of = image;
+  const [a, k] = [axis, index];
+  const count = image.info.shape[axis];
+  Object.assign($('slice'), { max: count - 1, value: index });
+  $('axis').value = axis;
+  $('position').textContent = `${index + 1} / ${count}`;
+  // Slices that are passed by quickly are not worth a request.
+  await null;
+  let slice;
+  try {
+    slice = await load(k);
+  } catch (error) {
+    return fail(error);
+  }
+  if (of !== image || a !== axis || k !== index) return;
+  const s = spacing();
+  view.aspect = s ? [s[0] / Math.min(...s), s[1] / Math.min(...s)] : [1, 1];
+  view.setSlice(slice, image.info.stored, image.info.inverted);
+  view.setHeat(null);
+  if (fit) view.fit();
+  refresh();
+  clearTimeout(show.timer);
+  show.timer = setTimeout(() => {
+    if (of !== image) return;
+    const near = AHEAD.map(d => k + d).filter(i => i >= 0 && i < count);
+    near.forEach(load);
+    of.ahead(a, near).catch(() => {});
+  }, 60);
+  live.missing();
+}
+
+// Masks that follow a box
+
+const live = {
+  busy: false,
+  next: null,
+  seq: 0,
+  reset() {
+    this.next = null;
+    this.seq++;
+  },
+  /** Asks for the mask of the chosen object's box; of many wishes the last counts. */
+  ask(item = objects.current) {
+    const box = objects.box(item, axis, index);
+    if (!box) return;
+    this.next = { of: image, item: item.number, axis, index, box: [...box], seq: ++this.seq };
+    if (!this.busy) this.run();
+  },
+  /** Boxes of the shown slice that have no mask yet. */
+  missing() {
+    for (const item of objects.items) {
+      if (!objects.box(item, axis, index) || item.masks.size || item.asked) continue;
+      item.asked = true;
+      return this.ask(item);
+    }
+  },
+  async run() {
+    this.busy = true;
+    const slow = setTimeout(() => {
+      view.waiting = true;
+      view.draw();
+    }, 120);
+    while (this.next) {
+      const wish = this.next;
+      this.next = null;
+      try {
+        const found = await wish.of.mask(wish.axis, wish.index, wish.box, view.showHeat, wish.seq);
+        const item = wish.of === image && objects.items.find(other => other.number === wish.item);
+        // A later box of the same object may be drawn already: this is still the nearest answer.
+        if (!item || !objects.box(item, wish.axis, wish.index)) continue;
+        objects.setMask(item, wish.axis, wish.index, found);
+        item.iou = found.iou;
+        if (item === objects.current) view.setHeat(found.map, found.heat);
+        canvas.dataset.ms = found.ms;
+        canvas.dataset.seq = found.seq;
+        refresh();
+      } catch (error) {
+        if (error.status === 503) {
+          await new Promise(done => setTimeout(done, 300));
+          this.next ??= wish;
+        } else fail(error);
+      }
+    }
+    clearTimeout(slow);
+    view.waiting = false;
+    view.draw();
+    this.busy = false;
+    if (!this.next) this.missing();
+  },
+};
+
+// Objects
+
+function size(item) {
+  const voxels = objects.voxels(item);
+  if (!voxels) return '';
+  const s = image.info.spacing;
+  const flat = image.info.shape[0] === 1;
+  const score = item.iou === null ? '' : `\nscore ${item.iou.toFixed(2)}`;
+  if (!s) return `${voxels.toLocaleString('en')} ${flat ? 'px' : 'voxels'}${score}`;
+  const mm = voxels * s[0] * s[1] * (flat ? 1 : s[2]);
+  const text = flat ? `${mm.toFixed(1)} mm²` : mm < 1000 ? `${mm.toFixed(0)} mm³` : `${(mm / 1000).toFixed(1)} ml`;
+  return text + score;
+}
+
+function refresh() {
+  view.paintMasks(axis, index);
+  $('undo').disabled = !objects.past.length;
+  $('redo').disabled = !objects.future.length;
+  $('remove').disabled = $('carry').disabled = !objects.current;
+  const list = $('objects');
+  while (list.children.length > objects.items.length) list.lastChild.remove();
+  objects.items.forEach((item, i) => {
+    const line = list.children[i] ?? list.appendChild(row());
+    line.setAttribute('aria-current', i === objects.selected);
+    const [swatch, name, text] = line.children;
+    swatch.style.background = `rgb(${item.colour})`;
+    swatch.setAttribute('aria-pressed', item.visible);
+    swatch.setAttribute('aria-label', `Show ${item.name}`);
+    if (document.activeElement !== name) name.value = item.name;
+    text.textContent = size(item);
+  });
+  const box = objects.box(objects.current, axis, index);
+  const s = spacing();
+  if (box && acting) {
+    const sides = [box[2] - box[0] + 1, box[3] - box[1] + 1];
+    say(s ? `${sides.map((v, i) => (v * s[i]).toFixed(1)).join(' × ')} mm` : `${sides.join(' × ')} px`);
+  }
+  const [low, high] = view.range;
+  $('levels').textContent = image.info.stored.type === 'u8' && low === 0 && high === 255 ? '' : `level ${((low + high) / 2).toFixed(0)}, width ${(high - low).toFixed(0)}`;
+}
+
+function row() {
+  const line = document.createElement('li');
+  const swatch = document.createElement('button');
+  const name = document.createElement('input');
+  const text = document.createElement('span');
+  swatch.className = 'swatch';
+  text.className = 'size';
+  name.setAttribute('aria-label', 'Name');
+  name.maxLength = 64;
+  const place = () => [...$('objects').children].indexOf(line);
+  swatch.onclick = () => {
+    const item = objects.items[place()];
+    item.visible = !item.visible;
+    refresh();
+  };
+  name.onfocus = () => act.choose(place());
+  name.onchange = () => { objects.items[place()].name = name.value; };
+  text.onclick = () => act.choose(place());
+  line.append(swatch, name, text);
+  return line;
+}
+
+let acting = false;
+
+/** A box within the slice; a moved one keeps its size. */
+function within(box, keep) {
+  const [height, width] = sizes();
+  let [x0, y0, x1, y1] = box;
+  if (keep) {
+    const dx = Math.min(0, width - 1 - x1) || Math.max(0, -x0);
+    const dy = Math.min(0, height - 1 - y1) || Math.max(0, -y0);
+    [x0, x1, y0, y1] = [x0 + dx, x1 + dx, y0 + dy, y1 + dy];
+  }
+  const clip = (v, n) => Math.min(n - 1, Math.max(0, v));
+  const order = (a, b) => a <= b ? [a, b] : [b, a];
+  [x0, x1] = order(clip(x0, width), clip(x1, width));
+  [y0, y1] = order(clip(y0, height), clip(y1, height));
+  return [x0, y0, x1, y1];
+}
+
+const act = {
+  boxes() {
+    const all = objects.items.filter(item => item.visible).reverse();
+    const ordered = objects.current ? [objects.current, ...all.filter(item => item !== objects.current)] : all;
+    return ordered.map(item => ({ item, box: objects.box(item, axis, index) })).filter(({ box }) => box);
+  },
+  grab(item) {
+    objects.remember();
+    objects.selected = objects.items.indexOf(item);
+    acting = true;
+    refresh();
+  },
+  /** A new box: of the chosen object where it has none here, else of a new one. */
+  begin() {
+    objects.remember();
+    if (!objects.current || objects.box(objects.current, axis, index)) objects.add();
+    acting = true;
+  },
+  move(box, keep = false) {
+    objects.setBox(objects.current, axis, index, within(box, keep));
+    refresh();
+    live.ask();
+  },
+  drop() {
+    acting = false;
+    say('');
+    const item = objects.current;
+    if (axis === 0) range(item);
+    refresh();
+  },
+  abandon() {
+    acting = false;
+    live.reset();
+    if (objects.undo()) objects.future.pop();
+    refresh();
+  },
+  nudge(by, keep) {
+    const box = objects.box(objects.current, axis, index);
+    if (!box) return false;
+    objects.remember();
+    this.move(box.map((v, i) => v + by[i]), keep);
+    return true;
+  },
+  middle() {
+    const [height, width] = sizes();
+    this.begin();
+    this.move([width / 4, height / 4, width * 3 / 4, height * 3 / 4].map(Math.round));
+    this.drop();
+  },
+  choose(i) {
+    if (i === null || !objects.items[i]) return;
+    objects.selected = i;
+    if (axis === 0) range(objects.current);
+    refresh();
+  },
+  add() {
+    objects.remember();
+    objects.add();
+    refresh();
+    say('Draw a box around the new object', 4);
+  },
+  clear() {
+    if (!objects.current) return;
+    objects.remember();
+    live.reset();
+    objects.clear(objects.current, axis, index);
+    refresh();
+  },
+  scroll(by) {
+    if (image.info.shape[axis] === 1) return false;
+    const next = Math.min(image.info.shape[axis] - 1, Math.max(0, index + by));
+    if (next !== index) {
+      index = next;
+      show();
+    }
+    return true;
+  },
+  level(range) {
+    view.range = range;
+    view.paintPicture();
+    refresh();
+  },
+  /** The network sees what the person sees. */
+  levelled() {
+    const [low, high] = view.range;
+    if (image.info.stored.type === 'i16') setWindow(`${(low + high) / 2},${high - low}`);
+  },
+};
+
+async function setWindow(name) {
+  const of = image;
+  try {
+    const info = await of.window(name);
+    if (of !== image) return;
+    view.range = info.range ?? view.range;
+    view.paintPicture();
+    live.ask();
+    show();
+  } catch (error) {
+    fail(error);
+  }
+}
+
+// Volumes
+
+/** The slices that an object is carried through, as far as the person has not said otherwise. */
+function range(item) {
+  const last = image.info.shape[0] - 1;
+  item.range ??= [Math.max(0, index - 10), Math.min(last, index + 10)];
+  [$('from').value, $('to').value] = item.range;
+}
+
+async function carry() {
+  const [of, item] = [image, objects.current];
+  const found = item && [...item.boxes].find(([name]) => name === `0,${index}`) || item && [...item.boxes].find(([name]) => name.startsWith('0,'));
+  if (!found) return say('Draw a box in one of the slices first', 5);
+  const [z0, z1] = [Number($('from').value), Number($('to').value)].sort((a, b) => a - b);
+  const [x0, y0, x1, y1] = found[1];
+  carrying = new AbortController();
+  $('cancel').hidden = $('progress').hidden = false;
+  $('progress').removeAttribute('value');
+  $('carry').disabled = true;
+  try {
+    const object = await of.volume([x0, y0, z0, x1, y1, z1], (done, total) => Object.assign($('progress'), { max: total, value: done }), carrying.signal);
+    const still = of === image && objects.items.find(other => other.number === item.number);
+    if (still) {
+      objects.remember();
+      objects.setVolume(still, object.slices);
+      still.iou = object.iou;
+      still.range = [z0, z1];
+      say(`${object.voxels.toLocaleString('en')} voxels in ${object.slices.length} slices`, 5);
+    }
+  } catch (error) {
+    if (error.name === 'AbortError') say('Cancelled', 3);
+    else fail(error);
+  }
+  carrying = null;
+  $('cancel').hidden = $('progress').hidden = true;
+  refresh();
+}
+
+// Saving
+
+async function save(format) {
+  try {
+    const { name, blob } = await image.labels(format, objects.runs());
+    const link = document.createElement('a');
+    link.href = URL.createObjectURL(blob);
+    link.download = name;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+    say(`${name} saved`, 4);
+  } catch (error) {
+    fail(error);
+  }
+}
+
+// The rest of the page
+
+function openFiles(files) {
+  const [file] = files;
+  if (!file) return;
+  if (files.length > 1) say('Several files: the first is opened. Pack a DICOM series as ZIP.', 6);
+  open(() => session.send(file, file.name), file.name);
+}
+
+function wire() {
+  bind(canvas, view, act);
+  $('file').onchange = event => {
+    openFiles([...event.target.files]);
+    event.target.value = '';
+  };
+  const stage = $('stage');
+  addEventListener('dragover', event => {
+    event.preventDefault();
+    stage.classList.add('drop');
+  });
+  addEventListener('dragleave', event => {
+    if (!event.relatedTarget) stage.classList.remove('drop');
+  });
+  addEventListener('drop', event => {
+    event.preventDefault();
+    stage.classList.remove('drop');
+    openFiles([...event.dataTransfer.files]);
+  });
+  $('offers').onchange = event => openOffer(Number(event.target.value));
+  $('slice').oninput = event => {
+    index = Number(event.target.value);
+    show();
+  };
+  $('axis').onchange = event => {
+    axis = Number(event.target.value);
+    index = Math.floor(image.info.shape[axis] / 2);
+    show(true);
+  };
+  $('from').onchange = $('to').onchange = () => {
+    if (objects.current) objects.current.range = [Number($('from').value), Number($('to').value)];
+  };
+  $('add').onclick = () => act.add();
+  $('remove').onclick = () => {
+    objects.remember();
+    live.reset();
+    objects.remove();
+    refresh();
+  };
+  $('carry').onclick = carry;
+  $('cancel').onclick = () => carrying?.abort();
+  $('window').onchange = event => setWindow(event.target.value);
+  $('opacity').oninput = event => {
+    view.opacity = event.target.value / 100;
+    refresh();
+  };
+  $('heat').onchange = event => {
+    view.showHeat = event.target.checked;
+    live.ask();
+    view.draw();
+  };
+  $('fit').onclick = () => view.fit();
+  $('help').onclick = () => {
+    $('keys').hidden = !$('keys').hidden;
+    $('help').setAttribute('aria-expanded', !$('keys').hidden);
+    if (!$('keys').hidden) $('keys').scrollIntoView();
+  };
+  const step = back => {
+    live.reset();
+    if (back ? objects.undo() : objects.redo()) refresh();
+  };
+  $('undo').onclick = () => step(true);
+  $('redo').onclick = () => step(false);
+  addEventListener('keydown', event => {
+    if (!(event.ctrlKey || event.metaKey) || event.target.tagName === 'INPUT' && event.target.type === 'text') return;
+    const key = event.key.toLowerCase();
+    if (key !== 'z' && key !== 'y') return;
+    event.preventDefault();
+    step(key === 'z' && !event.shiftKey);
+  });
+  addEventListener('pagehide', () => session.leave());
+}
+
+let offers = [];
+const openOffer = id => open(() => session.offer(id), offers[id]);
+
+try {
+  say('Connecting…');
+  const state = await enter();
+  ({ offers } = state);
+  $('offers').replaceChildren(...offers.map((name, i) => new Option(name, i)));
+  $('window').replaceChildren(...state.windows.map(name => new Option(name)));
+  session = await Session.open();
+  wire();
+  await openOffer(0);
+} catch (error) {
+  fail(error);
+}

@@ -1,0 +1,64 @@
+//! nnInteractive's own client against the server. Its answers are those of `umedsam segment` on the same voxels.
+#![cfg(feature = "client-tests")]
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use common::blob::{SHAPE, blob, case};
+use common::server::Server;
+use common::{data, out, umedsam};
+use umedsam::npz::{Limits, read_segs};
+
+fn client(arguments: &[&str]) {
+    let python =
+        std::env::var("UMEDSAM_CLIENT").expect("UMEDSAM_CLIENT names a Python with nninteractive-client 2.6.0");
+    let output = Command::new(python).arg(data("tests/nninteractive.py")).args(arguments).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("all of it held"), "{said}");
+}
+
+/// A slice of the volume along an axis, as a case of its own.
+fn plane(voxels: &[u8], axis: usize, index: usize) -> (Vec<usize>, Vec<u8>) {
+    let [depth, height, width] = SHAPE;
+    let at = |z: usize, y: usize, x: usize| voxels[(z * height + y) * width + x];
+    match axis {
+        0 => (vec![height, width], voxels[index * height * width..][..height * width].to_vec()),
+        1 => (vec![depth, width], (0..depth).flat_map(|z| (0..width).map(move |x| at(z, index, x))).collect()),
+        _ => (vec![depth, height], (0..depth).flat_map(|z| (0..height).map(move |y| at(z, y, index))).collect()),
+    }
+}
+
+fn segs(path: &Path) -> Vec<u8> {
+    read_segs(path, &Limits::new()).unwrap().0.iter().map(|&label| u8::from(label > 0)).collect()
+}
+
+#[test]
+fn the_client_gets_what_the_command_finds() {
+    let folder = tempfile::tempdir().unwrap();
+    let voxels = blob();
+    fs::write(folder.path().join("volume.raw"), &voxels).unwrap();
+    // x0, y0, x1, y1 of each slice, and x0, y0, z0, x1, y1, z1: both ends included.
+    let boxes = [(0, 11, [20.0, 10.0, 60.0, 44.0]), (1, 27, [20.0, 2.0, 60.0, 22.0]), (2, 40, [10.0, 2.0, 44.0, 22.0])];
+    for (axis, index, one) in boxes {
+        let (shape, pixels) = plane(&voxels, axis, index);
+        case(&folder.path().join(format!("2DBox_{axis}.npz")), &shape, &pixels, &one);
+    }
+    case(&folder.path().join("3DBox_volume.npz"), &SHAPE, &voxels, &[20.0, 10.0, 3.0, 60.0, 44.0, 21.0]);
+    out(&umedsam(folder.path(), &["segment", ".", "--out", "found"]));
+    for name in ["2DBox_0", "2DBox_1", "2DBox_2", "3DBox_volume"] {
+        let mask = segs(&folder.path().join(format!("found/{name}.npz")));
+        assert!(mask.iter().filter(|&&v| v > 0).count() > 100, "{name}");
+        fs::write(folder.path().join(format!("{name}.raw")), mask).unwrap();
+    }
+    let server = Server::start(&["--sessions", "2"]);
+    client(&["whole", &server.address, folder.path().to_str().unwrap()]);
+}
+
+#[test]
+fn sessions_expire_and_the_key_is_asked_for() {
+    let server = Server::start(&["--sessions", "1", "--idle", "2", "--token", "a-good-key"]);
+    client(&["expiry", &server.address, "a-good-key"]);
+}
