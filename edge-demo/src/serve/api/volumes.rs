@@ -9,12 +9,12 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use umedsam::{Error, VoxelBox, terminal};
+use umedsam::{Error, VolumeSegmentation, VoxelBox, terminal};
 
 use super::super::app::App;
 use super::super::bits::runs;
 use super::super::refusal::Refusal;
-use super::super::volume::{Object, start};
+use super::super::volume::start;
 use super::stream::Lines;
 use super::{Path, json_body};
 
@@ -50,7 +50,7 @@ pub(super) async fn segment(
     Ok(([(CONTENT_TYPE, "application/x-ndjson")], lines).into_response())
 }
 
-fn finished(found: Option<Result<Object, Error>>, area: usize) -> Value {
+fn finished(found: Option<Result<VolumeSegmentation, Error>>, area: usize) -> Value {
     match found {
         Some(Ok(object)) => {
             let mut slices = Vec::new();
@@ -63,7 +63,7 @@ fn finished(found: Option<Result<Object, Error>>, area: usize) -> Value {
                     slices.push(json!({ "slice": z, "runs": runs(&mask) }));
                 }
             }
-            json!({ "iou": object.predicted_iou, "voxels": voxels, "slices": slices, "stopped": object.stopped })
+            json!({ "iou": object.predicted_iou[0], "voxels": voxels, "slices": slices })
         }
         Some(Err(error)) => json!({ "error": terminal::chain(&error) }),
         None => json!({ "error": Refusal::failed().detail() }),

@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::json;
-use umedsam::{PixelBox, VoxelBox, errln};
+use umedsam::{Error, PixelBox, VoxelBox};
 
 use super::super::api::json_body;
 use super::super::app::App;
@@ -117,12 +117,19 @@ async fn volume(app: &App, image: Arc<Shown>, region: &Region) -> Result<(Region
     let _room = room(&app.budget, 3 * (size.depth * size.height * size.width) as u64)?;
     let (_progress, pending) = start(app, image, VoxelBox::new(x0, y0, z0, x1, y1, z1), TIME)?;
     let object = match tokio::time::timeout(TIME + Duration::from_secs(5), pending).await {
-        Ok(found) => found.ok_or_else(Refusal::failed)??,
+        Ok(found) => found.ok_or_else(Refusal::failed)?,
         Err(_) => return Err(Refusal::busy("the threads are taken by other volumes", 10)),
     };
-    if let Some((done, total)) = object.stopped {
-        errln!("umedsam: nnInteractive: a volume was answered after {done} of {total} slices, in time for its client");
-    }
+    let object = object.map_err(|error| match error {
+        // What was encoded is kept: the next try goes on from there.
+        Error::Cancelled { done, total } => {
+            let seconds = TIME.as_secs();
+            Refusal::bad(format!(
+                "{done} of {total} slices in {seconds} s, which is all the client waits: draw it again"
+            ))
+        }
+        other => other.into(),
+    })?;
     let area = size.height * size.width;
     let labels = &object.labels[region[0].start * area..region[0].end * area];
     let found = labels.iter().map(|&label| u8::from(label > 0)).collect();
