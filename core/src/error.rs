@@ -121,6 +121,14 @@ pub enum Error {
         /// Greatest number that is accepted.
         max: usize,
     },
+    /// A volume has no such slice.
+    #[error("slice {z}: the volume has slices 0 to {}", depth - 1)]
+    SliceOutside {
+        /// Index of the slice.
+        z: usize,
+        /// Number of slices of the volume.
+        depth: usize,
+    },
     /// A slice is not of the volume's size.
     #[error("slice {z} is {width}x{height} pixels, the volume's slices are {expected_width}x{expected_height}")]
     SliceSize {

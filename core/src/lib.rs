@@ -94,11 +94,13 @@ pub use precision::Precision;
 #[cfg(feature = "runtime")]
 pub use runtime::Execution;
 #[cfg(feature = "runtime")]
-pub use session::{Memory, Segmentation, Session, SessionOptions, Stats, VolumeOptions};
+pub use session::{Memory, Segmentation, Session, SessionOptions, Stats};
 #[cfg(feature = "runtime")]
 pub use storage::Storage;
 pub use uncertainty::{Uncertain, UncertaintyOptions};
 #[cfg(all(feature = "evaluation", feature = "runtime"))]
 pub use validation::{Validation, ValidationStatus, Verdict};
+#[cfg(feature = "runtime")]
+pub use volume::VolumeOptions;
 pub use volume::VolumeSegmentation;
 pub use zoom::ZoomOptions;

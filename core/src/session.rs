@@ -1,6 +1,5 @@
 //! Encoding images and decoding boxes.
 
-use core::ops::ControlFlow;
 use std::prelude::v1::*;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,10 +9,8 @@ use crate::embedding::EMBEDDING_SHAPE;
 use crate::postprocess::LOGITS_LEN;
 use crate::preprocess::{INPUT_LEN, Preprocessor};
 use crate::runtime::{Execution, GraphOptions, Kernels, Stage, Workspace};
-use crate::volume::{Propagation, SliceNetwork, Slices, VolumeSegmentation, slice_size};
 use crate::{
-    EMBEDDING_BYTES, Embedding, EmbeddingCache, Error, Frame, ImageView, MODEL_SIDE, MaskLogits, Model, ModelBox,
-    PixelBox, Precision, VolumeSize, VoxelBox,
+    Embedding, EmbeddingCache, Error, Frame, ImageView, MODEL_SIDE, MaskLogits, Model, ModelBox, PixelBox, Precision,
 };
 
 /// Most boxes in a batch: memory for more is on no device.
@@ -70,45 +67,6 @@ impl SessionOptions {
 }
 
 impl Default for SessionOptions {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-/// How a volume is segmented.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct VolumeOptions {
-    /// Memory for embeddings, in bytes; each takes [`EMBEDDING_BYTES`], 4 MiB. An embedding is kept for a slice that
-    /// one object passes upwards and another downwards. A slice that finds no room is encoded twice, unless a cache
-    /// ([`Session::set_cache`]) has it.
-    pub cache_bytes: usize,
-    /// Boxes are carried from slice to slice as the published LiteMedSAM does it, to the voxel
-    /// ([`Propagation::with_upstream_rounding`]). They are not cut to the object's own box then, and its mask depends on
-    /// its place in the list.
-    pub upstream_rounding: bool,
-}
-
-impl VolumeOptions {
-    /// 64 MiB of embeddings, which is 16 slices, and masks that do not depend on their position in the list.
-    pub const fn new() -> Self {
-        Self { cache_bytes: 64 << 20, upstream_rounding: false }
-    }
-
-    /// Sets the memory for embeddings, in bytes.
-    #[must_use]
-    pub const fn with_cache_bytes(self, cache_bytes: usize) -> Self {
-        Self { cache_bytes, ..self }
-    }
-
-    /// Turns on the rounding of the published LiteMedSAM.
-    #[must_use]
-    pub const fn with_upstream_rounding(self) -> Self {
-        Self { upstream_rounding: true, ..self }
-    }
-}
-
-impl Default for VolumeOptions {
     fn default() -> Self {
         Self::new()
     }
@@ -396,78 +354,5 @@ impl Session {
             }
         }
         Ok(())
-    }
-
-    /// Segments the objects in `boxes` through a volume. `slices` lends one slice after another
-    /// ([`from_fn`](crate::volume::from_fn) makes it of a volume in memory). After each slice `progress` is called with
-    /// the number of slices done and their total; the work ends if it returns [`ControlFlow::Break`].
-    ///
-    /// ```no_run
-    /// # use umedsam::{Error, ImageView, Session, VolumeOptions, VolumeSize, VoxelBox, volume};
-    /// use std::ops::ControlFlow;
-    ///
-    /// # fn segment(session: &mut Session) -> Result<(), Error> {
-    /// let size = VolumeSize { depth: 90, height: 512, width: 512 };
-    /// let voxels = vec![0u8; 90 * 512 * 512];
-    /// let slices = volume::from_fn(|z| ImageView::gray8(&voxels[z * 512 * 512..], 512, 512));
-    /// let boxes = [VoxelBox::new(100.0, 120.0, 10.0, 230.0, 260.0, 40.0)];
-    /// let found = session.segment_volume(slices, size, &boxes, &VolumeOptions::new(), |done, total| {
-    ///     println!("{done} of {total} slices");
-    ///     ControlFlow::Continue(())
-    /// })?;
-    /// println!("predicted IoU {:.2}", found.predicted_iou[0]);
-    /// # Ok(()) }
-    /// ```
-    ///
-    /// # Errors
-    /// Those of `slices`, of [`Propagation::new`], [`encode`](Self::encode) and [`decode`](Self::decode);
-    /// [`Error::SliceSize`] if a slice is not of the volume's size; [`Error::Cancelled`] if `progress` ended the work.
-    pub fn segment_volume<S: Slices>(
-        &mut self,
-        slices: S,
-        size: VolumeSize,
-        boxes: &[VoxelBox],
-        options: &VolumeOptions,
-        progress: impl FnMut(usize, usize) -> ControlFlow<()>,
-    ) -> Result<VolumeSegmentation, S::Error> {
-        let mut propagation = Propagation::new(boxes, size)?;
-        if options.upstream_rounding {
-            propagation = propagation.with_upstream_rounding();
-        }
-        let frame = Frame::new(size.width, size.height)?;
-        let mut network = VolumeNetwork { session: self, slices, frame };
-        propagation.run(&mut network, options.cache_bytes / EMBEDDING_BYTES, progress)
-    }
-}
-
-/// A session and the slices of a volume.
-struct VolumeNetwork<'s, S> {
-    session: &'s mut Session,
-    slices: S,
-    /// Of the volume's slices.
-    frame: Frame,
-}
-
-impl<S: Slices> SliceNetwork for VolumeNetwork<'_, S> {
-    type Embedding = Embedding;
-    type Error = S::Error;
-
-    fn encode(&mut self, z: usize, spare: Option<Embedding>) -> Result<Embedding, S::Error> {
-        let image = self.slices.slice(z)?;
-        if image.frame() != self.frame {
-            return Err(slice_size(z, &image.frame(), &self.frame).into());
-        }
-        let mut embedding = spare.unwrap_or_else(|| self.session.blank());
-        self.session.encode_into(&image, &mut embedding)?;
-        Ok(embedding)
-    }
-
-    fn decode(
-        &mut self,
-        embedding: &Embedding,
-        boxes: &[ModelBox],
-        take: impl FnMut(usize, MaskLogits<'_>, f32),
-    ) -> Result<(), S::Error> {
-        Ok(self.session.decode(embedding, boxes, take)?)
     }
 }

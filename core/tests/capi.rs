@@ -309,6 +309,11 @@ fn volumes_are_those_of_the_rust_api() {
     assert!(labels == expected.labels && labels.contains(&1));
     assert_eq!(iou, expected.predicted_iou[0]);
 
+    fails(unsafe { umedsam_volume_set_middle_start(volume.0, 2) }, umedsam_status::Argument, "middle 2 is neither");
+    assert_eq!(unsafe { umedsam_volume_set_middle_start(volume.0, 1) }, OK);
+    assert_eq!(volume.segment(&handles, &mut labels, &mut iou), OK, "{}", message());
+    assert!(labels == expected.labels, "of three slices the middle one is the only choice");
+
     // By the percentiles of the whole volume, which only memory can tell.
     let window = umedsam_window { kind: umedsam_window_kind::Percentile as i32, level: 0.0, width: 0.0 };
     assert_eq!(unsafe { umedsam_volume_set_window(volume.0, &window) }, OK);

@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use umedsam::npz::{
-    Boxes, Case, Labelled, Limits, NpzError, Problem, Truth, cases, is_segmentation, read_segs, read_spacing,
-    write_segs,
+    Boxes, Case, Labelled, Limits, NewCase, NpzError, Problem, Shape, Truth, cases, is_case, is_segmentation,
+    read_affine, read_segs, read_spacing, write_case, write_segs,
 };
 use umedsam::{PixelBox, VoxelBox};
 
@@ -248,5 +248,46 @@ fn a_folder_of_cases_holds_files() {
     }
     assert_eq!(cases(&folder).unwrap(), [folder.join("a.NPZ"), folder.join("b.npz")]);
     assert!(matches!(cases(&folder.join("folder.npz")).unwrap_err().problem, Problem::NoCases));
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn a_case_that_is_written_is_read_in_all_its_parts() {
+    let folder = temporary("case");
+    fs::create_dir_all(&folder).unwrap();
+    let labels: Vec<u16> = (0..24).map(|i| if i % 5 == 0 { 300 } else { 0 }).collect();
+    let pixels: Vec<u8> = (0..24).collect();
+    let boxes = Boxes::Volume(vec![VoxelBox::new(0.0, 0.0, 0.0, 3.0, 2.0, 1.0)]);
+    let shape = Shape { depth: Some(2), height: 3, width: 4, channels: 1 };
+    let affine = [[-1.0, 0.0, 0.0, 5.0], [0.0, 2.0, 0.0, 6.0], [0.0, 0.0, 3.0, 7.0]];
+    let case = NewCase {
+        pixels: &pixels,
+        shape,
+        labels: &labels,
+        boxes: &boxes,
+        spacing: Some([1.0, 2.0, 3.0]),
+        affine: Some(affine),
+    };
+    let path = folder.join("3DBox_CT_x.npz");
+    write_case(&path, &case).unwrap();
+    assert!(is_case(&path) && !is_segmentation(&path) && !is_case(&data("plain.npz")));
+    let limits = Limits::new();
+    let (found, truth) = (Labelled::read(&path, &limits).unwrap(), Truth::read(&path, &limits).unwrap());
+    assert_eq!((found.pixels, found.labels, found.shape), (pixels.clone(), labels.clone(), shape));
+    assert_eq!((truth.spacing, truth.boxes.unwrap()), (Some([1.0, 2.0, 3.0]), boxes.clone()));
+    assert_eq!(read_affine(&path, &limits).unwrap(), Some(affine));
+    assert_eq!(read_affine(&data("plain.npz"), &limits).unwrap(), None);
+    // RGB, without what is not known.
+    let plane = Boxes::Plane(vec![PixelBox::new(1.0, 0.0, 2.0, 1.0); 2]);
+    let shape = Shape { depth: None, height: 2, width: 4, channels: 3 };
+    let case = NewCase { shape, labels: &labels[..8], boxes: &plane, spacing: None, affine: None, ..case };
+    let path = folder.join("2DBox_US_x.npz");
+    write_case(&path, &case).unwrap();
+    assert_eq!(
+        (Case::read(&path, &limits).unwrap().boxes, read_spacing(&path, &limits).unwrap()),
+        (plane.clone(), None)
+    );
+    let error = write_case(&path, &NewCase { pixels: &pixels[1..], ..case }).unwrap_err();
+    assert_eq!((error.array, matches!(error.problem, Problem::Shape { .. })), (Some("imgs"), true));
     fs::remove_dir_all(folder).unwrap();
 }

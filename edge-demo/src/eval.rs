@@ -5,23 +5,36 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use umedsam::files::write_atomically;
 use umedsam::metrics::{CaseScore, Report, on_all_cores};
-use umedsam::npz::{self, Limits, Truth, read_segs};
-use umedsam::{errln, outln};
+use umedsam::npz::{self, Limits, Truth, read_affine, read_segs};
+use umedsam::{VolumeSize, errln, outln};
+use umedsam_demo::labels::{Grid, LabelMap, Labels, Selection};
+use umedsam_demo::read::ReadOptions;
+use umedsam_demo::scan::Affine;
 
 use crate::EvalArguments;
+use crate::labelled;
+use crate::pairing::Maps;
 
 /// Scores every case that can be scored, and fails if one cannot.
 pub(crate) fn run(arguments: &EvalArguments) -> anyhow::Result<()> {
-    let (cases, segs) = (npz::cases(&arguments.cases)?, &arguments.segs);
+    let segs = &arguments.segs;
     if segs.is_file() && !arguments.cases.is_file() {
         bail!("{}: a file of segmentations is for one case; of a folder, name the folder", segs.display());
     }
+    let pairs = pairs(&arguments.cases, segs)?;
     // On all cores, in the order of the cases.
-    let scores = on_all_cores(&cases, |case| score(case, segs).map_err(|error| (case, error)));
+    let scores = on_all_cores(&pairs, |(case, segs)| {
+        let score =
+            segs.as_ref().map_err(|error| anyhow::anyhow!("{error}")).and_then(|segs| score(case, segs, arguments));
+        score.map_err(|error| (case, error))
+    });
     let (mut scored, mut failures) = (Vec::new(), Vec::new());
     for score in scores {
         match score {
-            Ok(score) => scored.push(score),
+            Ok((score, notes)) => {
+                notes.iter().for_each(|note| errln!("umedsam: {}: {note}", score.case));
+                scored.push(score);
+            }
             Err((case, error)) => failures.push((case.display().to_string(), format!("{error:#}"))),
         }
     }
@@ -29,7 +42,7 @@ pub(crate) fn run(arguments: &EvalArguments) -> anyhow::Result<()> {
         errln!("umedsam: {error}");
     }
     if scored.is_empty() {
-        bail!("none of {} cases could be scored", cases.len());
+        bail!("none of {} cases could be scored", pairs.len());
     }
     let report = Report::new(scored);
     if let Some(path) = &arguments.csv {
@@ -45,28 +58,115 @@ pub(crate) fn run(arguments: &EvalArguments) -> anyhow::Result<()> {
         outln!("{report}");
     }
     if !failures.is_empty() {
-        bail!("{} of {} cases could not be scored; they are in no row", failures.len(), cases.len());
+        bail!("{} of {} cases could not be scored; they are in no row", failures.len(), pairs.len());
     }
     Ok(())
 }
 
-/// The segmentation of a case: of its name in a folder, or the file itself.
-fn segs_of(case: &Path, segs: &Path) -> PathBuf {
-    if segs.is_file() { segs.into() } else { segs.join(case.file_name().unwrap_or_default()) }
+type Pair = (PathBuf, Result<PathBuf, String>);
+
+/// Each case with its segmentation, or with why it has none. A folder's cases are its NPZ files; where there are none, its
+/// label maps.
+fn pairs(cases: &Path, segs: &Path) -> anyhow::Result<Vec<Pair>> {
+    let own = match npz::cases(cases) {
+        Err(error) if matches!(error.problem, npz::Problem::NoCases) => {
+            let maps = Maps::list(cases)?;
+            let found: Vec<PathBuf> = maps.unused().cloned().collect();
+            if found.is_empty() {
+                bail!("{}: no NPZ file and no label map in this folder", cases.display());
+            }
+            found
+        }
+        found => found?,
+    };
+    if segs.is_file() {
+        return Ok(own.into_iter().map(|case| (case, Ok(segs.into()))).collect());
+    }
+    let mut maps = Maps::list(segs)?;
+    let of = |case: PathBuf| {
+        let same = segs.join(case.file_name().unwrap_or_default());
+        let found = if same.is_file() { Ok(same) } else { maps.of(&case) };
+        let found = found.map_err(|error| match segs.is_dir() && error.to_string().contains("no label map") {
+            true => format!("{}: no segmentation in {}", case.display(), segs.display()),
+            false => error.to_string(),
+        });
+        (case, found)
+    };
+    Ok(own.into_iter().map(of).collect())
 }
 
-fn score(case: &Path, segs: &Path) -> anyhow::Result<CaseScore> {
+fn is_npz(path: &Path) -> bool {
+    path.extension().is_some_and(|e| e.eq_ignore_ascii_case("npz"))
+}
+
+/// The score of a case, and what was done to compare it.
+fn score(case: &Path, segs: &Path, arguments: &EvalArguments) -> anyhow::Result<(CaseScore, Vec<String>)> {
+    let options = ReadOptions::new();
+    let name = case.file_name().unwrap_or_default().to_string_lossy();
+    if !is_npz(case) {
+        return score_map(case, segs, arguments, &name, &options);
+    }
+    if arguments.labels != Selection::all() {
+        bail!("{}: --labels is for label maps; umedsam convert chooses those of cases", case.display());
+    }
     let limits = Limits::new();
-    let name = case.file_name().unwrap_or_default();
-    let path = segs_of(case, segs);
-    if !path.is_file() {
-        bail!("{}: no segmentation in {}", case.display(), segs.display());
-    }
     let truth = Truth::read(case, &limits)?;
-    let (labels, shape) = read_segs(&path, &limits)?;
-    if shape != truth.shape {
-        bail!("{}: segs has shape {shape:?}, gts of the case {:?}", path.display(), truth.shape);
-    }
+    let (labels, notes) = if is_npz(segs) {
+        let (labels, shape) = read_segs(segs, &limits)?;
+        if shape != truth.shape {
+            bail!("{}: segs has shape {shape:?}, gts of the case {:?}", segs.display(), truth.shape);
+        }
+        (labels, Vec::new())
+    } else {
+        let (depth, height, width) = match truth.shape[..] {
+            [h, w] => (1, h, w),
+            [d, h, w] => (d, h, w),
+            _ => bail!("{}: gts has shape {:?}", case.display(), truth.shape),
+        };
+        let affine = read_affine(case, &limits)?.map(Affine);
+        if let Some(affine) = affine.filter(|affine| !affine.is_regular()) {
+            bail!("{}: array 'affine': {:?} spans no volume", case.display(), affine.0);
+        }
+        let grid = Grid::new(VolumeSize { depth, height, width }, affine);
+        on(&labelled::read(segs, &options)?, &grid)?
+    };
     truth.of_segs(&labels)?;
-    Ok(CaseScore::new(name.to_string_lossy(), &truth.labels, &labels, &truth.shape, truth.spacing))
+    Ok((CaseScore::new(name, &truth.labels, &labels, &truth.shape, truth.spacing), notes))
+}
+
+fn on(labels: &Labels, grid: &Grid) -> anyhow::Result<(Vec<u16>, Vec<String>)> {
+    let map = labels.on(grid, None, &Selection::all())?;
+    Ok((map.labels, map.applied.iter().map(ToString::to_string).collect()))
+}
+
+/// Scores against a label map.
+fn score_map(
+    case: &Path,
+    segs: &Path,
+    arguments: &EvalArguments,
+    name: &str,
+    options: &ReadOptions,
+) -> anyhow::Result<(CaseScore, Vec<String>)> {
+    let truth = labelled::read(case, options)?;
+    let found = if is_npz(segs) {
+        let (labels, shape) = read_segs(segs, &Limits::new())?;
+        let (depth, height, width) = match shape[..] {
+            [d, h, w] => (d, h, w),
+            _ => (1, shape[0], shape[1]),
+        };
+        Labels::of(LabelMap::new(labels, Grid::new(VolumeSize { depth, height, width }, None))?, segs)
+    } else {
+        labelled::read(segs, options)?
+    };
+    let grid = truth.grid(&found, options)?;
+    let LabelMap { labels: expected, from, .. } = truth.on(&grid, None, &arguments.labels)?;
+    let (labels, notes) = on(&found, &grid)?;
+    let VolumeSize { depth, height, width } = grid.size;
+    let shape = if depth == 1 { vec![height, width] } else { vec![depth, height, width] };
+    if from.is_empty() {
+        bail!("{}: none of the labels is there", case.display());
+    }
+    let truth = Truth::new(case, expected, shape, grid.spacing);
+    truth.of_segs(&labels)?;
+    Ok((CaseScore::new(name, &truth.labels, &labels, &truth.shape, truth.spacing), notes))
 }

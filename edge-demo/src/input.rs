@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use umedsam::{PixelBox, VoxelBox, errln};
-use umedsam_demo::read;
+use umedsam_demo::{pages, read};
 
 use crate::output::is_result;
 
@@ -45,22 +45,27 @@ pub(crate) fn parse_within(text: &str, range: RangeInclusive<f64>) -> Result<f64
 pub(crate) enum Kind {
     Npz,
     Picture,
-    /// A DICOM file, a folder or ZIP archive of them, or a NIfTI file.
+    /// A DICOM file, a folder or ZIP archive of them, NIfTI, NRRD or MetaImage.
     Scan,
 }
 
 impl Kind {
     /// The kind of a file, or nothing if neither its name nor its content is any that is read.
     pub(crate) fn of(path: &Path) -> Option<Self> {
-        Self::by_name(path).or_else(|| read::is_scan(path).then_some(Self::Scan))
+        Self::by_name(path).or_else(|| (path.is_file() && read::format_of(path).is_ok()).then_some(Self::Scan))
+    }
+
+    /// As which an input is segmented: the pages of a TIFF are a volume where a box is one of a volume.
+    pub(crate) fn with_boxes(self, path: &Path, solid: bool) -> Self {
+        if self == Self::Picture && solid && pages::count(path) > 1 { Self::Scan } else { self }
     }
 
     /// The kind of a file that its name tells.
-    fn by_name(path: &Path) -> Option<Self> {
+    pub(crate) fn by_name(path: &Path) -> Option<Self> {
         match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
             "npz" => Some(Self::Npz),
-            "png" | "jpg" | "jpeg" | "tif" | "tiff" => Some(Self::Picture),
-            "nii" => Some(Self::Scan),
+            "png" | "jpg" | "jpeg" | "tif" | "tiff" | "bmp" | "webp" => Some(Self::Picture),
+            "nii" | "nrrd" | "nhdr" | "mha" | "mhd" => Some(Self::Scan),
             _ => None,
         }
     }
@@ -75,7 +80,7 @@ pub(crate) fn files(inputs: &[PathBuf]) -> anyhow::Result<Vec<(PathBuf, Kind)>> 
             let before = files.len();
             files.extend(entries(input).with_context(|| input.display().to_string())?);
             if files.len() == before {
-                bail!("{}: no NPZ, PNG, JPEG, TIFF, NIfTI or DICOM file in this folder", input.display());
+                bail!("{}: no NPZ file, picture, NIfTI, NRRD, MetaImage or DICOM file in this folder", input.display());
             }
             continue;
         }
@@ -83,7 +88,9 @@ pub(crate) fn files(inputs: &[PathBuf]) -> anyhow::Result<Vec<(PathBuf, Kind)>> 
         match fs::metadata(input) {
             Ok(found) if found.is_file() => match kind {
                 Some(kind) => files.push((input.clone(), kind)),
-                None => bail!("{}: NPZ, PNG, JPEG, TIFF, NIfTI and DICOM files are read", input.display()),
+                None => {
+                    bail!("{}: NPZ, PNG, JPEG, TIFF, NIfTI, NRRD, MetaImage and DICOM files are read", input.display())
+                }
             },
             Ok(_) => bail!("{}: not a regular file", input.display()),
             Err(error) if error.kind() == ErrorKind::NotFound => bail!("{}: no such file or folder", input.display()),
@@ -122,7 +129,7 @@ fn entries(folder: &Path) -> io::Result<Vec<(PathBuf, Kind)>> {
     Ok(files)
 }
 
-fn packed(path: &Path) -> Option<Kind> {
+pub(crate) fn packed(path: &Path) -> Option<Kind> {
     path.to_str()?.to_ascii_lowercase().ends_with(".nii.gz").then_some(Kind::Scan)
 }
 

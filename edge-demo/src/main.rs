@@ -3,20 +3,32 @@
 #![forbid(unsafe_code)]
 #![warn(clippy::print_stdout, clippy::print_stderr, reason = "umedsam::terminal prints")]
 
+mod batch;
 mod cache;
+mod case;
 mod compare;
+mod convert;
 mod eval;
+mod formats;
 mod info;
 mod input;
+mod labelled;
 mod mask;
+mod masks;
 mod output;
 mod overlay;
+mod pairing;
 mod picture;
+mod plane;
+mod prompts;
+mod report;
 mod samples;
 mod scans;
 mod segment;
 mod serve;
+mod table;
 mod uncertainty;
+mod volume;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -24,6 +36,8 @@ use std::process::ExitCode;
 use cache::CacheArguments;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use mask::MaskArguments;
+use prompts::PromptArguments;
+use umedsam::volume::Start;
 use umedsam::{VolumeOptions, ZoomOptions, errln, terminal};
 use uncertainty::UncertaintyArguments;
 
@@ -37,10 +51,13 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Segment pictures (PNG, JPEG, TIFF, with --box), DICOM and NIfTI (--box, or --box3d for volumes), and NPZ cases
+    /// Segment pictures (PNG, JPEG, TIFF, with --box), DICOM and NIfTI (--box, or for volumes --box3d, or
+    /// --slice with --box), and NPZ cases
     /// (2D or 3D, with their own boxes).
     Segment(Box<SegmentArguments>),
-    /// Score segmentations against the truth in NPZ cases: DSC and NSD by modality.
+    /// Make NPZ cases for training and evaluation of images and label maps: DICOM, NIfTI, pictures.
+    Convert(Box<convert::ConvertArguments>),
+    /// Score segmentations against the truth in NPZ cases or label maps: DSC and NSD by modality.
     Eval(EvalArguments),
     /// Compare the scores of two models on the same cases: mean differences with 95 % intervals.
     Compare(CompareArguments),
@@ -75,14 +92,14 @@ struct SegmentArguments {
     /// Pictures, NPZ cases, NIfTI files, or folders of them; DICOM files, or a folder or ZIP archive of a series.
     #[arg(required = true, value_name = "INPUT")]
     inputs: Vec<PathBuf>,
-    /// A box in pixels, both corners included; once for each object. For pictures and single slices.
-    #[arg(long = "box", value_name = "X0,Y0,X1,Y1", value_parser = input::parse_box, allow_hyphen_values = true)]
-    boxes: Vec<umedsam::PixelBox>,
-    /// A box in voxels, both corners included, x, y and z from 0; once for each object. For volumes in DICOM and NIfTI.
-    #[arg(long = "box3d", value_name = "X0,Y0,Z0,X1,Y1,Z1", value_parser = input::parse_box3d, allow_hyphen_values = true)]
-    boxes3d: Vec<umedsam::VoxelBox>,
+    #[command(flatten)]
+    prompts: PromptArguments,
     #[command(flatten)]
     scan: scans::ScanArguments,
+    #[command(flatten)]
+    format: formats::FormatArguments,
+    #[command(flatten)]
+    batch: batch::BatchArguments,
     /// Folder for the results; made if absent.
     #[arg(long, value_name = "DIR", default_value = "out")]
     out: PathBuf,
@@ -116,7 +133,8 @@ impl SegmentArguments {
     /// How volumes are segmented.
     fn volume(&self) -> VolumeOptions {
         match self.propagation {
-            Propagation::Cut => self.memory.volume(),
+            Propagation::Surest => self.memory.volume(),
+            Propagation::Middle => self.memory.volume().with_start(Start::Middle),
             Propagation::Upstream => self.memory.volume().with_upstream_rounding(),
         }
     }
@@ -124,17 +142,21 @@ impl SegmentArguments {
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 enum Propagation {
-    /// Cut to the object's own box
+    /// From the one of five slices of the box in which the network is surest, and cut to the object's own box
     #[default]
-    Cut,
-    /// As the published LiteMedSAM does it, to the voxel
+    Surest,
+    /// From the middle slice, and cut to the object's own box
+    #[value(alias = "cut")]
+    Middle,
+    /// From the middle slice, as the published LiteMedSAM does it, to the voxel
     Upstream,
 }
 
 impl std::fmt::Display for Propagation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(match self {
-            Self::Cut => "cut",
+            Self::Surest => "surest",
+            Self::Middle => "middle",
             Self::Upstream => "upstream",
         })
     }
@@ -225,10 +247,15 @@ impl ZoomArguments {
 
 #[derive(Args, Debug)]
 struct EvalArguments {
-    /// Folder of NPZ cases with `gts`, or one case.
+    /// Folder of NPZ cases with `gts`, or of label maps (NIfTI, DICOM segmentations, gray PNG), or one of them.
     cases: PathBuf,
-    /// Folder of segmentations of the same names, or the one of the one case.
+    /// Folder of segmentations of the same names, NPZ or label maps, or the one of the one case. Where cases and
+    /// segmentations tell their place in the patient, they are compared there.
     segs: PathBuf,
+    /// The labels that count where the truth is a label map, apart by commas; 5=2 makes 2 of its label 5.
+    #[arg(long, value_name = "L[=M],...", default_value = "all", hide_default_value = true,
+        value_parser = convert::parse_labels)]
+    labels: umedsam_demo::labels::Selection,
     /// Also write one line for each case.
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
@@ -263,6 +290,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         None => samples::run(),
         Some(Command::Segment(arguments)) => segment::run(&arguments),
+        Some(Command::Convert(arguments)) => convert::run(&arguments),
         Some(Command::Eval(arguments)) => eval::run(&arguments),
         Some(Command::Compare(arguments)) => compare::run(&arguments),
         Some(Command::Serve(arguments)) => serve::run(&arguments),

@@ -1,5 +1,7 @@
 //! What is done to masks after the network, and what is told of them: nothing unless it is asked for.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use serde::Serialize;
 use umedsam::mask::{CleanOptions, Cleaner, Diameter, MeasureOptions, Measurer, ObjectMeasures, Spacing};
@@ -19,8 +21,11 @@ pub(crate) struct MaskArguments {
     /// Measure each object: area or volume, extents, longest and perpendicular diameter, mean of its 8-bit intensities.
     #[arg(long)]
     stats: bool,
-    /// Size of a pixel or voxel in mm, for --stats; if left out that of the NPZ case, or lengths are in pixels.
-    #[arg(long, value_name = "X,Y[,Z]", value_parser = parse_spacing, requires = "stats", allow_hyphen_values = true)]
+    /// As --stats, and write a table with a line for each object of all inputs.
+    #[arg(long, value_name = "FILE", conflicts_with = "resume")]
+    pub(crate) csv: Option<PathBuf>,
+    /// Size of a pixel or voxel in mm, for --stats and --csv; if left out that of the NPZ case, or lengths are in pixels.
+    #[arg(long, value_name = "X,Y[,Z]", value_parser = parse_spacing, allow_hyphen_values = true)]
     spacing: Option<Spacing>,
 }
 
@@ -42,7 +47,7 @@ fn parse_spacing(text: &str) -> Result<Spacing, String> {
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Measures {
     /// Unit of the lengths: `mm`, or `px` where the spacing is not known.
-    unit: &'static str,
+    pub(crate) unit: &'static str,
     /// In the square of the unit; of an image.
     #[serde(skip_serializing_if = "Option::is_none")]
     area: Option<f64>,
@@ -85,8 +90,8 @@ impl MaskArguments {
     }
 
     /// Whether objects are measured.
-    pub(crate) const fn measures(&self) -> bool {
-        self.stats
+    pub(crate) fn measures(&self) -> bool {
+        self.stats || self.csv.is_some()
     }
 
     /// Measures of the objects 1 to `count`, nothing for one without a voxel. `pixels` are interleaved where they are not
@@ -133,6 +138,16 @@ impl Measures {
             perpendicular_diameter: found.diameters.perpendicular.into(),
             mean_intensity: object.mean_intensity,
         })
+    }
+
+    /// All numbers, in the order of the table.
+    pub(crate) fn numbers(&self) -> Vec<Option<f64>> {
+        let whole = |v: [usize; 3]| v.map(|v| Some(v as f64));
+        let [first, last] = [whole(self.first), whole(self.last)];
+        let lengths = [self.extents.map(Some), self.centroid.map(Some)].concat();
+        let diameters = [self.longest_diameter.length, self.perpendicular_diameter.length, self.slice as f64].map(Some);
+        let sizes = [self.area, self.volume];
+        [&sizes[..], &first, &last, &lengths, &diameters, &[self.mean_intensity]].concat()
     }
 
     /// A line for people.

@@ -1,38 +1,29 @@
 //! Where results go, and how they are known again.
 
 use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use clap::ValueEnum;
 use umedsam::files::write_atomically;
 use umedsam::{memory, npz};
-use umedsam_demo::{dicom, nifti, read};
+use umedsam_demo::{dicom, nifti, nrrd, polygons, read};
 
+use crate::formats::Format;
 use crate::input::Kind;
+use crate::pairing::stem;
 
 /// Text chunk of the PNG files that are written here, and what it begins with.
 const KEYWORD: &str = "Software";
 const SOFTWARE: &str = "umedsam ";
 
-/// The format of label maps of DICOM and NIfTI.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ScanFormat {
-    /// DICOM segmentation, one segment for each object; of DICOM only
-    Seg,
-    /// NIfTI
-    Nifti,
-}
-
 /// Where the results of one input go.
 #[derive(Debug)]
 pub(crate) struct Outputs {
-    pub(crate) labels: PathBuf,
-    /// Format of the label map of a DICOM or NIfTI input.
-    pub(crate) format: ScanFormat,
+    /// The label map in each format that is written.
+    pub(crate) labels: Vec<(Format, PathBuf)>,
     pub(crate) overlay: Option<PathBuf>,
     pub(crate) uncertainty: Option<Maps>,
 }
@@ -46,66 +37,51 @@ pub(crate) struct Maps {
 
 /// What is written of an input beside its label map, and whether other files may be replaced.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Wanted {
+pub(crate) struct Wanted<'a> {
     pub(crate) overlay: bool,
     pub(crate) uncertainty: bool,
     pub(crate) force: bool,
-    /// The format of label maps of DICOM and NIfTI, if not the input's own.
-    pub(crate) format: Option<ScanFormat>,
+    /// The formats of label maps; if empty the input's own.
+    pub(crate) formats: &'a [Format],
 }
 
 impl Outputs {
-    fn new(input: &Path, kind: Kind, folder: &Path, wanted: Wanted) -> anyhow::Result<Self> {
-        let own = if kind == Kind::Scan && !read::is_nifti(input) { ScanFormat::Seg } else { ScanFormat::Nifti };
-        match (wanted.format, kind) {
-            (Some(_), Kind::Npz | Kind::Picture) => bail!("{}: --format is for DICOM and NIfTI", input.display()),
-            (Some(ScanFormat::Seg), Kind::Scan) if own == ScanFormat::Nifti => {
-                bail!("{}: --format seg is for DICOM, to whose images a segmentation refers", input.display())
-            }
-            _ => {}
-        }
-        let format = wanted.format.unwrap_or(own);
-        let named = |ending: &str| {
-            let mut name = stem(input, kind);
-            name.push(ending);
-            folder.join(name)
+    fn new(input: &Path, kind: Kind, folder: &Path, wanted: Wanted<'_>) -> anyhow::Result<Self> {
+        let scan = (kind == Kind::Scan).then(|| read::format_of(input).ok()).flatten();
+        let dicom = matches!(scan, Some(read::Format::Dicom | read::Format::Zip));
+        let own = match kind {
+            Kind::Npz => Format::Npz,
+            Kind::Picture => Format::Png,
+            Kind::Scan if dicom => Format::Seg,
+            Kind::Scan if scan == Some(read::Format::Nrrd) => Format::Nrrd,
+            Kind::Scan => Format::Nifti,
         };
-        let labels = match kind {
-            Kind::Npz => folder.join(input.file_name().unwrap_or_default()),
-            Kind::Picture => named(".mask.png"),
-            Kind::Scan if format == ScanFormat::Seg => named(".seg.dcm"),
-            Kind::Scan if input.extension().is_some_and(|e| e.eq_ignore_ascii_case("nii")) => named(".nii"),
-            Kind::Scan => named(".nii.gz"),
+        let formats = if wanted.formats.is_empty() { &[own] } else { wanted.formats };
+        formats.iter().try_for_each(|format| format.check_kind(input, kind, dicom))?;
+        let named = |ending: &str| folder.join(stem(input) + ending);
+        let plain = input.extension().is_some_and(|e| e.eq_ignore_ascii_case("nii"));
+        let path = |format: &Format| match format {
+            Format::Npz if kind == Kind::Npz => folder.join(input.file_name().unwrap_or_default()),
+            Format::Nifti if plain => named(".nii"),
+            format => named(format.ending()),
         };
+        let labels = formats.iter().map(|format| (*format, path(format))).collect();
         let maps = || Maps { probabilities: named(".probability.png"), entropy: named(".entropy.png") };
         let overlay = wanted.overlay.then(|| named(".overlay.png"));
-        Ok(Self { labels, format, overlay, uncertainty: wanted.uncertainty.then(maps) })
+        Ok(Self { labels, overlay, uncertainty: wanted.uncertainty.then(maps) })
     }
 
     /// All of them.
     pub(crate) fn paths(&self) -> impl Iterator<Item = &PathBuf> {
+        let labels = self.labels.iter().map(|(_, path)| path);
         let maps = self.uncertainty.iter().flat_map(|maps| [&maps.probabilities, &maps.entropy]);
-        [&self.labels].into_iter().chain(&self.overlay).chain(maps)
+        labels.chain(&self.overlay).chain(maps)
     }
-}
-
-/// The name of an input without its ending.
-fn stem(input: &Path, kind: Kind) -> OsString {
-    if kind != Kind::Scan {
-        return input.file_stem().unwrap_or_default().to_owned();
-    }
-    // A folder may be given as `.`, and names of files may have dots in them, such as UIDs.
-    let whole = input.canonicalize().ok().filter(|_| input.is_dir());
-    let name = whole.as_deref().unwrap_or(input).file_name().unwrap_or_default().to_string_lossy();
-    let endings = [".nii.gz", ".nii", ".dcm.gz", ".dcm", ".hdr", ".img", ".zip"];
-    let lower = name.to_ascii_lowercase();
-    let ending = endings.iter().find(|e| lower.ends_with(*e) && input.is_file()).map_or(0, |e| e.len());
-    name[..name.len() - ending].into()
 }
 
 /// Works out the results of all inputs, makes their folder, and refuses what would lose somebody's file: two results
 /// of one name, and unless that is wanted, one in the place of an input or of a file that is no earlier result.
-pub(crate) fn plan(inputs: &[(PathBuf, Kind)], folder: &Path, wanted: Wanted) -> anyhow::Result<Vec<Outputs>> {
+pub(crate) fn plan(inputs: &[(PathBuf, Kind)], folder: &Path, wanted: Wanted<'_>) -> anyhow::Result<Vec<Outputs>> {
     let outputs = inputs.iter().map(|(input, kind)| Outputs::new(input, *kind, folder, wanted));
     let outputs: Vec<Outputs> = outputs.collect::<anyhow::Result<_>>()?;
     let read: Vec<PathBuf> = inputs.iter().filter_map(|(input, _)| input.canonicalize().ok()).collect();
@@ -146,7 +122,13 @@ fn probe(folder: &Path, name: &OsStr) -> io::Result<()> {
 
 /// Whether a file was written by this command: by its content, whatever its name.
 pub(crate) fn is_result(path: &Path) -> bool {
-    let segmentations = [npz::is_segmentation, nifti::is_segmentation, dicom::is_segmentation];
+    let segmentations: [fn(&Path) -> bool; 5] = [
+        npz::is_segmentation,
+        nifti::is_segmentation,
+        dicom::is_segmentation,
+        nrrd::is_segmentation,
+        polygons::is_segmentation,
+    ];
     path.is_file() && (is_png(path) || segmentations.iter().any(|is| is(path)))
 }
 

@@ -2,17 +2,10 @@
 
 use std::path::Path;
 
-use umedsam::{PixelBox, memory};
+use umedsam::{PixelBox, VolumeSize, memory};
+use umedsam_demo::objects::colour;
 
 use crate::output::write_rgb;
-
-/// Colours that stay apart for most kinds of colour vision (Okabe and Ito), one an object, over and over.
-const COLOURS: [[u8; 3]; 7] =
-    [[86, 180, 233], [230, 159, 0], [0, 158, 115], [240, 228, 66], [213, 94, 0], [204, 121, 167], [0, 114, 178]];
-
-fn colour(label: u16) -> [u8; 3] {
-    COLOURS[(usize::from(label) + COLOURS.len() - 1) % COLOURS.len()]
-}
 
 /// An RGB picture under the pen.
 #[derive(Debug)]
@@ -85,4 +78,43 @@ impl Overlay {
     pub(crate) fn save(&self, path: &Path) -> anyhow::Result<()> {
         write_rgb(path, &self.rgb, self.width, self.height)
     }
+}
+
+/// Draws an image, or a slice of a volume: the one that is named, or the one with the most labelled voxels.
+pub(crate) fn draw_slice(
+    pixels: &[u8],
+    labels: &[u16],
+    size: VolumeSize,
+    z: Option<usize>,
+    boxes: &[PixelBox],
+    path: &Path,
+) -> anyhow::Result<()> {
+    let VolumeSize { height, width, .. } = size;
+    let channels = pixels.len() / labels.len();
+    let area = |slice: &[u16]| slice.iter().filter(|&&l| l > 0).count();
+    let fullest = || {
+        let slices = labels.chunks_exact(width * height);
+        slices.enumerate().max_by_key(|(_, slice)| area(slice)).map_or(0, |(z, _)| z)
+    };
+    let z = z.unwrap_or_else(fullest);
+    let pixels = &pixels[z * width * height * channels..][..width * height * channels];
+    let labels = &labels[z * width * height..][..width * height];
+    draw(pixels, labels, width, height, boxes, path)
+}
+
+/// Draws an image with masks and boxes.
+pub(crate) fn draw(
+    pixels: &[u8],
+    labels: &[u16],
+    width: usize,
+    height: usize,
+    boxes: &[PixelBox],
+    path: &Path,
+) -> anyhow::Result<()> {
+    let mut overlay = Overlay::new(pixels, width, height)?;
+    overlay.masks(labels);
+    for (b, label) in boxes.iter().zip(1..) {
+        overlay.frame(b, label);
+    }
+    overlay.save(path)
 }

@@ -1,7 +1,7 @@
 //! Picture files, on their way to the 8 bits that the network is given.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Cursor, Seek};
+use std::io::{self, BufRead, BufReader, Cursor, Seek};
 use std::path::Path;
 
 use anyhow::{Context, bail};
@@ -35,19 +35,20 @@ struct Decoded {
 }
 
 impl Picture {
-    /// Reads a picture file, which may take `limit` bytes of memory.
-    pub(crate) fn read(path: &Path, limit: u64) -> anyhow::Result<Self> {
+    /// Reads a picture file, which may take `limit` bytes of memory; of a TIFF the page, from 0.
+    pub(crate) fn read(path: &Path, page: Option<usize>, limit: u64) -> anyhow::Result<Self> {
         let file = File::open(path).with_context(|| path.display().to_string())?;
-        Self::of(BufReader::new(file), limit).with_context(|| format!("{}: not a readable picture", path.display()))
+        Self::of(BufReader::new(file), page, limit)
+            .with_context(|| format!("{}: not a readable picture", path.display()))
     }
 
     /// Decodes a picture in memory.
     pub(crate) fn decode(bytes: &[u8]) -> anyhow::Result<Self> {
-        Self::of(Cursor::new(bytes), u64::MAX).context("built-in picture")
+        Self::of(Cursor::new(bytes), None, u64::MAX).context("built-in picture")
     }
 
-    pub(crate) fn of(source: impl BufRead + Seek, limit: u64) -> anyhow::Result<Self> {
-        let mut reader = ImageReader::new(source).with_guessed_format()?;
+    pub(crate) fn of(source: impl BufRead + Seek, page: Option<usize>, limit: u64) -> anyhow::Result<Self> {
+        let mut reader = guessed(source)?;
         // The bound is checked below, where the size is known.
         reader.no_limits();
         if reader.format() != Some(ImageFormat::Tiff) {
@@ -55,10 +56,16 @@ impl Picture {
         }
         let mut source = reader.into_inner();
         let mut decoder = Decoder::new(&mut source)?;
-        let (color, several) = (decoder.colortype()?, decoder.more_images());
+        let several = page.is_none() && decoder.more_images();
+        if let Some(page) = page {
+            decoder.seek_to_image(page).with_context(|| format!("a TIFF without a page {page}, counted from 0"))?;
+        }
+        let color = decoder.colortype()?;
         let format = decoder.find_tag_unsigned_vec::<u16>(Tag::SampleFormat)?.and_then(|v| v.first().copied());
         let decoded = if let ColorType::Gray(8 | 16 | 32 | 64) = color {
             gray_tiff(decoder, limit)?
+        } else if page.is_some_and(|page| page > 0) {
+            bail!("pages beyond the first are read where they are gray; this one is {color:?}");
         } else {
             source.rewind()?;
             let mut reader = ImageReader::with_format(source, ImageFormat::Tiff);
@@ -112,6 +119,11 @@ impl Picture {
         &self.pixels
     }
 
+    /// Height, width and channels.
+    pub(crate) const fn shape(&self) -> (usize, usize, usize) {
+        (self.height, self.width, if self.rgb { 3 } else { 1 })
+    }
+
     pub(crate) fn into_pixels(self) -> Vec<u8> {
         self.pixels
     }
@@ -120,6 +132,16 @@ impl Picture {
     pub(crate) const fn intake(&self) -> &Intake {
         &self.intake
     }
+}
+
+/// A reader of the format that the content tells. `image` reads BigTIFF, but does not know it by its content.
+pub(crate) fn guessed<R: BufRead + Seek>(mut source: R) -> io::Result<ImageReader<R>> {
+    let big = matches!(source.fill_buf()?, [b'I', b'I', 43, 0, ..] | [b'M', b'M', 0, 43, ..]);
+    let mut reader = ImageReader::new(source).with_guessed_format()?;
+    if big {
+        reader.set_format(ImageFormat::Tiff);
+    }
+    Ok(reader)
 }
 
 /// Refuses a picture of `size` pixels of which each takes `stored` bytes in the file and `kept` in 8 bits, where that

@@ -9,7 +9,9 @@ use crate::input::Kind;
 use crate::mask::MaskArguments;
 use crate::output::{Wanted, plan};
 use crate::picture::Picture;
-use crate::segment::{PlaneOptions, open, print, segment_picture};
+use crate::plane::{Input, PlaneOptions, segment_picture};
+use crate::report::print;
+use crate::segment::open;
 use crate::{ModelArguments, ZoomArguments};
 
 /// A built-in image and the boxes that a person would draw in it.
@@ -49,7 +51,9 @@ pub(crate) fn run() -> anyhow::Result<()> {
         let start = Instant::now();
         let picture = Picture::decode(sample.bytes)?;
         let name = format!("{} - {}", sample.file, sample.what);
-        print(&segment_picture(&mut session, &name, &picture, sample.boxes, &options, outputs, start.elapsed())?);
+        let (name, boxes, read) = (&*name, sample.boxes, start.elapsed());
+        let input = Input { name, picture: &picture, boxes, told: &[], read };
+        print(&segment_picture(&mut session, &input, &options, outputs)?);
     }
     outln!("your own image: umedsam segment IMAGE --box x0,y0,x1,y1 --overlay");
     Ok(())

@@ -5,16 +5,21 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use clap::Args;
+use umedsam::Session;
 use umedsam::mask::Spacing;
-use umedsam::{PixelBox, Session};
 use umedsam_demo::dicom::Segmentation;
-use umedsam_demo::nifti;
+use umedsam_demo::labels::Grid;
 use umedsam_demo::read::{ReadOptions, read};
 use umedsam_demo::scan::{Applied, Window};
 
 use crate::SegmentArguments;
-use crate::output::{Outputs, ScanFormat};
-use crate::segment::{PlaneOptions, Report, draw_slice, network, objects, segment_volume, stages, write_maps};
+use crate::formats::{self, Format};
+use crate::output::Outputs;
+use crate::overlay::draw_slice;
+use crate::plane::{PlaneOptions, write_maps};
+use crate::prompts::{Prompts, Task};
+use crate::report::{Report, network, objects, put_names, stages};
+use crate::volume::{Found, follow, segment_volume};
 
 /// How DICOM and NIfTI are read.
 #[derive(Args, Clone, Debug)]
@@ -23,28 +28,25 @@ pub(crate) struct ScanArguments {
     /// percentiles (the 0.5th to the 99.5th of those that are not 0), or CENTER,WIDTH. auto is the abdomen's for CT, and
     /// percentiles for all others. For DICOM and NIfTI.
     #[arg(long, value_name = "W", default_value_t, allow_hyphen_values = true)]
-    window: Window,
+    pub(crate) window: Window,
     /// The series of a folder or archive with several: its number in the list, or the end of its UID.
     #[arg(long, value_name = "N|UID")]
     series: Option<String>,
-    /// One volume of a 4D file, or one frame of a multi-frame one, from 0.
+    /// One volume of a 4D file, one frame of a multi-frame one, or one page of a TIFF, from 0.
     #[arg(long, value_name = "I")]
-    frame: Option<usize>,
+    pub(crate) frame: Option<usize>,
     /// Read a DICOM series all the same where slices are missing.
     #[arg(long)]
     gaps: bool,
-    /// The format of label maps of DICOM and NIfTI; the input's own if left out.
-    #[arg(long, value_name = "F")]
-    pub(crate) format: Option<ScanFormat>,
 }
 
 impl ScanArguments {
     /// Whether anything is asked for that only DICOM and NIfTI have.
     pub(crate) fn is_given(&self) -> bool {
-        self.window != Window::Auto || self.series.is_some() || self.frame.is_some() || self.gaps
+        self.window != Window::Auto || self.series.is_some() || self.gaps
     }
 
-    fn options(&self, memory: u64) -> ReadOptions {
+    pub(crate) fn options(&self, memory: u64) -> ReadOptions {
         let options = ReadOptions::new().with_memory(memory).with_frame(self.frame).with_series(self.series.clone());
         if self.gaps { options.with_gaps() } else { options }
     }
@@ -56,6 +58,7 @@ pub(crate) fn segment_scan(
     path: &Path,
     outputs: &Outputs,
     arguments: &SegmentArguments,
+    prompts: &Prompts,
     options: &PlaneOptions<'_>,
 ) -> anyhow::Result<Report> {
     let named = || path.display().to_string();
@@ -66,38 +69,32 @@ pub(crate) fn segment_scan(
     scan.values = umedsam::intensity::Values::U8(Vec::new());
     let read = start.elapsed();
     let (size, shape, is_volume) = (scan.size, scan.shape(), scan.size.depth > 1);
-    if is_volume && arguments.boxes3d.is_empty() {
-        bail!("{}: a volume of {} slices, which needs --box3d, or one of them by --frame", named(), size.depth);
-    }
-    if !is_volume && arguments.boxes.is_empty() {
-        bail!("{}: a single slice, which needs --box", named());
-    }
-    let seg = match outputs.format {
-        ScanFormat::Seg => {
-            Some(Segmentation::of(&scan).with_context(|| format!("{} (--format nifti is written)", named()))?)
-        }
-        ScanFormat::Nifti => None,
-    };
-    let unplaced = scan.affine.is_some() && seg.as_ref().is_some_and(|seg| !seg.is_placed());
+    let (task, asked) = prompts.task(&scan).with_context(named)?;
+    outputs.check(path, size.depth, Some(&scan))?;
+    let told = arguments.format.objects((1..=u16::MAX).take(task.count())).with_context(named)?;
+    let seg = outputs.labels.iter().any(|(format, _)| *format == Format::Seg);
+    let unplaced = seg && scan.affine.is_some() && Segmentation::of(&scan).is_ok_and(|seg| !seg.is_placed());
     let before = session.stats();
     let start = Instant::now();
-    let boxes: Vec<PixelBox>;
-    let (mut labels, predicted_iou, uncertainty) = if is_volume {
-        if options.uncertainty.is_some() {
-            bail!("{}: a volume; --uncertainty is for images", named());
+    if is_volume && options.uncertainty.is_some() {
+        bail!("{}: a volume; --uncertainty is for images", named());
+    }
+    let slice = |z| shown.slice(z);
+    let (found, uncertainty) = match &task {
+        Task::Plane(boxes) => {
+            let (found, uncertainty) = options.segment(session, &slice(0)?, boxes).with_context(named)?;
+            let ways = Vec::new();
+            (Found { labels: found.labels, predicted_iou: found.predicted_iou, ways }, uncertainty)
         }
-        boxes = arguments.boxes3d.iter().map(|b| b.plane).collect();
-        let found = segment_volume(session, |z| shown.slice(z), size, &arguments.boxes3d, &arguments.volume());
-        let found = found.with_context(named)?;
-        (found.labels, found.predicted_iou, None)
-    } else {
-        boxes = arguments.boxes.clone();
-        let (found, uncertainty) = options.segment(session, &shown.slice(0)?, &boxes).with_context(named)?;
-        (found.labels, found.predicted_iou, uncertainty)
+        Task::Follow(z, boxes) => (follow(session, slice, size, *z, boxes).with_context(named)?, None),
+        Task::Volume(boxes) => {
+            (segment_volume(session, slice, size, boxes, &arguments.volume()).with_context(named)?, None)
+        }
     };
+    let Found { mut labels, predicted_iou, ways } = found;
     let network = network(session.stats()) - network(before);
     options.mask.clean(&mut labels, size)?;
-    let mut objects = objects(&labels, &predicted_iou, uncertainty.as_ref());
+    let mut objects = objects(&labels, &predicted_iou, uncertainty.as_ref(), &ways);
     if options.mask.measures() {
         let spacing = scan.spacing.map(|[x, y, z]| Spacing::new(x, y, z)).transpose()?;
         let measured = options.mask.measure(&labels, &shown.pixels, size, is_volume, spacing, objects.len())?;
@@ -105,25 +102,19 @@ pub(crate) fn segment_scan(
     }
     let postprocess: Duration = start.elapsed().saturating_sub(network);
     let start = Instant::now();
-    match seg {
-        Some(seg) => seg.write(&outputs.labels, &labels, objects.len() as u16).map_err(anyhow::Error::from),
-        None => nifti::write_labels(&outputs.labels, &labels, &scan).map_err(Into::into),
-    }
-    .with_context(|| outputs.labels.display().to_string())?;
+    let (input, grid) = (path, Grid::from(&scan));
+    let found = formats::Found { input, labels: &labels, shape: &shape, grid, scan: Some(&scan), objects: &told };
+    outputs.write(&found)?;
+    put_names(&mut objects, &told);
     if let Some(overlay) = &outputs.overlay {
-        draw_slice(&shown.pixels, &labels, size, &boxes, overlay)?;
+        draw_slice(&shown.pixels, &labels, size, task.slice(), &task.planes(), overlay)?;
     }
     write_maps(outputs, uncertainty.as_ref(), size.width, size.height)?;
     let written = outputs.paths().cloned().collect();
     let after = session.stats();
     let ms = stages(before, after, read, postprocess, start.elapsed());
     let (encodes, cache_hits) = (after.encodes - before.encodes, after.cache_hits - before.cache_hits);
-    let mut applied = [scan.applied, shown.applied].concat();
-    let unused = match is_volume {
-        true => (!arguments.boxes.is_empty()).then_some("--box is for images: not used"),
-        false => (!arguments.boxes3d.is_empty()).then_some("--box3d is for volumes: not used"),
-    };
-    applied.extend(unused.map(|note| Applied::Note(note.into())));
+    let mut applied = [scan.applied, shown.applied, asked].concat();
     if unplaced {
         let note = "the segmentation has no place in the patient, as the images name no frame of reference";
         applied.push(Applied::Note(note.into()));

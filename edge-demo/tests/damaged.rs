@@ -11,9 +11,10 @@ use flate2::Compression;
 use flate2::write::{DeflateEncoder, GzEncoder};
 use umedsam::VolumeSize;
 use umedsam::intensity::Values;
+use umedsam_demo::labels::Grid;
 use umedsam_demo::nifti::{is_segmentation, write_labels};
 use umedsam_demo::read::{Problem, ReadError, ReadOptions, read};
-use umedsam_demo::scan::{Scan, Window};
+use umedsam_demo::scan::{Origin, Scan, Window};
 
 fn header(dims: [i16; 8], datatype: i16) -> Vec<u8> {
     let mut bytes = vec![0; 352];
@@ -158,10 +159,11 @@ fn labels_come_back_as_they_were_written() {
     bytes.extend([0; 60]);
     let scan = try_read(&folder.write("scan.nii", &bytes)).unwrap();
     assert_eq!(scan.size, VolumeSize { depth: 3, height: 4, width: 5 });
+    let Origin::Nifti(own) = &scan.origin else { panic!("no NIfTI") };
     for (name, top) in [("a.nii", 255u16), ("1.2.840.nii.gz", 300), ("x.seg.nii", 60)] {
         let labels: Vec<u16> = (0..60).map(|i| if i == 59 { top } else { i }).collect();
         let path = folder.0.path().join(name);
-        write_labels(&path, &labels, &scan).unwrap();
+        write_labels(&path, &labels, &Grid::from(&scan), Some(own)).unwrap();
         let back = try_read(&path).unwrap();
         assert_eq!(back.affine, scan.affine);
         assert_eq!(back.values.to_f64(), labels.iter().map(|&l| f64::from(l)).collect::<Vec<_>>());
@@ -171,7 +173,7 @@ fn labels_come_back_as_they_were_written() {
         assert!(unpacked.is_none_or(|forms| forms == &bytes[252..328]), "both forms are kept as they were");
     }
     assert!(!is_segmentation(&folder.0.path().join("scan.nii")));
-    assert!(write_labels(&folder.0.path().join("few.nii"), &[0; 59], &scan).is_err());
+    assert!(write_labels(&folder.0.path().join("few.nii"), &[0; 59], &Grid::from(&scan), None).is_err());
 }
 
 #[test]
@@ -232,7 +234,7 @@ fn series_are_sorted_by_position_and_told_apart() {
     assert!(words.contains("2 other files passed over") && words.contains("4 slices in order of position"), "{words}");
     // The mask of the series lies where the series lies.
     let mask = folder.0.path().join("mask.nii.gz");
-    write_labels(&mask, &[1; 96], &scan).unwrap();
+    write_labels(&mask, &[1; 96], &Grid::from(&scan), None).unwrap();
     assert_eq!(try_read(&mask).unwrap().affine, scan.affine);
     // CT without a window is shown in the abdomen's, and may be shown in others.
     let shown = scan.to_8bit(Window::Auto).unwrap();

@@ -5,11 +5,13 @@ mod common;
 use std::fs::File;
 use std::path::Path;
 
-use common::{err, failure, out, umedsam};
+use common::{data, err, failure, out, umedsam};
 use image::{DynamicImage, ImageBuffer, ImageEncoder, Luma, Rgb};
 use serde_json::{Value, json};
 use tiff::encoder::TiffEncoder;
 use tiff::encoder::colortype::{ColorType, Gray32Float, GrayI16};
+use umedsam::npz::{Labelled, Limits};
+use umedsam_demo::read::{ReadOptions, read};
 
 const WIDTH: u32 = 120;
 const HEIGHT: u32 = 80;
@@ -161,4 +163,67 @@ fn one_input_without_memory_leaves_the_others() {
     assert!(message.contains("large.png") && message.contains("no memory for 400000000 bytes"), "{message}");
     assert_eq!(output.status.code(), Some(1), "{}", err(&output));
     assert!(folder.path().join("out/small.mask.png").is_file());
+}
+
+#[test]
+fn pictures_of_other_makers_are_read_in_each_compression() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = data("tests/data/pictures");
+    let picture = |name: &str| format!("{made}/{name}");
+    let convert = |name: &str, more: &[&str]| {
+        umedsam(folder.path(), &[&["convert", &picture(name), &picture("mask.png"), "--json"], more].concat())
+    };
+    let mask = image::open(picture("mask.png")).unwrap().into_luma8();
+    // What a disc of 1 is shown as, and what is around it; compressed with loss it may be 12 off.
+    for (name, inside, outside, lossy) in [
+        ("jpeg.tif", 220, 20, true),
+        ("ycbcr.tif", 220, 20, true),
+        ("lzw.tif", 220, 20, false),
+        ("deflate.tif", 255, 0, false),
+        ("packbits.tif", 220, 20, false),
+        ("big.tif", 255, 0, false),
+        ("float.tif", 220, 20, false),
+        ("gray.bmp", 220, 20, false),
+        ("rgb.bmp", 220, 20, false),
+        ("lossless.webp", 220, 20, false),
+        ("lossy.webp", 220, 20, true),
+        ("cmyk.tif", 220, 20, true),
+        ("bits.tif", 255, 0, false),
+    ] {
+        let report: Value = serde_json::from_str(&out(&convert(name, &[]))).unwrap();
+        let case = folder.path().join(report["written"].as_str().unwrap());
+        let case = Labelled::read(&case, &Limits::new()).unwrap();
+        for (pixel, label) in case.pixels.chunks(case.shape.channels).zip(mask.iter()) {
+            let expected = if *label == 1 { inside } else { outside };
+            let off = pixel.iter().map(|v| i32::from(*v).abs_diff(expected)).max().unwrap();
+            assert!(off <= if lossy { 12 } else { 0 }, "{name}: {pixel:?} where {expected} is expected");
+        }
+    }
+    // What is not read says what it is.
+    for (name, words) in
+        [("zstd.tif", "ZSTD"), ("uneven.tif", "page 1 is 20x20 Gray(16), the first 40x30 Gray(16); they are no volume")]
+    {
+        let message = failure(&convert(name, &[]));
+        assert!(message.contains(&format!("{name}: ")) && message.contains(words), "{message}");
+    }
+}
+
+#[test]
+fn pages_are_slices_or_pictures() {
+    let folder = tempfile::tempdir().unwrap();
+    let pages = data("tests/data/pictures/pages.tif");
+    let run = |more: &[&str]| umedsam(folder.path(), &[&["segment", &pages, "--json"], more].concat());
+    let report: Value = serde_json::from_str(&out(&run(&["--box3d", "8,3,1,26,21,2"]))).unwrap();
+    assert_eq!((&report["shape"], report["written"][0].as_str()), (&json!([4, 30, 40]), Some("out/pages.nii.gz")));
+    assert!(report["applied"].to_string().contains("place and spacing are not known"), "{report}");
+    let scan = read(Path::new(&pages), &ReadOptions::new()).unwrap();
+    let values = scan.values.to_f64();
+    assert_eq!([0, 1, 2, 3].map(|z| values[z * 1200]), [2000.0, 2001.0, 2002.0, 2003.0]);
+    let report: Value = serde_json::from_str(&out(&run(&["--box", "8,3,26,21", "--frame", "2"]))).unwrap();
+    assert_eq!(report["applied"], json!([{ "applied": "frame", "index": 2, "of": 4 }]));
+    assert_eq!(report["intake"]["steps"][0]["low"], 2002.0);
+    let report: Value = serde_json::from_str(&out(&run(&["--box", "8,3,26,21"]))).unwrap();
+    assert_eq!(report["intake"]["steps"][0]["step"], "first-image-only");
+    let message = failure(&run(&["--box", "8,3,26,21", "--frame", "4"]));
+    assert!(message.contains("a TIFF without a page 4"), "{message}");
 }

@@ -83,12 +83,78 @@ fn a_mask_lies_where_its_volume_lies() {
 }
 
 #[test]
+fn a_box_in_one_slice_or_in_mm_finds_the_same_ball() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    ball(&path("ball.nii"), 1);
+    let run = |more: &[&str]| {
+        let text = out(&umedsam(folder.path(), &[&["segment", "ball.nii", "--json"], more].concat()));
+        let mask = read(&path("out/ball.nii"), &ReadOptions::new()).unwrap();
+        (serde_json::from_str::<Value>(&text).unwrap(), mask.values.to_f64())
+    };
+    // The ball is in slices 2 to 8, and there is nothing like it beyond.
+    fs::write(path("slice.json"), "[[18,12,42,36]]").unwrap();
+    let (report, followed) = run(&["--slice", "5", "--boxes", "slice.json"]);
+    let object = &report["objects"][0];
+    assert_eq!(object["start"], 5, "{report}");
+    assert_eq!(object["followed"]["slices"], json!([2, 8]), "{report}");
+    for end in ["before", "after"] {
+        assert!(["lost", "empty"].contains(&object["followed"][end].as_str().unwrap()), "{report}");
+    }
+    let (report, boxed) = run(&["--box3d", "18,12,2,42,36,8"]);
+    assert!(report["objects"][0]["followed"].is_null(), "{report}");
+    assert!((3..=7).contains(&report["objects"][0]["start"].as_u64().unwrap()), "{report}");
+    let count = |mask: &[f64]| mask.iter().filter(|v| **v > 0.0).count();
+    let both = followed.iter().zip(&boxed).filter(|(a, b)| **a > 0.0 && **b > 0.0).count();
+    assert!(
+        2 * both * 100 > 97 * (count(&followed) + count(&boxed)),
+        "{both}: {}, {}",
+        count(&followed),
+        count(&boxed)
+    );
+
+    // x counts to the left from 30, y to the feet from 50, and z to the front from -10, in steps of 0.8, 0.8 and 2 mm.
+    let corners = "-3.6,-6,21.2,15.6,6,40.4";
+    for more in [
+        &["--mm", "ras", "--box3d", corners][..],
+        &["--mm", "LPS", "--box3d", "-15.6,-6,21.2,3.6,6,40.4"],
+        &["--boxes", "ball.mrk.json"],
+        &["--mm", "ras", "--boxes", "ball.csv"],
+    ] {
+        let markup = json!({ "markups": [{ "type": "ROI", "coordinateSystem": "LPS", "center": [-6, 0, 30.8],
+            "size": [19.2, 12, 19.2], "orientation": [-1, 0, 0, 0, -1, 0, 0, 0, 1] }] });
+        fs::write(path("ball.mrk.json"), markup.to_string()).unwrap();
+        fs::write(path("ball.csv"), format!("x0,y0,z0,x1,y1,z1\n{corners}\n")).unwrap();
+        let (report, mask) = run(more);
+        assert!(mask == boxed, "{more:?}");
+        assert!(report["applied"].to_string().contains("box 1 is 18.0,12.0,2,42.0,36.0,8 in voxels"), "{report}");
+    }
+
+    for (more, expected) in [
+        (&["--slice", "12", "--box", "18,12,42,36"][..], "ball.nii: slice 12: the volume has slices 0 to 11"),
+        (&["--slice", "5"], "--slice needs at least one --box"),
+        (&["--slice", "5", "--box3d", "18,12,2,42,36,8"], "--slice is for boxes of four numbers"),
+        (&["--mm", "ras", "--box", "18,12,42,36"], "--mm is for boxes in volumes"),
+        (&["--mm", "ras", "--boxes", "ball.mrk.json"], "--mm: a file of 3D Slicer says itself"),
+        (&["--mm", "ras", "--box3d", "9,0,0,1,1,1"], "box 1: x range 9..1 mm;"),
+        (&["--mm", "voxels", "--box3d", corners], "'voxels' is neither ras nor lps"),
+        (&["--mm", "ras", "--box3d", "90,-6,21.2,99,6,40.4"], "box 1: x range -86.2"),
+        (&["--boxes", "none.csv"], "none.csv: "),
+    ] {
+        let message = failure(&umedsam(folder.path(), &[&["segment", "ball.nii"], more].concat()));
+        assert!(message.contains(expected), "{more:?}: {message}");
+    }
+    let text = out(&umedsam(folder.path(), &["segment", "ball.nii", "--slice", "5", "--box", "18,12,42,36"]));
+    assert!(text.contains("from slice 5: slices 2 to 8") && text.contains("before 2: "), "{text}");
+}
+
+#[test]
 fn what_no_input_has_is_not_asked_for_in_vain() {
     let folder = tempfile::tempdir().unwrap();
     fs::copy(data("assets/cell.png"), folder.path().join("cell.png")).unwrap();
-    for more in [&["--box3d", "1,1,0,4,3,2"][..], &["--window", "lung"], &["--frame", "0"], &["--gaps"]] {
+    for more in [&["--box3d", "1,1,0,4,3,2"][..], &["--slice", "0"], &["--window", "lung"], &["--gaps"]] {
         let message = failure(&umedsam(folder.path(), &[&["segment", "cell.png", "--box", "1,1,9,9"], more].concat()));
-        assert!(message.contains("are for DICOM and NIfTI, and no input is either"), "{message}");
+        assert!(message.contains("are for DICOM, NIfTI and the like, and no input is any"), "{message}");
     }
     // A picture in a folder is the input, not what lies in folders beside it.
     fs::create_dir(folder.path().join("study")).unwrap();
@@ -133,7 +199,7 @@ fn a_folder_of_dicom_is_one_volume() {
     for (input, words) in [
         ("out/study.nii.gz", "every input is a result"),
         ("one.nii", "one.nii: --format seg is for DICOM, to whose images a segmentation refers"),
-        ("one.png", "one.png: --format is for DICOM and NIfTI"),
+        ("one.png", "one.png: --format seg is for DICOM"),
     ] {
         let message = failure(&run(&[input, "--box", "1,1,4,3", "--box3d", "1,1,0,4,3,2", "--format", "seg"]));
         assert!(message.contains(words), "{message}");

@@ -76,7 +76,10 @@ fn a_picture_is_segmented_as_the_command_does_it() {
     assert_eq!((file.status, file.body == written), (200, true));
     assert_eq!(file.header("content-disposition"), Some("attachment; filename=\"cell.mask.png\""));
     let other = server.post(&format!("{image}/labels"), &json!({ "format": "nifti", "objects": objects }));
-    assert_eq!((other.status, other.detail()), (400, "format is nifti; png or overlay expected".into()));
+    assert_eq!(
+        (other.status, other.detail()),
+        (400, "format is nifti; png or npz or geojson or coco or overlay expected".into())
+    );
 
     // What is of one session is not seen by another.
     let stranger = server.session();

@@ -7,7 +7,7 @@ use tract_onnx::pb::ModelProto;
 use umedsam::metrics::dice;
 use umedsam::preprocess::INPUT_LEN;
 use umedsam::runtime::{Graph, GraphOptions, inline_functions};
-use umedsam::volume::{Slices, from_fn};
+use umedsam::volume::{End, FollowOptions, Slices, from_fn};
 use umedsam::{
     Error, Execution, Frame, ImageView, Model, PixelBox, Precision, Session, SessionOptions, Uncertain,
     UncertaintyOptions, VolumeOptions, VolumeSize, VoxelBox, encode_bundle,
@@ -210,7 +210,8 @@ fn slices_are_lent_one_after_another_and_errors_and_ends_are_the_callers() {
             if done == total { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })
         .unwrap();
-    assert_eq!((reported, lent.read), ((1..=5).map(|done| (done, 5)).collect(), 5));
+    // Slices 2 to 4 are tried before, and kept.
+    assert_eq!((reported, lent.read), ((1..=8).map(|done| (done, 8)).collect(), 5));
     let whole: Vec<u8> = (0..SIZE.depth * SIZE.height * SIZE.width)
         .map(|i| voxel(i / (SIZE.height * SIZE.width), i / SIZE.width % SIZE.height, i % SIZE.width))
         .collect();
@@ -225,12 +226,27 @@ fn slices_are_lent_one_after_another_and_errors_and_ends_are_the_callers() {
     let other = VolumeSize { height: 41, ..SIZE };
     let error = session.segment_volume(reader(), other, &boxes, &options, go_on).unwrap_err();
     let ReadError::Segmentation(error) = error else { panic!("{error:?}") };
-    assert!(matches!(error, Error::SliceSize { z: 3, height: 40, expected_height: 41, .. }), "{error}");
+    assert!(matches!(error, Error::SliceSize { z: 2, height: 40, expected_height: 41, .. }), "{error}");
     let mut cancelled = reader();
     let stop = |done, _| if done == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
     let error = session.segment_volume(&mut cancelled, SIZE, &boxes, &options, stop).unwrap_err();
-    assert!(matches!(error, ReadError::Segmentation(Error::Cancelled { done: 2, total: 5 })), "{error:?}");
+    assert!(matches!(error, ReadError::Segmentation(Error::Cancelled { done: 2, total: 8 })), "{error:?}");
     assert_eq!(cancelled.read, 2);
+
+    // From one slice: the ball is in slices 1 to 5.
+    let (plane, options) = ([PixelBox::new(12.0, 8.0, 36.0, 32.0)], FollowOptions::new());
+    let mut lent = reader();
+    let followed = session.follow(&mut lent, SIZE, 3, &plane, &options, go_on).unwrap();
+    let slices: Vec<usize> = followed.objects[0].slices.iter().map(|s| s.z).collect();
+    assert_eq!((slices, lent.read), (vec![1, 2, 3, 4, 5], 6), "slice 0 shows that it has ended");
+    assert_eq!(followed.objects[0].after, End::Volume);
+    let both = followed.labels.iter().zip(&from_reader.labels).filter(|(a, b)| **a == 1 && **b == 1).count();
+    let count = |labels: &[u16]| labels.iter().filter(|&&l| l == 1).count();
+    assert!(dice(both, count(&followed.labels), count(&from_reader.labels)).unwrap() > 0.95);
+    let error = session.follow(&mut Reader { lost: 4, ..reader() }, SIZE, 3, &plane, &options, go_on).unwrap_err();
+    assert!(matches!(error, ReadError::Lost(4)), "{error:?}");
+    let error = session.follow(reader(), SIZE, 3, &plane, &options, stop).unwrap_err();
+    assert!(matches!(error, ReadError::Segmentation(Error::Cancelled { done: 2, total: 6 })), "{error:?}");
 }
 
 #[test]

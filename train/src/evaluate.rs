@@ -32,7 +32,7 @@ use umedsam::metrics::{Calibration, CaseScore, Report, on_all_cores};
 use umedsam::npz::{Boxes, Case, Limits, NpzError, Truth};
 use umedsam::postprocess::LOGITS_LEN;
 use umedsam::resize::Resizer;
-use umedsam::volume::{Propagation, SliceNetwork};
+use umedsam::volume::{Propagation, SliceNetwork, Start};
 use umedsam::{Error, Frame, ImageView, MaskLogits, ModelBox, PixelBox};
 
 use crate::data::{self, Picture};
@@ -305,7 +305,9 @@ impl<'m> Segmenter<'m> {
             Boxes::Volume(boxes) => {
                 let way = Propagation::new(boxes, shape.volume())?;
                 let kept = self.kept_slices;
-                let found = way.run(&mut Slices { segmenter: self, case }, kept, |_, _| ControlFlow::Continue(()))?;
+                let found = way.run(&mut Slices { segmenter: self, case }, Start::Surest, kept, |_, _| {
+                    ControlFlow::Continue(())
+                })?;
                 let confidence = found.predicted_iou.iter().zip(1..).map(|(&predicted, label)| Confidence {
                     predicted: predicted.into(),
                     truth: iou(&found.labels, truth, label),

@@ -104,13 +104,14 @@ fn a_case_that_fails_is_named_or_passed_over() {
 
 #[cfg(feature = "weights-tests")]
 mod weights {
+    use std::ops::ControlFlow;
     use std::path::PathBuf;
 
     use umedsam::metrics::{CaseScore, mean};
     use umedsam::npz::{Boxes, Case, Limits, Truth};
     use umedsam::preprocess::{INPUT_LEN, Preprocessor};
-    use umedsam::volume::Propagation;
-    use umedsam::{Frame, MaskLogits};
+    use umedsam::volume::{Propagation, SliceNetwork, Start};
+    use umedsam::{Frame, MaskLogits, ModelBox};
     use umedsam_train::model::{LiteMedSam, load};
 
     use super::*;
@@ -122,15 +123,47 @@ mod weights {
         (vs, model)
     }
 
-    /// Logits of boxes in one slice, by the network alone.
-    fn logits(model: &LiteMedSam, case: &Case, z: usize, boxes: &[[f32; 4]]) -> Vec<f32> {
+    /// Logits and predicted IoU of boxes in one slice, by the network alone.
+    fn logits(model: &LiteMedSam, case: &Case, z: usize, boxes: &[[f32; 4]]) -> (Vec<f32>, Vec<f32>) {
         let mut input = vec![0.0; INPUT_LEN];
         Preprocessor::new().preprocess_into(&case.slice(z).unwrap(), &mut input);
         tch::no_grad(|| {
             let embedding = model.encode(&Tensor::from_slice(&input).view([1, 3, 256, 256]), false);
-            let (logits, _) = model.decode(&embedding, &Tensor::from_slice(boxes.as_flattened()).view([-1, 4]));
-            Vec::try_from(logits.reshape([-1])).unwrap()
+            let boxes = Tensor::from_slice(boxes.as_flattened()).view([-1, 4]);
+            let (logits, iou) = model.decode(&embedding, &boxes);
+            let values = |t: Tensor| Vec::try_from(t.reshape([-1])).unwrap();
+            (values(logits), values(iou))
         })
+    }
+
+    /// The network alone, which encodes a slice whenever it is asked.
+    struct Alone<'a> {
+        model: &'a LiteMedSam,
+        case: &'a Case,
+        frame: Frame,
+    }
+
+    impl SliceNetwork for Alone<'_> {
+        type Embedding = usize;
+        type Error = umedsam::Error;
+
+        fn encode(&mut self, z: usize, _: Option<usize>) -> Result<usize, Self::Error> {
+            Ok(z)
+        }
+
+        fn decode(
+            &mut self,
+            &z: &usize,
+            boxes: &[ModelBox],
+            mut take: impl FnMut(usize, MaskLogits<'_>, f32),
+        ) -> Result<(), Self::Error> {
+            let boxes: Vec<[f32; 4]> = boxes.iter().map(|b| b.to_array()).collect();
+            let (logits, iou) = logits(self.model, self.case, z, &boxes);
+            for (i, (logits, iou)) in logits.chunks(65_536).zip(iou).enumerate() {
+                take(i, MaskLogits::new(logits, self.frame), iou);
+            }
+            Ok(())
+        }
     }
 
     /// The label map, without what the evaluation adds: every slice encoded when it is its turn, nothing kept.
@@ -141,21 +174,15 @@ mod weights {
             Boxes::Plane(boxes) => {
                 let boxes: Vec<[f32; 4]> = boxes.iter().map(|b| frame.to_model(b, 0).unwrap().to_array()).collect();
                 let mut labels = vec![0; width * height];
-                for (logits, label) in logits(model, case, 0, &boxes).chunks(65_536).zip(1..) {
+                for (logits, label) in logits(model, case, 0, &boxes).0.chunks(65_536).zip(1..) {
                     MaskLogits::new(logits, frame).paint(label, &mut labels);
                 }
                 labels
             }
             Boxes::Volume(boxes) => {
-                let mut way = Propagation::new(boxes, case.shape.volume()).unwrap();
-                while let Some(request) = way.next_request().unwrap() {
-                    let boxes: Vec<[f32; 4]> = request.prompts.iter().map(|p| p.model_box.to_array()).collect();
-                    for (logits, prompt) in logits(model, case, request.z, &boxes).chunks(65_536).zip(&request.prompts)
-                    {
-                        way.supply(request.z, prompt.object, &MaskLogits::new(logits, frame)).unwrap();
-                    }
-                }
-                way.into_labels()
+                let way = Propagation::new(boxes, case.shape.volume()).unwrap();
+                let go_on = |_, _| ControlFlow::Continue(());
+                way.run(&mut Alone { model, case, frame }, Start::Surest, 0, go_on).unwrap().labels
             }
         }
     }

@@ -34,9 +34,9 @@ pub use session::{
 pub use status::{umedsam_last_error_message, umedsam_status};
 pub use volume::{
     umedsam_progress_fn, umedsam_slice_fn, umedsam_volume, umedsam_volume_free, umedsam_volume_label_count,
-    umedsam_volume_new, umedsam_volume_segment, umedsam_volume_set_cache_bytes, umedsam_volume_set_progress,
-    umedsam_volume_set_slices, umedsam_volume_set_upstream_rounding, umedsam_volume_set_voxels,
-    umedsam_volume_set_window, umedsam_voxel_box,
+    umedsam_volume_new, umedsam_volume_segment, umedsam_volume_set_cache_bytes, umedsam_volume_set_middle_start,
+    umedsam_volume_set_progress, umedsam_volume_set_slices, umedsam_volume_set_upstream_rounding,
+    umedsam_volume_set_voxels, umedsam_volume_set_window, umedsam_voxel_box,
 };
 
 use std::ffi::c_char;

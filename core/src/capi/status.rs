@@ -78,7 +78,10 @@ impl From<Error> for Failure {
             | Error::BoxReversed { .. }
             | Error::BoxOutside { .. }
             | Error::TooManyBoxes { .. } => umedsam_status::Box,
-            Error::VolumeDepth { .. } | Error::SliceSize { .. } | Error::Spacing { .. } => umedsam_status::Volume,
+            Error::VolumeDepth { .. }
+            | Error::SliceOutside { .. }
+            | Error::SliceSize { .. }
+            | Error::Spacing { .. } => umedsam_status::Volume,
             Error::Uncertainty { .. } => umedsam_status::Argument,
             Error::Memory { .. } => umedsam_status::Memory,
             Error::Cancelled { .. } => umedsam_status::Cancelled,

@@ -13,6 +13,7 @@ use super::slices::{Source, VolumeSlices, voxels};
 use super::status::{Failure, call, umedsam_status};
 use crate::geometry::MAX_SIDE;
 use crate::intensity::Window;
+use crate::volume::Start;
 use crate::{Error, Frame, VolumeOptions, VolumeSize, VoxelBox};
 
 /// A box in voxels of a volume: the rectangle in the middle slice, and the first and the last slice, which belong to it.
@@ -211,8 +212,9 @@ pub unsafe extern "C" fn umedsam_volume_set_progress(
     unsafe { change(volume, set) }
 }
 
-/// Sets how many bytes of embeddings are kept for slices that are passed upwards by one object and downwards by another,
-/// 4 MiB each; 64 MiB unless set. A slice that finds no room is encoded twice.
+/// Sets how many bytes of embeddings are kept for slices that are tried as the first of an object, or that are passed
+/// upwards by one object and downwards by another, 4 MiB each; 64 MiB unless set. A slice that finds no room is encoded
+/// twice.
 ///
 /// Threads: one at a time for the same volume.
 #[unsafe(no_mangle)]
@@ -226,8 +228,8 @@ pub unsafe extern "C" fn umedsam_volume_set_cache_bytes(volume: *mut umedsam_vol
 }
 
 /// With 1, boxes are carried from slice to slice as the published LiteMedSAM does it, to the voxel; a mask then depends
-/// on its place in the list. With 0, as unless set, it does not, and carried boxes stay within the caller's box and 2
-/// pixels of the network's grid.
+/// on its place in the list, and begins in the middle slice of its box. With 0, as unless set, it does not depend on that,
+/// and carried boxes stay within the caller's box and 2 pixels of the network's grid.
 ///
 /// Threads: one at a time for the same volume.
 #[unsafe(no_mangle)]
@@ -244,6 +246,25 @@ pub unsafe extern "C" fn umedsam_volume_set_upstream_rounding(
         Ok(())
     };
     // SAFETY: the caller's duty, at the head of the header.
+    unsafe { change(volume, set) }
+}
+
+/// With 1, masks are carried from the middle slice of each box. With 0, as unless set, from the one of five slices for
+/// which the network predicts the best mask, which takes up to five decodes of each object more; the slices that are tried
+/// count in the progress too, whose total may change once they are done.
+///
+/// Threads: one at a time for the same volume.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn umedsam_volume_set_middle_start(volume: *mut umedsam_volume, middle: i32) -> umedsam_status {
+    let set = |v: &mut Volume| {
+        v.options.start = match middle {
+            0 => Start::Surest,
+            1 => Start::Middle,
+            _ => return Err(Failure::new(umedsam_status::Argument, format!("middle {middle} is neither 0 nor 1"))),
+        };
+        Ok(())
+    };
+    // SAFETY: as above.
     unsafe { change(volume, set) }
 }
 

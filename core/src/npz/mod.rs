@@ -2,7 +2,8 @@
 //!
 //! A 2D case contains `imgs` (H,W) or (H,W,3) and `boxes` (N,4): x_min, y_min, x_max, y_max in pixels. A 3D case
 //! contains `imgs` (D,H,W), `boxes` (N,6): x_min, y_min, z_min, x_max, y_max, z_max in voxels, and `spacing` (3): the
-//! size of a voxel along x, y, z in mm. `gts`, where a case has it, is a label map of the same size. A segmentation
+//! size of a voxel along x, y, z in mm. `gts`, where a case has it, is a label map of the same size; `affine` (3,4), where it
+//! is there, maps a voxel's x, y and z to its place in the patient. A segmentation
 //! contains one array `segs` of the same size, in which label `i` is the object of the `i`-th box, counted from 1.
 
 mod array;
@@ -20,7 +21,7 @@ use array::{Archive, Array};
 pub use labelled::Labelled;
 pub use own::own_labels;
 pub use truth::Truth;
-pub use write::{is_segmentation, write_segs};
+pub use write::{NewCase, is_case, is_segmentation, write_case, write_segs};
 
 use crate::error::Plain;
 use crate::intensity::{Intake, NumberType, Values, Window};
@@ -288,6 +289,27 @@ pub fn read_segs(path: &Path, limits: &Limits) -> Result<(Vec<u16>, Vec<usize>),
 pub fn read_spacing(path: &Path, limits: &Limits) -> Result<Option<[f64; 3]>, NpzError> {
     let found = Archive::open(path, limits)?.read("spacing")?.map(|array| spacing(&array)).transpose();
     found.map_err(|problem| NpzError { path: path.into(), array: Some("spacing"), problem })
+}
+
+/// Reads a case's affine, where it is there: `affine` (3,4) or (4,4), from a voxel's x, y and z to its place in the patient
+/// (right, anterior, superior, in mm), as [`write_case`] writes it.
+///
+/// # Errors
+/// [`NpzError`] if the file or the array cannot be used.
+pub fn read_affine(path: &Path, limits: &Limits) -> Result<Option<[[f64; 4]; 3]>, NpzError> {
+    let found = Archive::open(path, limits)?.read("affine")?.map(|array| affine(&array)).transpose();
+    found.map_err(|problem| NpzError { path: path.into(), array: Some("affine"), problem })
+}
+
+fn affine(array: &Array) -> Result<[[f64; 4]; 3], Problem> {
+    if !matches!(array.shape[..], [3 | 4, 4]) {
+        return Err(Problem::Shape { found: array.shape.clone(), expected: "(3,4) or (4,4)".into() });
+    }
+    let values = array.values.to_f64();
+    if let Some(index) = values.iter().position(|v| !v.is_finite()) {
+        return Err(Problem::Value { index, value: values[index], expected: "a finite number" });
+    }
+    Ok(core::array::from_fn(|row| core::array::from_fn(|column| values[4 * row + column])))
 }
 
 fn boxes(array: &Array) -> Result<Boxes, Problem> {

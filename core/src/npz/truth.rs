@@ -26,6 +26,11 @@ pub struct Truth {
 }
 
 impl Truth {
+    /// A truth that was read by other means, without boxes. `path` is for messages.
+    pub fn new(path: &Path, labels: Vec<u16>, shape: Vec<usize>, spacing: Option<[f64; 3]>) -> Self {
+        Self { labels, shape, spacing, boxes: None, path: path.into() }
+    }
+
     /// Reads `gts`, and `spacing` and `boxes` if the case has them.
     ///
     /// # Errors

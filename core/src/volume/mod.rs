@@ -1,8 +1,8 @@
 //! Carrying masks from slice to slice through a volume.
 //!
 //! A [`Propagation`] performs no inference: it requests the masks of some boxes in a slice, and they are supplied to
-//! it. All objects are carried together, first upwards from each object's middle slice, then downwards, so that a slice
-//! is encoded once for all of them.
+//! it. All objects are carried together, first upwards from the slice in which each one begins, then downwards, so that
+//! a slice is encoded once for all of them.
 //!
 //! ```text
 //! while let Some(request) = propagation.next_request()? {
@@ -11,18 +11,32 @@
 //! }
 //! ```
 //!
-//! [`Propagation::run`] is this loop for any network ([`SliceNetwork`]), with embeddings kept for the second way.
+//! [`Propagation::run`] is this loop for any network ([`SliceNetwork`]), with embeddings kept for the second way, and
+//! with the slices tried in which an object may begin ([`Start`]).
+//!
+//! A [`Follow`] does the same for boxes in one slice, whose objects end where they end.
 
 mod carry;
+mod evidence;
+mod follow;
 mod reuse;
+mod run;
+#[cfg(feature = "runtime")]
+mod session;
 mod slices;
+mod start;
+mod tone;
 
-use core::ops::ControlFlow;
-use std::collections::BTreeMap;
 use std::prelude::v1::*;
 
 use carry::UpstreamRounding;
+pub use evidence::Evidence;
+pub use follow::{End, Follow, FollowOptions, Followed, FollowedObject, FollowedSlice, MAX_GROWTH};
+pub use run::SliceNetwork;
+#[cfg(feature = "runtime")]
+pub use session::VolumeOptions;
 pub use slices::{Slices, from_fn};
+pub use start::Start;
 
 use crate::geometry::clamp_range;
 use crate::{Error, Frame, MaskLogits, ModelBox, VolumeSize, VoxelBox};
@@ -55,33 +69,6 @@ pub struct Request {
     pub again: bool,
 }
 
-/// A network with the slices of one volume, for [`Propagation::run`].
-pub trait SliceNetwork {
-    /// An encoded slice.
-    type Embedding;
-
-    /// Why a slice could not be encoded or decoded.
-    type Error: From<Error>;
-
-    /// Encodes slice `z`. The memory of `spare`, of no more use otherwise, may be used again.
-    ///
-    /// # Errors
-    /// Those of the network.
-    fn encode(&mut self, z: usize, spare: Option<Self::Embedding>) -> Result<Self::Embedding, Self::Error>;
-
-    /// Decodes boxes in an encoded slice and hands each one's position in `boxes`, logits and predicted IoU to `take`,
-    /// in order.
-    ///
-    /// # Errors
-    /// Those of the network.
-    fn decode(
-        &mut self,
-        embedding: &Self::Embedding,
-        boxes: &[ModelBox],
-        take: impl FnMut(usize, MaskLogits<'_>, f32),
-    ) -> Result<(), Self::Error>;
-}
-
 /// The label map of a volume, and the network's estimate of each mask's quality.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -91,20 +78,23 @@ pub struct VolumeSegmentation {
     pub labels: Vec<u16>,
     /// For each object the mean over its slices of the uncalibrated predicted IoU, 0 to 1.
     pub predicted_iou: Vec<f32>,
+    /// The slice in which each object's way began.
+    pub starts: Vec<usize>,
 }
 
 /// One object on its way.
 #[derive(Clone, Debug)]
 struct Track {
     first: usize,
-    middle: usize,
+    /// The slice in which it begins.
+    start: usize,
     last: usize,
-    /// Box of the middle slice, used again wherever the previous slice's mask is empty or outside of `limit`.
+    /// The user's box, which is asked in the first slice, and again wherever the previous slice's mask is empty or outside of `limit`.
     fallback: ModelBox,
     /// Carried boxes are cut to it.
     limit: ModelBox,
-    /// Box after the middle slice: the start of the way down.
-    middle_next: ModelBox,
+    /// Box after the first slice: the start of the way down.
+    start_next: ModelBox,
     /// Box for the next slice.
     next: ModelBox,
     /// Whether its mask in the current slice is still to come.
@@ -130,9 +120,8 @@ pub struct Propagation {
 }
 
 impl Propagation {
-    /// Plans the way of `boxes` through a volume.
-    ///
-    /// The middle slice of a box is `int((z1 - z0) / 2 + z0)`, as upstream has it.
+    /// Plans the way of `boxes` through a volume, each from the middle slice of its box, which is
+    /// `int((z1 - z0) / 2 + z0)`, as upstream has it. [`run`](Self::run) finds a better one.
     ///
     /// # Errors
     /// [`Error::ImageSize`] or [`Error::VolumeDepth`] if the volume has a size of 0 or an absurd one,
@@ -188,62 +177,11 @@ impl Propagation {
             Some(upstream) => upstream.box_around(logits, label),
         });
         track.next = found.unwrap_or(track.fallback);
-        if z == track.middle {
-            track.middle_next = track.next;
+        if z == track.start {
+            track.start_next = track.next;
         }
         track.awaited = false;
         Ok(())
-    }
-
-    /// Segments what remains with `network`, and tells `progress` of the slices done and the slices in all, after each
-    /// slice. [`ControlFlow::Break`] ends the work there if slices remain.
-    ///
-    /// At most `kept` embeddings are held for slices that are asked for again; a slice that finds no room is encoded
-    /// twice.
-    ///
-    /// # Errors
-    /// Those of the network; [`Error::NotSupplied`] and [`Error::NotRequested`] if it decodes other boxes than it was
-    /// given; [`Error::Cancelled`] if `progress` ended the work.
-    pub fn run<N: SliceNetwork>(
-        mut self,
-        network: &mut N,
-        kept: usize,
-        mut progress: impl FnMut(usize, usize) -> ControlFlow<()>,
-    ) -> Result<VolumeSegmentation, N::Error> {
-        let mut cache: BTreeMap<usize, N::Embedding> = BTreeMap::new();
-        let mut spare = None;
-        let mut confidence = vec![(0.0f32, 0usize); self.tracks.len()];
-        let total = self.remaining();
-        while let Some(request) = self.next_request()? {
-            let embedding = match cache.remove(&request.z) {
-                Some(embedding) => embedding,
-                None => network.encode(request.z, spare.take())?,
-            };
-            let boxes: Vec<ModelBox> = request.prompts.iter().map(|p| p.model_box).collect();
-            let mut supplied = Ok(());
-            network.decode(&embedding, &boxes, |i, logits, iou| {
-                let object = request.prompts.get(i).map_or(usize::MAX, |p| p.object);
-                match self.supply(request.z, object, &logits) {
-                    Ok(()) => {
-                        confidence[object].0 += iou;
-                        confidence[object].1 += 1;
-                    }
-                    Err(error) => supplied = Err(error),
-                }
-            })?;
-            supplied?;
-            if request.again && cache.len() < kept {
-                cache.insert(request.z, embedding);
-            } else {
-                spare = Some(embedding);
-            }
-            let done = total - self.remaining();
-            if progress(done, total).is_break() && done < total {
-                return Err(Error::Cancelled { done, total }.into());
-            }
-        }
-        let predicted_iou = confidence.iter().map(|&(sum, n)| sum / n.max(1) as f32).collect();
-        Ok(VolumeSegmentation { labels: self.into_labels(), predicted_iou })
     }
 
     /// The label map (depth,height,width): label `i + 1` for box `i`.
@@ -276,16 +214,16 @@ impl Track {
         let (first, last) = (z0 as usize, (z1 as usize).min(depth - 1));
         // From the box as given: upstream does not cut it at the last slice before it takes the middle.
         let middle = ((libm::trunc(b.z1) - z0) / 2.0 + z0) as usize;
-        let middle = middle.clamp(first, last);
+        let start = middle.clamp(first, last);
         let limit = carry::limit(&fallback);
-        Ok(Self { first, middle, last, fallback, limit, middle_next: fallback, next: fallback, awaited: false })
+        Ok(Self { first, start, last, fallback, limit, start_next: fallback, next: fallback, awaited: false })
     }
 
     const fn rises_through(&self, z: usize) -> bool {
-        z >= self.middle && z <= self.last
+        z >= self.start && z <= self.last
     }
 
     const fn sinks_through(&self, z: usize) -> bool {
-        z >= self.first && z < self.middle
+        z >= self.first && z < self.start
     }
 }

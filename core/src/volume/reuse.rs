@@ -58,12 +58,9 @@ impl Propagation {
         for (i, b) in boxes.iter().enumerate() {
             self.tracks.push(Track::new(b, i, depth, &self.frame)?);
         }
-        let tracks = &self.tracks;
         self.order.clear();
         memory::reserve(&mut self.order, 2 * depth)?;
-        self.order.extend((0..depth).filter(|&z| tracks.iter().any(|t| t.rises_through(z))));
-        self.turn = self.order.len();
-        self.order.extend((0..depth).rev().filter(|&z| tracks.iter().any(|t| t.sinks_through(z))));
+        self.arrange(depth);
         let count = depth.saturating_mul(height).saturating_mul(width);
         if self.labels.capacity() < count {
             // Given back first: both together may be more than there is.
@@ -74,6 +71,15 @@ impl Propagation {
             self.labels.resize(count, 0);
         }
         Ok(())
+    }
+
+    /// Puts the slices in order, of which there is room for twice as many as the volume has.
+    pub(super) fn arrange(&mut self, depth: usize) {
+        let tracks = &self.tracks;
+        self.order.clear();
+        self.order.extend((0..depth).filter(|&z| tracks.iter().any(|t| t.rises_through(z))));
+        self.turn = self.order.len();
+        self.order.extend((0..depth).rev().filter(|&z| tracks.iter().any(|t| t.sinks_through(z))));
     }
 
     /// As [`next_request`](Self::next_request), into a request whose memory is used again. Returns whether there was one;
@@ -88,7 +94,7 @@ impl Propagation {
         let Some(&z) = self.order.get(self.position) else { return Ok(false) };
         if self.position == self.turn {
             for track in &mut self.tracks {
-                track.next = track.middle_next;
+                track.next = track.start_next;
             }
         }
         let rising = self.position < self.turn;

@@ -83,7 +83,7 @@ function describe(info) {
     line.textContent = text;
     return line;
   }));
-  const names = { png: 'Labels (PNG)', overlay: 'Picture (PNG)', npz: 'NPZ', nifti: 'NIfTI', seg: 'DICOM SEG' };
+  const names = { png: 'Labels (PNG)', overlay: 'Picture (PNG)', npz: 'NPZ', nifti: 'NIfTI', seg: 'DICOM SEG', nrrd: 'NRRD', geojson: 'GeoJSON', coco: 'COCO' };
   $('formats').replaceChildren(...info.formats.map(format => {
     const button = document.createElement('button');
     button.textContent = names[format] ?? format;

@@ -181,6 +181,7 @@ export class Objects {
   /** Every object's slices in runs, as the server takes them. */
   runs() {
     return this.items.map(item => ({
+      name: /^[ -[\]-~]{1,64}$/.test(item.name) ? item.name : null,
       slices: [...item.masks].map(([slice, mask]) => {
         const runs = [];
         let [value, length] = [0, 0];

@@ -29,7 +29,7 @@ use file::{DicomFile, Unpacked};
 pub use group::Listed;
 use group::{Group, Image, groups};
 use place::{Loader, Place};
-pub use seg::{SegError, Segmentation, is_segmentation};
+pub use seg::{SegError, Segmentation, Segments, is_segmentation};
 
 use crate::read::{Problem, ReadError, ReadOptions, within};
 use crate::scan::{Applied, Scan};

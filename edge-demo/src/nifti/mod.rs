@@ -11,9 +11,10 @@ pub use header::Forms;
 use header::{Header, Voxel};
 use umedsam::intensity::{NumberType, Values};
 use umedsam::{VolumeSize, memory};
+pub(crate) use write::write_values;
 pub use write::{is_segmentation, write_labels};
 
-use crate::read::{Problem, ReadError, ReadOptions, Source};
+use crate::read::{Problem, ReadError, ReadOptions, Source, chunks, plain, with_type};
 use crate::scan::{Applied, Display, Origin, Scan, Sink, Stored};
 
 /// Whether a file that begins so, after gzip, is NIfTI, or Analyze.
@@ -136,29 +137,6 @@ fn scaled(stored: NumberType, scale: (f64, f64)) -> NumberType {
     Sink::kind(low, high, [scale])
 }
 
-/// Does the same for the Rust type of whichever number type.
-macro_rules! with_type {
-    ($kind:expr, $t:ident => $result:expr) => {
-        with_type!($kind, $t => $result, U8 u8, I8 i8, U16 u16, I16 i16, U32 u32, I32 i32, U64 u64, I64 i64, F32 f32, F64 f64)
-    };
-    ($kind:expr, $t:ident => $result:expr, $($name:ident $number:ident),*) => {
-        match $kind {
-            $(NumberType::$name => {
-                type $t = $number;
-                $result
-            })*
-        }
-    };
-}
-
-fn plain(kind: NumberType, source: &mut Source, count: usize, big: bool) -> Result<Values, Problem> {
-    with_type!(kind, T => {
-        let mut values = memory::with_room::<T>(count)?;
-        chunks::<T>(source, count, |bytes| values.extend(bytes.chunks_exact(size_of::<T>()).map(|b| T::of(b, big))))?;
-        Ok(T::values(values))
-    })
-}
-
 fn rescaled(
     stored: NumberType,
     source: &mut Source,
@@ -179,20 +157,4 @@ fn opaque(source: &mut Source, count: usize) -> Result<Values, Problem> {
     let mut values = memory::with_room(3 * count)?;
     chunks::<u32>(source, count, |bytes| bytes.chunks_exact(4).for_each(|b| values.extend_from_slice(&b[..3])))?;
     Ok(Values::U8(values))
-}
-
-/// Hands `count` numbers on in pieces that fit a cache.
-fn chunks<T>(source: &mut Source, count: usize, mut take: impl FnMut(&[u8])) -> Result<(), Problem> {
-    const PIECE: usize = 1 << 16;
-    let mut buffer = vec![0; PIECE];
-    let mut left = count * size_of::<T>();
-    let expected = left as u64;
-    while left > 0 {
-        let piece = &mut buffer[..left.min(PIECE)];
-        let done = expected - left as u64;
-        source.fill(piece, |actual| Problem::Ended { part: "the voxels", expected, actual: done + actual })?;
-        take(piece);
-        left -= piece.len();
-    }
-    Ok(())
 }

@@ -9,30 +9,31 @@ use umedsam::VolumeSize;
 use umedsam::files::write_atomically;
 
 use super::header::{self, Forms};
+use crate::labels::Grid;
 use crate::read::Source;
-use crate::scan::{Affine, Origin, Scan};
+use crate::scan::Affine;
 
 /// What is written as the description, by which the files are known again.
 const DESCRIPTION: &[u8] = b"umedsam";
 const OFFSET: u16 = 352;
 
-/// Writes a label map of a scan: packed where the name ends with `.gz`, in 8 bits, or 16 for labels beyond 255. It lies
-/// where the scan lies; from a NIfTI file both ways to tell that are copied.
+/// Writes a label map: packed where the name ends with `.gz`, in 8 bits, or 16 for labels beyond 255. `forms`, those of a
+/// NIfTI file with this grid, are copied.
 ///
 /// # Errors
 /// The system's; [`io::ErrorKind::InvalidInput`] if there are not as many labels as voxels, or a side is beyond 32767.
-pub fn write_labels(path: &Path, labels: &[u16], scan: &Scan) -> io::Result<()> {
-    let forms = match (&scan.origin, &scan.affine) {
-        (Origin::Nifti(forms), _) => *forms,
+pub fn write_labels(path: &Path, labels: &[u16], grid: &Grid, forms: Option<&Forms>) -> io::Result<()> {
+    let forms = match (forms, &grid.affine) {
+        (Some(forms), _) => *forms,
         (_, Some(affine)) => Forms::of(affine),
         (_, None) => {
-            let [x, y, z] = scan.spacing.unwrap_or([1.0; 3]);
+            let [x, y, z] = grid.spacing.unwrap_or([1.0; 3]);
             let affine = Affine([[x, 0.0, 0.0, 0.0], [0.0, y, 0.0, 0.0], [0.0, 0.0, z, 0.0]]);
             Forms { qform_code: 0, sform_code: 0, ..Forms::of(&affine) }
         }
     };
     let wide = labels.iter().any(|&l| l > 255);
-    let header = header(scan.size, &forms, wide, labels.len())?;
+    let header = header(grid.size, &forms, wide, labels.len())?;
     let packed = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("gz"));
     write_atomically(path, |file| {
         if packed {
@@ -58,6 +59,11 @@ pub fn is_segmentation(path: &Path) -> bool {
 
 fn body(file: &mut dyn Write, header: &[u8], labels: &[u16], wide: bool) -> io::Result<()> {
     file.write_all(header)?;
+    write_values(file, labels, wide)
+}
+
+/// Writes labels as bytes, or as little-endian words.
+pub(crate) fn write_values(file: &mut dyn Write, labels: &[u16], wide: bool) -> io::Result<()> {
     let mut bytes = Vec::with_capacity(1 << 14);
     for piece in labels.chunks(1 << 13) {
         bytes.clear();

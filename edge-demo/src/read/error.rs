@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::dicom::Listed;
+use crate::labels::GridError;
 
 /// Why a file, a folder or an archive cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -24,7 +25,7 @@ pub enum Problem {
     #[error("{0}")]
     Io(io::Error),
     /// It is of another kind than those that are read.
-    #[error("{0}; DICOM and NIfTI are read")]
+    #[error("{0}; DICOM, NIfTI, NRRD and MetaImage are read")]
     Kind(String),
     /// It is shorter than it says itself.
     #[error("ends too early: of {expected} bytes of {part} {actual} are there")]
@@ -79,6 +80,27 @@ pub enum Problem {
         /// Why, with the slices.
         reason: String,
     },
+    /// A label map has a value that is no label.
+    #[error("value {value} of voxel {index}: a label, a whole number from 0 to 65535, expected")]
+    Label {
+        /// Index of the voxel, in the order of the file.
+        index: usize,
+        /// The value.
+        value: f64,
+    },
+    /// Two labels have voxels in common, of which a label map has one each.
+    #[error("labels {first} and {second} have {voxels} voxels in common; --labels chooses some")]
+    Overlap {
+        /// The lesser label.
+        first: u16,
+        /// The greater one.
+        second: u16,
+        /// Number of voxels.
+        voxels: usize,
+    },
+    /// The voxels of a label map are not those of the image.
+    #[error(transparent)]
+    Grid(Box<GridError>),
     /// There is no memory.
     #[error(transparent)]
     Memory(#[from] umedsam::Error),
@@ -91,6 +113,12 @@ impl Problem {
 
     pub(crate) fn field(field: &'static str, found: impl ToString, expected: &'static str) -> Self {
         Self::Field { field, found: found.to_string(), expected }
+    }
+}
+
+impl From<GridError> for Problem {
+    fn from(error: GridError) -> Self {
+        Self::Grid(Box::new(error))
     }
 }
 

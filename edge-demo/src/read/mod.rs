@@ -1,53 +1,68 @@
 //! Reading images of whichever format, known by their content.
 
 mod error;
+mod numbers;
 mod options;
 mod source;
 
 use std::path::{Path, PathBuf};
 
 pub use error::{Problem, ReadError};
+pub(crate) use numbers::{chunks, picked, plain, with_type};
 pub use options::ReadOptions;
 pub(crate) use options::within;
-pub(crate) use source::Source;
+pub(crate) use source::{Packing, Source};
 
 use crate::scan::Scan;
-use crate::{dicom, nifti};
+use crate::{dicom, metaimage, nifti, nrrd, pages};
 
 /// What a file is, by its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Format {
+#[non_exhaustive]
+pub enum Format {
+    /// NIfTI, of a pair either file.
     Nifti,
+    /// A DICOM file, or a folder.
     Dicom,
+    /// A ZIP archive, of DICOM files.
     Zip,
+    /// NRRD, its header where the values are in another file.
+    Nrrd,
+    /// TIFF, whose pages are slices.
+    Tiff,
+    /// MetaImage, its header where the values are in another file.
+    MetaImage,
 }
 
-/// Reads a DICOM file, a folder or a ZIP archive of DICOM files, or a NIfTI file.
+/// Reads a DICOM file, a folder or a ZIP archive of DICOM files, NIfTI, NRRD, MetaImage, or the pages of
+/// a TIFF.
 ///
 /// # Errors
 /// [`ReadError`] if it cannot be read, or if it leaves a choice that the options do not make.
 pub fn read(path: &Path, options: &ReadOptions) -> Result<Scan, ReadError> {
-    if path.is_dir() {
-        return dicom::read_folder(path, options);
-    }
-    if let Some(header) = header_of(path) {
-        return nifti::read(&header, options);
-    }
-    match format(path).map_err(|problem| problem.at(path))? {
-        Format::Nifti => nifti::read(path, options),
+    match format_of(path)? {
+        Format::Dicom if path.is_dir() => dicom::read_folder(path, options),
+        Format::Nifti => nifti::read(header_of(path).as_deref().unwrap_or(path), options),
+        Format::Nrrd => nrrd::read(path, options),
+        Format::MetaImage => metaimage::read(path, options),
+        Format::Tiff => pages::read(path, options),
         Format::Dicom => dicom::read_file(path, options),
         Format::Zip => dicom::read_zip(path, options),
     }
 }
 
-/// Whether a file's content, or its being one of a pair, is any that [`read`] reads. A ZIP archive may hold anything.
-pub fn is_scan(path: &Path) -> bool {
-    path.is_file() && (header_of(path).is_some() || format(path).is_ok())
-}
-
-/// Whether [`read`] reads a file as NIfTI. Folders and archives are read as DICOM.
-pub fn is_nifti(path: &Path) -> bool {
-    path.is_file() && (header_of(path).is_some() || matches!(format(path), Ok(Format::Nifti)))
+/// As what [`read`] reads a file or folder. A ZIP archive and a folder may hold anything.
+///
+/// # Errors
+/// [`ReadError`] if it is nothing that is read.
+pub fn format_of(path: &Path) -> Result<Format, ReadError> {
+    if path.is_dir() {
+        return Ok(Format::Dicom);
+    }
+    if header_of(path).is_some() {
+        return Ok(Format::Nifti);
+    }
+    format(path).map_err(|problem| problem.at(path))
 }
 
 /// Whether a file is DICOM, or a folder has such a file in it, or in one of its folders.
@@ -91,6 +106,15 @@ fn format(path: &Path) -> Result<Format, Problem> {
     if dicom::is_dicom(head) {
         return Ok(Format::Dicom);
     }
+    if head.starts_with(b"NRRD000") {
+        return Ok(Format::Nrrd);
+    }
+    if [&b"II*\0"[..], b"MM\0*", b"II+\0", b"MM\0+"].iter().any(|magic| head.starts_with(magic)) {
+        return Ok(Format::Tiff);
+    }
+    if metaimage::is_metaimage(head) {
+        return Ok(Format::MetaImage);
+    }
     if nifti::is_nifti(head) {
         return Ok(Format::Nifti);
     }
@@ -99,13 +123,9 @@ fn format(path: &Path) -> Result<Format, Problem> {
 
 /// What a file of another kind is.
 fn other(head: &[u8]) -> &'static str {
-    const KINDS: [(&[u8], &str); 12] = [
+    const KINDS: [(&[u8], &str); 8] = [
         (b"\x89PNG", "a PNG picture"),
         (b"\xff\xd8\xff", "a JPEG picture"),
-        (b"II*\0", "a TIFF picture"),
-        (b"MM\0*", "a TIFF picture"),
-        (b"NRRD0", "NRRD"),
-        (b"ObjectType", "MetaImage"),
         (b"\0\0\0\x01\0\0", "FreeSurfer's MGH"),
         (b"CDF", "MINC 1 (netCDF)"),
         (b"\x89HDF", "HDF5 (MINC 2 among others)"),

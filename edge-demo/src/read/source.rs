@@ -4,17 +4,24 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Seek};
 use std::path::Path;
 
-use flate2::bufread::MultiGzDecoder;
+use flate2::bufread::{MultiGzDecoder, ZlibDecoder};
 
 use super::Problem;
 
 /// What deflate can pack at most: 258 bytes in 2 bits.
 const DEFLATE: u64 = 1032;
 
+/// How a part of a file is packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Packing {
+    Gzip,
+    Zlib,
+}
+
 /// A file that is read once from its start.
 pub(crate) struct Source {
     reader: Box<dyn Read>,
-    /// Bytes of the file, and whether they are packed.
+    /// Bytes of the file from where they are packed, and whether they are.
     length: u64,
     packed: bool,
     position: u64,
@@ -30,6 +37,47 @@ impl Source {
         let file = BufReader::with_capacity(1 << 16, file);
         let reader: Box<dyn Read> = if packed { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
         Ok(Self { reader, length, packed, position: 0 })
+    }
+
+    /// Whether what is read was unpacked.
+    pub(crate) fn is_packed(&self) -> bool {
+        self.packed
+    }
+
+    /// The bytes that the rest unfolds to.
+    pub(crate) fn unpacked(self, packing: Packing) -> Self {
+        let length = self.length.saturating_sub(self.position);
+        let rest = BufReader::with_capacity(1 << 16, self.reader);
+        let reader: Box<dyn Read> = match packing {
+            Packing::Gzip => Box::new(MultiGzDecoder::new(rest)),
+            Packing::Zlib => Box::new(ZlibDecoder::new(rest)),
+        };
+        Self { reader, length, packed: true, position: 0 }
+    }
+
+    /// A line of text without its end, of at most so many bytes; nothing at the end of the file.
+    pub(crate) fn line(&mut self, most: usize) -> Result<Option<String>, Problem> {
+        let mut bytes = Vec::new();
+        let mut byte = [0];
+        loop {
+            let mut ended = false;
+            let filled = self.fill(&mut byte, |_| {
+                ended = true;
+                Problem::Ended { part: "the header", expected: 1, actual: 0 }
+            });
+            match filled {
+                Err(_) if ended && bytes.is_empty() => return Ok(None),
+                Err(_) if ended => break,
+                Err(problem) => return Err(problem),
+                Ok(()) if byte[0] == b'\n' => break,
+                Ok(()) if bytes.len() == most => {
+                    return Err(Problem::Damaged(format!("a line of the header has more than {most} bytes")));
+                }
+                Ok(()) => bytes.push(byte[0]),
+            }
+        }
+        let text = String::from_utf8_lossy(&bytes);
+        Ok(Some(text.trim_end_matches('\r').into()))
     }
 
     /// Refuses what the file is too short for, from here on; of a packed file what no packing can hold.
@@ -50,7 +98,7 @@ impl Source {
                 Err(error) if self.packed && error.kind() == io::ErrorKind::UnexpectedEof => {
                     return Err(short(done as u64));
                 }
-                Err(error) if self.packed => return Err(Problem::Damaged(format!("gzip: {error}"))),
+                Err(error) if self.packed => return Err(Problem::Damaged(format!("what is packed: {error}"))),
                 Err(error) => return Err(error.into()),
             }
         }
@@ -73,6 +121,15 @@ impl Source {
             left -= piece.len() as u64;
         }
         Ok(())
+    }
+
+    /// Passes over all but the last bytes.
+    pub(crate) fn skip_to_last(&mut self, bytes: u64) -> Result<(), Problem> {
+        if self.packed {
+            return Err(Problem::Unsupported("the last bytes of a packed file are not found".into()));
+        }
+        self.expect("the voxels", bytes)?;
+        self.skip(self.length - self.position - bytes)
     }
 
     /// The whole rest, if it is at most `max` bytes.

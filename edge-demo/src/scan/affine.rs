@@ -14,6 +14,19 @@ impl Affine {
         self.0.map(|[a, b, c, origin]| a * x + b * y + c * z + origin)
     }
 
+    /// The index at a place, which lies between voxels as a rule: the inverse of [`place`](Self::place). It is NaN or
+    /// infinite where the affine is not [regular](Self::is_regular).
+    pub fn index(&self, place: [f64; 3]) -> [f64; 3] {
+        self.steps(minus(place, self.0.map(|row| row[3])))
+    }
+
+    /// How many steps along x, y and z make up a way in the patient.
+    pub fn steps(&self, way: [f64; 3]) -> [f64; 3] {
+        let [x, y, z] = [0, 1, 2].map(|axis| self.step(axis));
+        let volume = dot(cross(x, y), z);
+        [cross(y, z), cross(z, x), cross(x, y)].map(|normal| dot(way, normal) / volume)
+    }
+
     /// A step along x, y or z.
     pub fn step(&self, axis: usize) -> [f64; 3] {
         self.0.map(|row| row[axis])
@@ -83,6 +96,11 @@ mod tests {
     fn places_spacing_and_letters() {
         let affine = Affine([[-2.0, 0.0, 0.0, 90.0], [0.0, 0.0, -3.0, 20.0], [0.0, 4.0, 0.5, -70.0]]);
         assert_eq!(affine.place([1.0, 2.0, 3.0]), [88.0, 11.0, -60.5]);
+        let index = affine.index([88.0, 11.0, -60.5]);
+        assert!(
+            index.iter().zip([1.0, 2.0, 3.0]).all(|(found, expected)| (found - expected).abs() < 1e-12),
+            "{index:?}"
+        );
         assert_eq!(affine.axes(), "LSP");
         assert_eq!(affine.spacing()[..2], [2.0, 4.0]);
         assert!((affine.between() - 3.0).abs() < 1e-12, "the shear is no distance");

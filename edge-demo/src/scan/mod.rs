@@ -6,6 +6,7 @@ mod file_window;
 mod values;
 mod window;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 pub use affine::Affine;
@@ -53,6 +54,8 @@ pub struct Scan {
 pub enum Origin {
     /// A NIfTI file, with the orientation as it has it.
     Nifti(Forms),
+    /// A file of another format, with the names that it has for labels.
+    Other(BTreeMap<u16, String>),
     /// DICOM files, with their identity, slice by slice.
     Dicom(Box<Series>),
 }

@@ -4,13 +4,13 @@ use std::io::{Cursor, Write};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use serde::Serialize;
+use clap::ValueEnum;
 use serde_json::json;
 use umedsam::intensity::{Intake, Step};
-use umedsam::npz::{Boxes, Case, Limits as NpzLimits, NpzError, read_spacing, write_segs};
+use umedsam::npz::{Boxes, Case, Limits as NpzLimits, NpzError, read_spacing};
 use umedsam::{PixelBox, VolumeSize, VoxelBox, terminal};
-use umedsam_demo::dicom::Segmentation;
-use umedsam_demo::nifti;
+use umedsam_demo::labels::Grid;
+use umedsam_demo::objects::{Object, check_name};
 use umedsam_demo::read::{ReadOptions, read};
 use umedsam_demo::scan::{Origin, Scan, Window};
 
@@ -20,9 +20,10 @@ use super::limits::{Budget, Room};
 use super::planes::Plane;
 use super::pool::Detached;
 use super::refusal::Refusal;
+use crate::formats::{Format, Found};
 use crate::input::Kind;
-use crate::output::write_labels;
-use crate::overlay::Overlay;
+use crate::output::Outputs;
+use crate::overlay::draw;
 use crate::picture::Picture;
 
 /// An image or a volume of a client.
@@ -58,40 +59,47 @@ enum Source {
     Scan(Box<Scan>),
 }
 
-/// How label maps are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Format {
-    Png,
+/// What is written of objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Output {
+    Labels(Format),
+    /// An image with the objects drawn in.
     Overlay,
-    Npz,
-    Nifti,
-    Seg,
 }
 
-impl Format {
+impl Output {
     pub(super) fn named(text: &str) -> Option<Self> {
-        [Self::Png, Self::Overlay, Self::Npz, Self::Nifti, Self::Seg].into_iter().find(|f| f.name() == text)
+        match text {
+            "overlay" => Some(Self::Overlay),
+            _ => Format::from_str(text, false).ok().map(Self::Labels),
+        }
     }
 
-    const fn name(self) -> &'static str {
+    fn name(self) -> String {
         match self {
-            Self::Png => "png",
-            Self::Overlay => "overlay",
-            Self::Npz => "npz",
-            Self::Nifti => "nifti",
-            Self::Seg => "seg",
+            Self::Labels(format) => {
+                format.to_possible_value().map_or_else(String::new, |value| value.get_name().into())
+            }
+            Self::Overlay => "overlay".into(),
         }
     }
 
     /// The ending of its files, and their type.
     pub(super) const fn ending(self) -> (&'static str, &'static str) {
         match self {
-            Self::Png => (".mask.png", "image/png"),
             Self::Overlay => (".overlay.png", "image/png"),
-            Self::Npz => (".npz", "application/zip"),
-            Self::Nifti => (".nii.gz", "application/gzip"),
-            Self::Seg => (".seg.dcm", "application/dicom"),
+            Self::Labels(format) => (
+                format.ending(),
+                match format {
+                    Format::Png => "image/png",
+                    Format::Npz => "application/zip",
+                    Format::Nifti => "application/gzip",
+                    Format::Seg => "application/dicom",
+                    Format::Nrrd => "application/octet-stream",
+                    Format::Geojson => "application/geo+json",
+                    Format::Coco => "application/json",
+                },
+            ),
         }
     }
 }
@@ -126,7 +134,7 @@ impl Image {
         budget: &Budget,
     ) -> Result<Self, Refusal> {
         if image::guess_format(bytes).is_ok() {
-            let picture = Picture::of(Cursor::new(bytes), choice.memory);
+            let picture = Picture::of(Cursor::new(bytes), choice.frame, choice.memory);
             return Self::picture(name, picture.map_err(|e| unreadable(name, terminal::chain(e.as_ref())))?, budget);
         }
         let ending = if name.to_ascii_lowercase().ends_with(".npz") { ".npz" } else { "" };
@@ -147,7 +155,7 @@ impl Image {
             Some(Kind::Npz) => Self::case(name, path, choice, budget),
             Some(Kind::Picture) => {
                 let picture = std::fs::read(path).map_err(|e| unreadable(name, e))?;
-                let picture = Picture::of(Cursor::new(picture), choice.memory);
+                let picture = Picture::of(Cursor::new(picture), choice.frame, choice.memory);
                 Self::picture(name, picture.map_err(|e| unreadable(name, terminal::chain(e.as_ref())))?, budget)
             }
             Some(Kind::Scan) => Self::scan(name, path, choice, budget),
@@ -273,7 +281,7 @@ impl Image {
             "range": window.range,
             "notes": window.notes,
             "boxes": boxes.collect::<Vec<_>>(),
-            "formats": self.formats(),
+            "formats": self.outputs().into_iter().map(Output::name).collect::<Vec<_>>(),
         })
     }
 
@@ -287,15 +295,22 @@ impl Image {
         }
     }
 
-    fn formats(&self) -> Vec<Format> {
-        match &self.source {
-            Source::Picture => vec![Format::Png, Format::Overlay],
-            Source::Npz(_) => vec![Format::Npz],
+    /// What can be written of it, its own format first.
+    fn outputs(&self) -> Vec<Output> {
+        let mut formats = match &self.source {
+            Source::Picture => vec![Format::Png, Format::Npz],
+            Source::Npz(_) => vec![Format::Npz, Format::Nifti, Format::Nrrd],
             Source::Scan(scan) => match scan.origin {
-                Origin::Dicom(_) => vec![Format::Seg, Format::Nifti],
-                _ => vec![Format::Nifti],
+                Origin::Dicom(_) => vec![Format::Seg, Format::Nifti, Format::Nrrd, Format::Npz],
+                _ => vec![Format::Nifti, Format::Nrrd, Format::Npz],
             },
+        };
+        let flat = self.size.depth == 1;
+        if flat {
+            formats.extend([Format::Geojson, Format::Coco]);
+            formats.extend((!matches!(self.source, Source::Picture)).then_some(Format::Png));
         }
+        formats.into_iter().map(Output::Labels).chain(flat.then_some(Output::Overlay)).collect()
     }
 
     /// A label map of the objects' runs in each slice along axis 0; later objects hide earlier ones.
@@ -316,39 +331,59 @@ impl Image {
         Ok(labels)
     }
 
-    /// The file of a label map.
+    /// The file of a label map, whose objects have these names.
     pub(super) fn write(
         &self,
         labels: &[u16],
-        objects: u16,
-        format: Format,
+        names: &[Option<String>],
+        output: Output,
         folder: &Path,
     ) -> Result<Vec<u8>, Refusal> {
-        if !self.formats().contains(&format) {
-            let formats: Vec<&str> = self.formats().iter().map(|f| f.name()).collect();
-            return Err(Refusal::bad(format!("format is {}; {} expected", format.name(), formats.join(" or "))));
+        if !self.outputs().contains(&output) {
+            let outputs: Vec<String> = self.outputs().into_iter().map(Output::name).collect();
+            return Err(Refusal::bad(format!("format is {}; {} expected", output.name(), outputs.join(" or "))));
         }
-        let VolumeSize { height, width, .. } = self.size;
+        let objects: Vec<Object> = names
+            .iter()
+            .zip(1..)
+            .map(|(name, label)| {
+                let mut object = Object::new(label);
+                if let Some(name) = name {
+                    check_name(name).map_err(Refusal::bad)?;
+                    object.name = Some(name.clone());
+                }
+                Ok(object)
+            })
+            .collect::<Result<_, Refusal>>()?;
         let failed = |error: &(dyn std::error::Error + 'static)| {
             Refusal::new(axum::http::StatusCode::INTERNAL_SERVER_ERROR, terminal::chain(error))
         };
         let folder = tempfile::tempdir_in(folder).map_err(|e| failed(&e))?;
-        let path = folder.path().join(format!("labels{}", format.ending().0));
-        match (format, &self.source) {
-            (Format::Png, _) => write_labels(&path, labels, width, height).map_err(|e| failed(e.as_ref()))?,
-            (Format::Overlay, _) => {
-                let mut overlay = Overlay::new(&self.current.get().pixels, width, height)?;
-                overlay.masks(labels);
-                overlay.save(&path).map_err(|e| failed(e.as_ref()))?;
+        let path = folder.path().join(format!("labels{}", output.ending().0));
+        let VolumeSize { depth, height, width } = self.size;
+        let (scan, shape) = match &self.source {
+            Source::Scan(scan) => (Some(&**scan), scan.shape()),
+            Source::Npz(shape) => (None, shape.clone()),
+            Source::Picture => (None, vec![height, width]),
+        };
+        match output {
+            Output::Overlay => draw(&self.current.get().pixels, labels, width, height, &[], &path),
+            Output::Labels(format) => {
+                let outputs = Outputs { labels: vec![(format, path.clone())], overlay: None, uncertainty: None };
+                let input = Path::new(&self.name);
+                outputs.check(input, depth, scan).map_err(|e| Refusal::bad(terminal::chain(e.as_ref())))?;
+                let grid = scan.map_or_else(
+                    || {
+                        let mut grid = Grid::new(self.size, None);
+                        grid.spacing = self.spacing;
+                        grid
+                    },
+                    Grid::from,
+                );
+                outputs.write(&Found { input, labels, shape: &shape, grid, scan, objects: &objects })
             }
-            (Format::Npz, Source::Npz(shape)) => write_segs(&path, labels, shape).map_err(|e| failed(&e))?,
-            (Format::Nifti, Source::Scan(scan)) => nifti::write_labels(&path, labels, scan).map_err(|e| failed(&e))?,
-            (Format::Seg, Source::Scan(scan)) => {
-                let seg = Segmentation::of(scan).map_err(|e| Refusal::bad(e.to_string()))?;
-                seg.write(&path, labels, objects).map_err(|e| failed(&e))?;
-            }
-            _ => return Err(Refusal::failed()),
         }
+        .map_err(|e| failed(e.as_ref()))?;
         std::fs::read(&path).map_err(|e| failed(&e))
     }
 }

@@ -164,9 +164,8 @@ impl<const VNNI: bool, const BF16: bool> super::gemm::Tile<Avx512<VNNI, BF16>, s
         unsafe {
             let even = |v| _mm512_cvtph_ps(_mm512_cvtepi32_epi16(v));
             let odd = |v| even(_mm512_srli_epi32::<16>(v));
-            let step = |sum, a, b| {
-                _mm512_cvtph_ps(_mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(_mm512_fmadd_ps(a, b, sum)))
-            };
+            let step =
+                |sum, a, b| _mm512_cvtph_ps(_mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(_mm512_fmadd_ps(a, b, sum)));
             let mut sums = [[_mm512_setzero_ps(); 2]; R];
             for tap in 0..g.tap_count {
                 let mut a = g.a.add(row * g.lda + *g.taps.add(tap));

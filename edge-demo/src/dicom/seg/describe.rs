@@ -6,6 +6,7 @@ use dicom_dictionary_std::uids::SEGMENTATION_STORAGE;
 use super::super::dataset::Dataset;
 use super::super::uid::derived;
 use super::{COPIED, Segmentation, time};
+use crate::objects::Object;
 
 const NAME: &str = "U-MedSAM edge";
 
@@ -14,7 +15,7 @@ pub(super) struct Description<'a> {
     pub(super) segmentation: &'a Segmentation<'a>,
     /// The segment and the slice of each frame.
     pub(super) frames: &'a [(u16, usize)],
-    pub(super) segments: u16,
+    pub(super) objects: &'a [Object],
 }
 
 impl Description<'_> {
@@ -55,7 +56,7 @@ impl Description<'_> {
             .with(tags::LOSSY_IMAGE_COMPRESSION, if series.lossy { "01" } else { "00" })
             .with(tags::SEGMENTATION_TYPE, "BINARY")
             .with(tags::SEGMENTS_OVERLAP, "NO")
-            .items(tags::SEGMENT_SEQUENCE, (1..=self.segments).map(segment).collect())
+            .items(tags::SEGMENT_SEQUENCE, self.objects.iter().zip(1..).map(segment).collect())
             .items(
                 tags::DIMENSION_ORGANIZATION_SEQUENCE,
                 vec![Dataset::new().with(tags::DIMENSION_ORGANIZATION_UID, organization.as_str())],
@@ -188,17 +189,21 @@ impl Description<'_> {
 }
 
 /// A segment, in a colour that is far from those of its neighbours.
-fn segment(number: u16) -> Dataset {
+fn segment((object, number): (&Object, u16)) -> Dataset {
     let angle = (f64::from(number) * 137.5).to_radians();
     let part = |v: f64| ((v + 128.0) * 257.0).round() as u16;
     let lightness = (0.6 * 65_535.0) as u16;
+    let kind = object
+        .code
+        .as_ref()
+        .map_or_else(|| code("85756007", "SCT", "Tissue"), |found| code(&found.value, &found.scheme, &found.meaning));
     Dataset::new()
         .words(tags::SEGMENT_NUMBER, &[number])
-        .with(tags::SEGMENT_LABEL, format!("object {number}"))
+        .with(tags::SEGMENT_LABEL, object.title())
         .with(tags::SEGMENT_ALGORITHM_TYPE, "SEMIAUTOMATIC")
         .with(tags::SEGMENT_ALGORITHM_NAME, NAME)
         .items(tags::SEGMENTED_PROPERTY_CATEGORY_CODE_SEQUENCE, vec![code("91723000", "SCT", "Anatomical Structure")])
-        .items(tags::SEGMENTED_PROPERTY_TYPE_CODE_SEQUENCE, vec![code("85756007", "SCT", "Tissue")])
+        .items(tags::SEGMENTED_PROPERTY_TYPE_CODE_SEQUENCE, vec![kind])
         .words(
             tags::RECOMMENDED_DISPLAY_CIE_LAB_VALUE,
             &[lightness, part(60.0 * angle.cos()), part(60.0 * angle.sin())],

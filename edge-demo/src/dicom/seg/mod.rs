@@ -2,6 +2,7 @@
 
 mod bits;
 mod describe;
+mod read;
 #[cfg(test)]
 mod tests;
 mod time;
@@ -21,10 +22,12 @@ use super::dataset::{Dataset, head};
 use super::elements::{Elements, Value};
 use super::file::meta_element;
 use super::uid::{derived, is_uid};
+use crate::objects::Object;
 use crate::read::{Problem, Source};
 use crate::scan::{Origin, Scan};
 use bits::Packer;
 use describe::Description;
+pub use read::Segments;
 
 /// Names the program in its files, by which they are known again.
 const CLASS: &str = "2.25.206686185434904866872953419261472337905";
@@ -141,13 +144,14 @@ impl<'a> Segmentation<'a> {
         self.placed
     }
 
-    /// Writes labels, slice by slice and row by row, as segments 1 to `segments`. The same labels of the same images
-    /// make the same UIDs. A frame is written for each slice of each label that is there; if none is, an empty one.
+    /// Writes labels, slice by slice and row by row, as segments: label 1 is the first of `objects`, and so on. The same
+    /// labels and objects of the same images make the same UIDs. A frame is written for each slice of each label that is there; if none is, an empty one.
     ///
     /// # Errors
     /// [`SegError::Size`] and [`SegError::Label`] if labels and scan do not fit; the system's; that of kind
     /// [`io::ErrorKind::InvalidInput`] if the pixels would have 4 GiB, or an attribute of the images is too long.
-    pub fn write(&self, path: &Path, labels: &[u16], segments: u16) -> Result<(), SegError> {
+    pub fn write(&self, path: &Path, labels: &[u16], objects: &[Object]) -> Result<(), SegError> {
+        let segments = u16::try_from(objects.len()).unwrap_or(u16::MAX);
         let VolumeSize { depth, height, width } = self.size;
         let area = height * width;
         if labels.len() != depth * area {
@@ -171,10 +175,13 @@ impl<'a> Segmentation<'a> {
             frames.insert((1, 0));
         }
         let frames: Vec<(u16, usize)> = frames.into_iter().collect();
-        let content = self.content(labels, segments);
+        let content = self.content(labels, objects);
         let uid = derived(["instance", &content]);
         let mut bytes = meta(&uid)?;
-        let description = Description { segmentation: self, frames: &frames, segments: segments.max(1) };
+        // An image without an object has an empty segment.
+        let one = [Object::new(1)];
+        let objects = if objects.is_empty() { &one } else { objects };
+        let description = Description { segmentation: self, frames: &frames, objects };
         description.dataset(&uid, &content).encode(&mut bytes)?;
         let length = (frames.len() * area).div_ceil(8).next_multiple_of(2);
         head(tags::PIXEL_DATA, VR::OB, length, &mut bytes)?;
@@ -190,12 +197,14 @@ impl<'a> Segmentation<'a> {
     }
 
     /// The UID that stands for these labels of these images.
-    fn content(&self, labels: &[u16], segments: u16) -> String {
-        let head = [env!("CARGO_PKG_VERSION").into(), self.series.uid.clone(), segments.to_string()];
+    fn content(&self, labels: &[u16], objects: &[Object]) -> String {
+        let head = [env!("CARGO_PKG_VERSION").into(), self.series.uid.clone(), objects.len().to_string()];
+        let told = objects.iter().filter(|object| object.name.is_some() || object.code.is_some());
+        let told = told.map(|object| format!("{object:?}"));
         let instances = self.series.instances.iter().map(|i| format!("{} {}", i.uid, i.frame.unwrap_or(1)));
         // A part at a time, as a copy of all labels could be large.
         let labels = labels.chunks(1 << 16).map(|part| part.iter().flat_map(|l| l.to_le_bytes()).collect());
-        derived(head.into_iter().chain(instances).map(String::into_bytes).chain(labels))
+        derived(head.into_iter().chain(told).chain(instances).map(String::into_bytes).chain(labels))
     }
 }
 

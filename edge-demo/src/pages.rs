@@ -1,0 +1,185 @@
+//! TIFF of several pages, as a volume.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::BufReader;
+use std::path::Path;
+
+use tiff::decoder::{Decoder, DecodingResult, Limits};
+use tiff::{ColorType, TiffError};
+use umedsam::VolumeSize;
+use umedsam::intensity::Values;
+
+use crate::read::{Problem, ReadError, ReadOptions};
+use crate::scan::{Applied, Display, Origin, Scan};
+
+/// More pages than volumes have slices.
+const PAGES: usize = 1 << 16;
+
+type Pages = Decoder<BufReader<File>>;
+
+fn problem(error: TiffError) -> Problem {
+    match error {
+        TiffError::IoError(error) if error.kind() != std::io::ErrorKind::UnexpectedEof => Problem::Io(error),
+        error => Problem::Damaged(format!("TIFF: {error}")),
+    }
+}
+
+fn open(path: &Path) -> Result<Pages, Problem> {
+    let mut limits = Limits::unlimited();
+    // What a page's strips and tags take; its values are bounded below.
+    limits.ifd_value_size = 64 << 20;
+    Ok(Decoder::new(BufReader::new(File::open(path)?)).map_err(problem)?.with_limits(limits))
+}
+
+/// Number of pages of a TIFF file; 0 of what is none.
+pub fn count(path: &Path) -> usize {
+    open(path).and_then(|mut pages| counted(&mut pages)).unwrap_or(0)
+}
+
+fn counted(pages: &mut Pages) -> Result<usize, Problem> {
+    let mut count = 1;
+    while pages.more_images() {
+        pages.next_image().map_err(problem)?;
+        count += 1;
+        if count > PAGES {
+            return Err(Problem::Unsupported(format!("a TIFF of more than {PAGES} pages")));
+        }
+    }
+    Ok(count)
+}
+
+/// Reads the pages of a TIFF file as the slices of a volume, whose place and spacing are not known. They are gray, of any
+/// number type, or RGB in 8 bits, and of one size.
+///
+/// # Errors
+/// [`ReadError`] if the file is damaged, its pages differ, or they take more memory than the options allow.
+pub fn read(path: &Path, options: &ReadOptions) -> Result<Scan, ReadError> {
+    volume(path, options).map_err(|problem| problem.at(path))
+}
+
+fn volume(path: &Path, options: &ReadOptions) -> Result<Scan, Problem> {
+    let mut pages = open(path)?;
+    let of = counted(&mut pages)?;
+    let chosen = match options.frame {
+        Some(index) if index < of => index..index + 1,
+        Some(_) => return Err(Problem::Frames { what: "pages", of }),
+        None => 0..of,
+    };
+    let mut applied = Vec::new();
+    applied.extend(options.frame.map(|index| Applied::Frame { index, of }));
+    pages.seek_to_image(chosen.start).map_err(problem)?;
+    let first = page(&mut pages)?;
+    let Page { width, height, color } = first;
+    let (channels, bits) = match color {
+        ColorType::Gray(bits @ (8 | 16 | 32 | 64)) => (1, bits),
+        ColorType::RGB(8) => (3, 8),
+        other => return Err(Problem::Unsupported(format!("a TIFF of {other:?}, whose pages are not read as slices"))),
+    };
+    let depth = chosen.len();
+    let count = (depth as u64).saturating_mul(u64::from(width) * u64::from(height)).saturating_mul(channels as u64);
+    options.allow(count.saturating_mul(u64::from(bits / 8)))?;
+    let mut values = read_page(&mut pages)?;
+    reserve(&mut values, count as usize)?;
+    for index in chosen.skip(1) {
+        pages.next_image().map_err(problem)?;
+        let found = page(&mut pages)?;
+        if found != first {
+            return Err(Problem::Unsupported(format!(
+                "page {index} is {found}, the first {first}; they are no volume"
+            )));
+        }
+        let (kind, next) = (values.number_type(), read_page(&mut pages)?);
+        if !append(&mut values, next) {
+            return Err(Problem::Unsupported(format!("page {index} has other numbers than the first, {kind}")));
+        }
+    }
+    if values.len() as u64 != count {
+        return Err(Problem::Damaged(format!("TIFF: {} values of {count}", values.len())));
+    }
+    applied.push(Applied::Note("the pages of a TIFF, whose place and spacing are not known".into()));
+    Ok(Scan {
+        values,
+        channels,
+        size: VolumeSize { depth, height: height as usize, width: width as usize },
+        affine: None,
+        spacing: None,
+        modality: None,
+        path: path.into(),
+        origin: Origin::Other(BTreeMap::new()),
+        display: Display::default(),
+        applied,
+    })
+}
+
+/// What all pages of a volume have.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Page {
+    width: u32,
+    height: u32,
+    color: ColorType,
+}
+
+impl std::fmt::Display for Page {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}x{} {:?}", self.width, self.height, self.color)
+    }
+}
+
+fn page(pages: &mut Pages) -> Result<Page, Problem> {
+    let (width, height) = pages.dimensions().map_err(problem)?;
+    Ok(Page { width, height, color: pages.colortype().map_err(problem)? })
+}
+
+fn read_page(pages: &mut Pages) -> Result<Values, Problem> {
+    Ok(match pages.read_image().map_err(problem)? {
+        DecodingResult::U8(v) => Values::U8(v),
+        DecodingResult::I8(v) => Values::I8(v),
+        DecodingResult::U16(v) => Values::U16(v),
+        DecodingResult::I16(v) => Values::I16(v),
+        DecodingResult::U32(v) => Values::U32(v),
+        DecodingResult::I32(v) => Values::I32(v),
+        DecodingResult::U64(v) => Values::U64(v),
+        DecodingResult::I64(v) => Values::I64(v),
+        DecodingResult::F32(v) => Values::F32(v),
+        DecodingResult::F64(v) => Values::F64(v),
+        DecodingResult::F16(v) => Values::F32(v.into_iter().map(f32::from).collect()),
+    })
+}
+
+macro_rules! each {
+    ($values:expr, $v:ident => $result:expr) => {
+        match $values {
+            Values::U8($v) => $result,
+            Values::I8($v) => $result,
+            Values::U16($v) => $result,
+            Values::I16($v) => $result,
+            Values::U32($v) => $result,
+            Values::I32($v) => $result,
+            Values::U64($v) => $result,
+            Values::I64($v) => $result,
+            Values::F32($v) => $result,
+            Values::F64($v) => $result,
+        }
+    };
+}
+
+fn reserve(values: &mut Values, count: usize) -> Result<(), Problem> {
+    each!(values, v => Ok(umedsam::memory::reserve(v, count.saturating_sub(v.len()))?))
+}
+
+/// Adds values of the same type; whether they were.
+fn append(values: &mut Values, more: Values) -> bool {
+    macro_rules! same {
+        ($($kind:ident),*) => {
+            match (values, more) {
+                $((Values::$kind(all), Values::$kind(more)) => {
+                    all.extend(more);
+                    true
+                })*
+                _ => false,
+            }
+        };
+    }
+    same!(U8, I8, U16, I16, U32, I32, U64, I64, F32, F64)
+}
