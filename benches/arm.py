@@ -34,9 +34,6 @@ PRODUCTS = {
     ("bfmmla", "4s"): ("bf16", 32),
     ("sdot", "4s"): ("int8", 32),
     ("smmla", "4s"): ("int8", 64),
-    # Without sdot: 16-bit products, widened.
-    ("smlal", "4s"): ("int8", 8),
-    ("smlal2", "4s"): ("int8", 8),
 }
 LABEL = re.compile(r"^(\.L\w+):")
 BRANCH = re.compile(r"^\s+(?:b\.\w+|cbn?z|tbn?z)\s.*?(\.L\w+)\s*$")
@@ -105,6 +102,8 @@ def main():
     print("| core | kernels | format | operations a cycle | of the loop's bound | GHz | G operations/s | encode, s |")
     print("|---|---|---|---|---|---|---|---|")
     for core, name, clock in CORES:
+        if (name, "f32") not in found:
+            raise SystemExit(f"{arguments.assembly}: no kernels of the set {name}")
         rates = {}
         for kind in ["f32", "f16", "bf16", "int8"]:
             if (name, kind) not in found:

@@ -19,7 +19,7 @@ use crate::batch::BatchArguments;
 use crate::formats::series;
 use crate::input::{Kind, packed};
 use crate::labelled;
-use crate::pairing::{Maps, bare, stem};
+use crate::pairing::{Maps, bare, same, stem};
 use crate::picture::Picture;
 use crate::scans::ScanArguments;
 
@@ -177,6 +177,10 @@ fn pairs(images: &Path, maps: &Path) -> anyhow::Result<(Pairs, Failures)> {
         if !path.exists() {
             bail!("{}: no such file or folder", path.display());
         }
+    }
+    // Images would be taken for their own label maps.
+    if same(images, maps) {
+        bail!("{}: images and label maps are to be apart, in two folders or files", images.display());
     }
     if !maps.is_dir() || images.is_dir() && has_slices(images)? {
         return Ok((vec![(images.into(), maps.into())], Vec::new()));

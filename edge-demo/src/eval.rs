@@ -13,7 +13,7 @@ use umedsam_demo::scan::Affine;
 
 use crate::EvalArguments;
 use crate::labelled;
-use crate::pairing::Maps;
+use crate::pairing::{Maps, same};
 
 /// Scores every case that can be scored, and fails if one cannot.
 pub(crate) fn run(arguments: &EvalArguments) -> anyhow::Result<()> {
@@ -84,11 +84,10 @@ fn pairs(cases: &Path, segs: &Path) -> anyhow::Result<Vec<Pair>> {
     }
     let mut maps = Maps::list(segs)?;
     let of = |case: PathBuf| {
-        let same = segs.join(case.file_name().unwrap_or_default());
-        let found = if same.is_file() { Ok(same) } else { maps.of(&case) };
-        let found = found.map_err(|error| match segs.is_dir() && error.to_string().contains("no label map") {
-            true => format!("{}: no segmentation in {}", case.display(), segs.display()),
-            false => error.to_string(),
+        let namesake = segs.join(case.file_name().unwrap_or_default());
+        let found = if namesake.is_file() { Ok(Some(namesake)) } else { maps.find(&case) };
+        let found = found.map_err(|error| error.to_string()).and_then(|found| {
+            found.ok_or_else(|| format!("{}: no segmentation in {}", case.display(), segs.display()))
         });
         (case, found)
     };
@@ -147,6 +146,9 @@ fn score_map(
     name: &str,
     options: &ReadOptions,
 ) -> anyhow::Result<(CaseScore, Vec<String>)> {
+    if same(case, segs) {
+        bail!("{}: a label map is not compared with itself", case.display());
+    }
     let truth = labelled::read(case, options)?;
     let found = if is_npz(segs) {
         let (labels, shape) = read_segs(segs, &Limits::new())?;

@@ -94,6 +94,11 @@ impl MaskArguments {
         self.stats || self.csv.is_some()
     }
 
+    /// Whether a spacing is given that nothing uses.
+    pub(crate) fn has_idle_spacing(&self) -> bool {
+        self.spacing.is_some() && !self.measures()
+    }
+
     /// Measures of the objects 1 to `count`, nothing for one without a voxel. `pixels` are interleaved where they are not
     /// gray. `stored` is the input's own spacing.
     pub(crate) fn measure(

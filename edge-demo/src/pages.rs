@@ -25,16 +25,18 @@ fn problem(error: TiffError) -> Problem {
     }
 }
 
-fn open(path: &Path) -> Result<Pages, Problem> {
+/// Opens a file whose tags and pages may take so many bytes each.
+fn open(path: &Path, memory: u64) -> Result<Pages, Problem> {
     let mut limits = Limits::unlimited();
-    // What a page's strips and tags take; its values are bounded below.
+    // Room for a tag is made before it is read, too.
+    limits.decoding_buffer_size = usize::try_from(memory).unwrap_or(usize::MAX);
     limits.ifd_value_size = 64 << 20;
     Ok(Decoder::new(BufReader::new(File::open(path)?)).map_err(problem)?.with_limits(limits))
 }
 
 /// Number of pages of a TIFF file; 0 of what is none.
 pub fn count(path: &Path) -> usize {
-    open(path).and_then(|mut pages| counted(&mut pages)).unwrap_or(0)
+    open(path, 64 << 20).and_then(|mut pages| counted(&mut pages)).unwrap_or(0)
 }
 
 fn counted(pages: &mut Pages) -> Result<usize, Problem> {
@@ -59,7 +61,7 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<Scan, ReadError> {
 }
 
 fn volume(path: &Path, options: &ReadOptions) -> Result<Scan, Problem> {
-    let mut pages = open(path)?;
+    let mut pages = open(path, options.memory)?;
     let of = counted(&mut pages)?;
     let chosen = match options.frame {
         Some(index) if index < of => index..index + 1,
@@ -132,7 +134,12 @@ fn page(pages: &mut Pages) -> Result<Page, Problem> {
 }
 
 fn read_page(pages: &mut Pages) -> Result<Values, Problem> {
-    Ok(match pages.read_image().map_err(problem)? {
+    Ok(values(pages.read_image().map_err(problem)?))
+}
+
+/// The numbers of a page.
+pub fn values(page: DecodingResult) -> Values {
+    match page {
         DecodingResult::U8(v) => Values::U8(v),
         DecodingResult::I8(v) => Values::I8(v),
         DecodingResult::U16(v) => Values::U16(v),
@@ -144,7 +151,7 @@ fn read_page(pages: &mut Pages) -> Result<Values, Problem> {
         DecodingResult::F32(v) => Values::F32(v),
         DecodingResult::F64(v) => Values::F64(v),
         DecodingResult::F16(v) => Values::F32(v.into_iter().map(f32::from).collect()),
-    })
+    }
 }
 
 macro_rules! each {

@@ -68,6 +68,11 @@ fn unmarked(stem: &str) -> &str {
     mark.map_or(stem, |mark| &stem[..stem.len() - mark.len()])
 }
 
+/// Whether both paths lead to the same file or folder.
+pub(crate) fn same(one: &Path, other: &Path) -> bool {
+    matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
+}
+
 /// The label maps of a folder by their names.
 #[derive(Debug)]
 pub(crate) struct Maps {
@@ -98,6 +103,15 @@ impl Maps {
     /// # Errors
     /// If there is none, or more than one.
     pub(crate) fn of(&mut self, image: &Path) -> anyhow::Result<PathBuf> {
+        let found = self.find(image)?;
+        found.with_context(|| format!("{}: no label map of this name in {}", image.display(), self.folder.display()))
+    }
+
+    /// The same; nothing if there is none.
+    ///
+    /// # Errors
+    /// If there is more than one.
+    pub(crate) fn find(&mut self, image: &Path) -> anyhow::Result<Option<PathBuf>> {
         let own = stem(image);
         // nnU-Net numbers the channels of an image.
         let names = [own.as_str(), own.strip_suffix("_0000").unwrap_or(&own), bare(&own), unmarked(&own)];
@@ -109,9 +123,9 @@ impl Maps {
         match &found[..] {
             [one] => {
                 self.unused.remove(one);
-                Ok(one.clone())
+                Ok(Some(one.clone()))
             }
-            [] => bail!("{}: no label map of this name in {}", image.display(), self.folder.display()),
+            [] => Ok(None),
             [first, second, ..] => {
                 bail!("{}: {} and {} have its name", image.display(), first.display(), second.display())
             }

@@ -8,10 +8,11 @@ use anyhow::{Context, bail};
 use image::metadata::Orientation;
 use image::{DynamicImage, GrayImage, ImageDecoder, ImageFormat, ImageReader, RgbImage};
 use tiff::ColorType;
-use tiff::decoder::{Decoder, DecodingResult};
+use tiff::decoder::Decoder;
 use tiff::tags::Tag;
 use umedsam::intensity::{Intake, Step, Values, Window};
 use umedsam::{ImageView, memory};
+use umedsam_demo::pages;
 
 /// A picture in memory: 8 bits, gray or RGB, as it is to be shown.
 #[derive(Debug)]
@@ -192,7 +193,7 @@ fn decode(mut decoder: impl ImageDecoder, limit: u64) -> anyhow::Result<Decoded>
 /// A gray TIFF of any number type; of `image`'s decoder only unsigned ones of 8 and 16 bits can be had.
 fn gray_tiff(decoder: Decoder<impl BufRead + Seek>, limit: u64) -> anyhow::Result<Decoded> {
     let mut limits = tiff::decoder::Limits::default();
-    limits.decoding_buffer_size = usize::MAX;
+    limits.decoding_buffer_size = usize::try_from(limit).unwrap_or(usize::MAX);
     limits.intermediate_buffer_size = usize::MAX;
     let mut decoder = decoder.with_limits(limits);
     let (width, height) = decoder.dimensions()?;
@@ -200,19 +201,7 @@ fn gray_tiff(decoder: Decoder<impl BufRead + Seek>, limit: u64) -> anyhow::Resul
     let orientation = exif.and_then(Orientation::from_exif).unwrap_or(Orientation::NoTransforms);
     let ColorType::Gray(bits) = decoder.colortype()? else { bail!("a TIFF that is not gray") };
     bound((width, height), u64::from(bits / 8), 1, orientation, limit)?;
-    let values = match decoder.read_image()? {
-        DecodingResult::U8(v) => Values::U8(v),
-        DecodingResult::I8(v) => Values::I8(v),
-        DecodingResult::U16(v) => Values::U16(v),
-        DecodingResult::I16(v) => Values::I16(v),
-        DecodingResult::U32(v) => Values::U32(v),
-        DecodingResult::I32(v) => Values::I32(v),
-        DecodingResult::U64(v) => Values::U64(v),
-        DecodingResult::I64(v) => Values::I64(v),
-        DecodingResult::F32(v) => Values::F32(v),
-        DecodingResult::F64(v) => Values::F64(v),
-        DecodingResult::F16(v) => Values::F32(v.into_iter().map(f32::from).collect()),
-    };
+    let values = pages::values(decoder.read_image()?);
     Ok(Decoded { values, width, height, channels: 1, orientation, first: false })
 }
 

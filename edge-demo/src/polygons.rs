@@ -207,8 +207,7 @@ mod tests {
         assert_eq!((areas.iter().sum::<i64>(), areas.iter().filter(|a| **a > 0).count()), (2 * 17, 1), "{areas:?}");
         assert_eq!(areas.len(), 3);
         // A hole that is closed by a corner alone.
-        let labels = [0, 1, 1, 1, 0, 1, 1, 1, 1];
-        let pinched = &super::shapes(&labels, 3, 3).unwrap()[0];
+        let pinched = &super::shapes(&[0, 1, 1, 1, 0, 1, 1, 1, 1], 3, 3).unwrap()[0];
         assert_eq!(pinched.rings.iter().map(|ring| twice_area(ring)).collect::<Vec<_>>(), [16, -2]);
         // Whatever the mask: one line around, all others holes, and their areas the pixels.
         let mut state = 1u64;

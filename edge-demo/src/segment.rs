@@ -29,6 +29,9 @@ pub(crate) fn run(arguments: &SegmentArguments) -> anyhow::Result<()> {
     if zoom.is_some() && uncertainty.is_some() {
         bail!("--uncertainty is for whole images, and does not go with --zoom auto");
     }
+    if arguments.mask.has_idle_spacing() {
+        bail!("--spacing is for --stats and --csv, and neither is asked for");
+    }
     let options = PlaneOptions { zoom, uncertainty, mask: &arguments.mask };
     let wanted = Wanted {
         overlay: arguments.overlay,

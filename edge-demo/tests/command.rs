@@ -120,7 +120,9 @@ fn masks_are_cleaned_and_measured_where_it_is_asked_for() {
     assert!((number(&measures["volume"]) / size(&report) - x * y * z).abs() < 1e-9, "{measures}");
     let slices = number(&measures["last"][2]) - number(&measures["first"][2]) + 1.0;
     assert!((number(&measures["extents"][2]) - slices * z).abs() < 1e-9 && slices > 1.0, "{measures}");
-    let refused = |more: &[&str]| failure(&umedsam(folder.path(), &[&["segment", &cell], more].concat()));
+    let refused = |more: &[&str]| {
+        failure(&umedsam(folder.path(), &[&["segment", &cell, "--box", "360,305,496,442"], more].concat()))
+    };
     assert!(refused(&["--stats", "--spacing", "1,0"]).contains("spacing along y is 0"));
     assert!(refused(&["--spacing", "1,1"]).contains("--stats"));
 }

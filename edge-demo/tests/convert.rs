@@ -49,6 +49,12 @@ fn nifti_becomes_cases_that_are_trained_and_scored() {
     nifti(&path("in/a_0000.nii"), SIZE, CORONAL, image);
     nifti(&path("truth/a.nii"), SIZE, CORONAL, label);
     let run = |arguments: &[&str]| umedsam(folder.path(), arguments);
+    // Nothing is its own label map, whose values would be learnt as labels, or its own score.
+    for (command, pair) in [("convert", ["in", "in"]), ("convert", ["in/a_0000.nii", "./in/a_0000.nii"])] {
+        let message = failure(&run(&[command, pair[0], pair[1], "--modality", "CT"]));
+        assert!(message.contains("images and label maps are to be apart"), "{message}");
+    }
+    assert!(failure(&run(&["eval", "truth", "truth"])).contains("is not compared with itself"));
     let convert = ["convert", "in", "truth", "--modality", "CT", "--labels", "7=1,5=2", "--orient", "LPS", "--json"];
     let reports = json_lines(&out(&run(&convert)));
     let report = &reports[0];

@@ -226,4 +226,7 @@ fn pages_are_slices_or_pictures() {
     assert_eq!(report["intake"]["steps"][0]["step"], "first-image-only");
     let message = failure(&run(&["--box", "8,3,26,21", "--frame", "4"]));
     assert!(message.contains("a TIFF without a page 4"), "{message}");
+    // A tag of a thousand million values, found by fuzzing.
+    let message = read(Path::new(&data("tests/data/pictures/tags.tif")), &ReadOptions::new()).unwrap_err().to_string();
+    assert!(message.contains("tags.tif: damaged: TIFF: ") && message.contains("limits"), "{message}");
 }

@@ -14,7 +14,8 @@ pub enum Start {
     Middle,
     /// In one of five slices, at 3, 4, 5, 6 and 7 tenths of the box's depth: where the IoU that the network predicts for
     /// the user's box is the greatest. Of equals the one nearest to the middle is taken. This takes up to five decodes of
-    /// each object more, and no encodes more while the tried slices find room beside those that are kept.
+    /// each object more, and no encodes more while the tried slices find room beside those that are kept. It takes a model
+    /// whose predicted IoU is true: with LiteMedSAM's weights [`Middle`](Self::Middle) is better.
     #[default]
     Surest,
 }

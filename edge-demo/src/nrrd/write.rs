@@ -44,7 +44,9 @@ pub fn is_segmentation(path: &Path) -> bool {
 }
 
 fn vector(v: [f64; 3]) -> String {
-    format!("({},{},{})", v[0], v[1], v[2])
+    // Never -0, which turning an axis makes of 0.
+    let [x, y, z] = v.map(|v| v + 0.0);
+    format!("({x},{y},{z})")
 }
 
 fn header(grid: &Grid, objects: &[Object], wide: bool) -> String {
