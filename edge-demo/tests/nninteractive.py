@@ -32,6 +32,9 @@ def whole(address, folder):
     volume = load("volume", SHAPE)
     wanted = [load(f"2DBox_{axis}", np.delete(SHAPE, axis)) for axis in range(3)]
     wanted3d = load("3DBox_volume", SHAPE)
+    # Followed along each axis, whose slices came first for the command.
+    axes = {axis: np.moveaxis(np.empty(SHAPE, "u1"), axis, 0).shape for axis in (0, 2)}
+    followed = {axis: np.moveaxis(load(f"followed_{axis}", axes[axis]), 0, axis) for axis in axes}
     # Half-open, in the array's order.
     boxes = [
         [[11, 12], [10, 45], [20, 61]],
@@ -61,16 +64,32 @@ def whole(address, folder):
             one.set_target_buffer(target)
             before = []
             for axis, box in enumerate(boxes):
-                before.append(target.copy())
+                state = target.copy()
                 changed = one.add_bbox_interaction(box, include_interaction=True)
+                # What changes nothing is no step.
+                assert (changed is None) == np.array_equal(state, target)
+                if changed is not None:
+                    before.append(state)
+                    assert all(a < b for a, b in changed), changed
+                # From the first box the object is followed; boxes in other planes correct their slices.
                 found = np.take(target, box[axis][0], axis)
                 assert np.array_equal(found, wanted[axis]), (kind, axis)
-                assert all(a < b for a, b in changed), changed
+                assert axis or np.array_equal(target, followed[0]), kind
             # The same again changes nothing, and is no step.
             assert one.add_bbox_interaction(boxes[2], include_interaction=True) is None
             for state in reversed(before):
                 assert one.undo() and np.array_equal(target, state)
             assert not one.undo() and not target.any()
+
+        # Followed along another axis, too; a second box of the same plane speaks for the slices nearer to it.
+        one.reset_interactions()
+        one.add_bbox_interaction(boxes[2], include_interaction=True)
+        assert np.array_equal(target, followed[2])
+        one.reset_interactions()
+        one.add_bbox_interaction(boxes[0], include_interaction=True)
+        one.add_bbox_interaction([[17, 18], [14, 41], [26, 55]], include_interaction=True)
+        assert np.array_equal(target[:14], followed[0][:14]) and target[17].any()
+        one.reset_interactions()
 
         # In 3D, whose result takes the place of what is in its slices.
         box3d = [[3, 22], [10, 45], [20, 61]]
@@ -78,9 +97,10 @@ def whole(address, folder):
         one.add_bbox_interaction(box3d, include_interaction=True)
         assert np.array_equal(target, wanted3d)
         # A second box in a slice is a correction of that slice.
-        one.add_bbox_interaction(boxes[0], include_interaction=True)
-        assert np.array_equal(target[11], wanted[0]) and np.array_equal(target[12], wanted3d[12])
-        one.undo()
+        assert one.add_bbox_interaction([[11, 12], [18, 30], [28, 44]], include_interaction=True)
+        others = np.arange(SHAPE[0]) != 11
+        assert target[11].any() and np.array_equal(target[others], wanted3d[others])
+        assert one.undo()
         assert np.array_equal(target, wanted3d)
 
         # Another session sees nothing of it, and works at the same time.

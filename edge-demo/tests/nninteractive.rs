@@ -2,6 +2,8 @@
 #![cfg(feature = "client-tests")]
 
 mod common;
+#[path = "common/nifti.rs"]
+mod nifti;
 
 use std::fs;
 use std::path::Path;
@@ -10,6 +12,7 @@ use std::process::Command;
 use common::blob::{SHAPE, blob, case};
 use common::server::Server;
 use common::{data, out, umedsam};
+use nifti::nifti;
 use umedsam::npz::{Limits, read_segs};
 
 fn client(arguments: &[&str]) {
@@ -52,6 +55,25 @@ fn the_client_gets_what_the_command_finds() {
         let mask = segs(&folder.path().join(format!("found/{name}.npz")));
         assert!(mask.iter().filter(|&&v| v > 0).count() > 100, "{name}");
         fs::write(folder.path().join(format!("{name}.raw")), mask).unwrap();
+    }
+    // Two axes in turn are that of the slices, and the object is followed along it.
+    for (axis, index, one) in [boxes[0], boxes[2]] {
+        let name = format!("followed_{axis}.nii");
+        let (shape, _) = plane(&voxels, axis, 0);
+        let identity = [[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]];
+        nifti(
+            &folder.path().join(&name),
+            [shape[1], shape[0], SHAPE[axis]].map(|n| n as i16),
+            identity,
+            |[x, y, z]| plane(&voxels, axis, z as usize).1[y as usize * shape[1] + x as usize].into(),
+        );
+        let (index, one) = (index.to_string(), one.map(|v| v.to_string()).join(","));
+        // The window of 0 to 255 leaves the values as they are.
+        let window = ["--window", "127.5,255", "--format", "npz", "--out", "found"];
+        out(&umedsam(folder.path(), &[&["segment", &name, "--slice", &index, "--box", &one], &window[..]].concat()));
+        let mask = segs(&folder.path().join(format!("found/followed_{axis}.npz")));
+        assert!(mask.iter().filter(|&&v| v > 0).count() > 1000, "{name}");
+        fs::write(folder.path().join(format!("followed_{axis}.raw")), mask).unwrap();
     }
     let server = Server::start(&["--sessions", "2"]);
     client(&["whole", &server.address, folder.path().to_str().unwrap()]);

@@ -3,7 +3,7 @@
 mod common;
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 
 use common::blob::{SHAPE, blob, case};
@@ -112,12 +112,33 @@ fn a_volume_is_segmented_as_the_command_does_it() {
         .map(|l| serde_json::from_slice(l).unwrap())
         .collect();
     let (last, progress) = lines.split_last().unwrap();
-    assert!(!progress.is_empty() && progress.iter().all(|line| line["total"] == 19), "{progress:?}");
+    assert!(!progress.is_empty() && progress.iter().all(|line| line["total"] == 19 + 5), "{progress:?}");
     let file =
         server.post(&format!("{image}/labels"), &json!({ "format": "npz", "objects": [{ "slices": last["slices"] }] }));
     fs::write(folder.path().join("served.npz"), &file.body).unwrap();
     assert_eq!(segs(&folder.path().join("served.npz")), wanted);
     assert_eq!(last["voxels"], wanted.iter().filter(|&&l| l > 0).count());
+    assert_eq!((&last["complete"], &last["ends"]), (&json!(true), &Value::Null));
+
+    // From a box in one slice the object is followed, in each plane.
+    for (axis, slice, one) in [(0, 11, [20, 10, 60, 44]), (1, 27, [20, 2, 60, 22]), (2, 40, [10, 2, 44, 22])] {
+        let asked = json!({ "box": one, "slice": slice, "axis": axis });
+        let followed = server.post(&format!("{image}/volumes"), &asked).body;
+        let line = followed.split(|b| *b == b'\n').rfind(|l| !l.is_empty()).unwrap();
+        let object: Value = serde_json::from_slice(line).unwrap();
+        let voxels = object["voxels"].as_u64().unwrap() as f64;
+        // The ellipsoid's volume, within a third.
+        assert!(
+            (voxels / (4.0 / 3.0 * std::f64::consts::PI * 9.0 * 15.0 * 18.0) - 1.0).abs() < 0.34,
+            "{axis}: {voxels}"
+        );
+        assert_eq!(object["ends"].as_array().unwrap().len(), 2, "{object}");
+    }
+    for bad in
+        [json!({ "box": [1, 2, 3, 4] }), json!({ "box": voxels, "slice": 1 }), json!({ "box": voxels, "axis": 1 })]
+    {
+        assert_eq!(server.post(&format!("{image}/volumes"), &bad).status, 400, "{bad}");
+    }
 
     // A slice along each axis.
     for (axis, [height, width]) in [(0, [56, 72]), (1, [24, 72]), (2, [24, 56])] {
@@ -170,7 +191,8 @@ fn what_cannot_be_used_is_refused() {
         assert!(refused.detail().contains(word) && !refused.detail().contains("/tmp"), "{}", refused.detail());
     }
     // Neither more than one request may have, nor more than there is, is waited for.
-    for (length, status) in [("99999999999", 413), ("100000000", 503)] {
+    let sample = server.post(&format!("{session}/offers/1"), &json!({})).json();
+    for (length, status) in [("99999999999", 413), ("67108864", 503)] {
         let head = format!(
             "POST {images} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n",
             server.address
@@ -187,7 +209,6 @@ fn what_cannot_be_used_is_refused() {
         assert_eq!(server.get(path).status, 404, "{path}");
     }
     assert_eq!(server.post(&format!("{session}/offers/9"), &json!({})).status, 404);
-    let sample = server.post(&format!("{session}/offers/1"), &json!({})).json();
     let image = format!("{session}/images/{}", sample["image"]);
     let masks = |body: Value| server.post(&format!("{image}/masks"), &body);
     for bad in [
@@ -212,6 +233,34 @@ fn what_cannot_be_used_is_refused() {
     assert_eq!(labels(json!([])), 200);
     // After all of that it works as before.
     assert_eq!(masks(json!({ "boxes": [[360, 305, 496, 442]], "as": "bits" })).status, 200);
+}
+
+#[test]
+fn who_is_refused_reads_why() {
+    let server = Server::start(&[]);
+    let mut client = server.connect();
+    // A body that comes after its head, on a connection that is kept, and that nobody reads.
+    for _ in 0..2 {
+        let head = format!("POST /undo HTTP/1.1\r\nHost: {}\r\nContent-Length: 2\r\n\r\n", server.address);
+        client.write_all(head.as_bytes()).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        client.write_all(b"{}").unwrap();
+        let mut line = [0; 12];
+        client.read_exact(&mut line).unwrap();
+        assert_eq!(line, *b"HTTP/1.1 410");
+        let mut rest = BufReader::new(&client);
+        let (mut text, mut length) = (String::new(), 0);
+        while rest.read_line(&mut text).unwrap() > 2 {
+            if let Some(value) = text.to_ascii_lowercase().strip_prefix("content-length:") {
+                length = value.trim().parse().unwrap();
+            }
+            text.clear();
+        }
+        rest.read_exact(&mut vec![0; length]).unwrap();
+    }
+    // A large body whose refusal comes before its end.
+    let large = server.ask("POST", "/set_image", &[("X-Lease-Token", "x")], &vec![0; 32 << 20]);
+    assert_eq!((large.status, large.detail().contains("expired")), (410, true));
 }
 
 #[test]

@@ -124,9 +124,9 @@ export class Image {
     return this.info;
   }
 
-  /** An object in a box in 3D; `report` is told of slices done. */
-  async volume(box, report, signal) {
-    const answer = await ask('POST', `${this.path}/volumes`, { box }, signal);
+  /** An object in a volume, from a box in 3D or in a slice; `report` is told of slices done. */
+  async volume(asked, report, signal) {
+    const answer = await ask('POST', `${this.path}/volumes`, asked, signal);
     const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
     let text = '';
     let last = null;

@@ -32,7 +32,7 @@ const fail = error => {
 
 // Opening
 
-async function open(load, name) {
+async function open(load, name, offer = '') {
   const turn = ++opening;
   carrying?.abort();
   say(`Opening ${name}…`);
@@ -48,6 +48,8 @@ async function open(load, name) {
     axis = 0;
     index = Math.floor(info.shape[0] / 2);
     describe(info);
+    $('offers').options[0].textContent = info.name;
+    $('offers').value = offer;
     bring(info.boxes);
     await show(true);
     say(objects.items.length ? '' : 'Draw a box around an object', 6);
@@ -62,7 +64,7 @@ function bring(boxes) {
     const item = objects.add();
     const middle = Math.floor((z0 + z1) / 2);
     objects.setBox(item, 0, middle, [x0, y0, x1, y1]);
-    item.range = [z0, z1];
+    item.range = [z0 + 1, z1 + 1];
     index = middle;
   }
   if (objects.items.length) objects.selected = 0;
@@ -70,7 +72,6 @@ function bring(boxes) {
 
 function describe(info) {
   const [depth] = info.shape;
-  $('name').textContent = info.name;
   $('slices').hidden = $('volume').hidden = depth === 1;
   $('window-row').hidden = info.stored.type === 'u8';
   $('window').value = info.window;
@@ -227,7 +228,9 @@ function refresh() {
   view.paintMasks(axis, index);
   $('undo').disabled = !objects.past.length;
   $('redo').disabled = !objects.future.length;
-  $('remove').disabled = $('carry').disabled = !objects.current;
+  $('remove').disabled = !objects.current;
+  $('carry').disabled = !objects.current || carrying !== null;
+  $('follow').disabled = !objects.box(objects.current, axis, index) || carrying !== null;
   const list = $('objects');
   while (list.children.length > objects.items.length) list.lastChild.remove();
   objects.items.forEach((item, i) => {
@@ -240,14 +243,18 @@ function refresh() {
     if (document.activeElement !== name) name.value = item.name;
     text.textContent = size(item);
   });
-  const box = objects.box(objects.current, axis, index);
-  const s = spacing();
-  if (box && acting) {
-    const sides = [box[2] - box[0] + 1, box[3] - box[1] + 1];
-    say(s ? `${sides.map((v, i) => (v * s[i]).toFixed(1)).join(' × ')} mm` : `${sides.join(' × ')} px`);
-  }
+  measure();
   const [low, high] = view.range;
   $('levels').textContent = image.info.stored.type === 'u8' && low === 0 && high === 255 ? '' : `level ${((low + high) / 2).toFixed(0)}, width ${(high - low).toFixed(0)}`;
+}
+
+/** The sides of the box that is drawn. */
+function measure() {
+  const box = acting && objects.box(objects.current, axis, index);
+  if (!box) return;
+  const s = spacing();
+  const sides = [box[2] - box[0] + 1, box[3] - box[1] + 1];
+  say(s ? `${sides.map((v, i) => (v * s[i]).toFixed(1)).join(' × ')} mm` : `${sides.join(' × ')} px`);
 }
 
 function row() {
@@ -272,7 +279,8 @@ function row() {
   return line;
 }
 
-let acting = false;
+/** Whether a box is held, and has been changed since. */
+let acting = null;
 
 /** A box within the slice; a moved one keeps its size. */
 function within(box, keep) {
@@ -297,33 +305,37 @@ const act = {
     return ordered.map(item => ({ item, box: objects.box(item, axis, index) })).filter(({ box }) => box);
   },
   grab(item) {
-    objects.remember();
     objects.selected = objects.items.indexOf(item);
-    acting = true;
+    acting = 'held';
     refresh();
   },
   /** A new box: of the chosen object where it has none here, else of a new one. */
   begin() {
     objects.remember();
     if (!objects.current || objects.box(objects.current, axis, index)) objects.add();
-    acting = true;
+    acting = 'changed';
   },
   move(box, keep = false) {
+    if (acting === 'held') {
+      objects.remember();
+      acting = 'changed';
+    }
     objects.setBox(objects.current, axis, index, within(box, keep));
-    refresh();
+    measure();
+    view.draw();
     live.ask();
   },
   drop() {
-    acting = false;
+    acting = null;
     say('');
     const item = objects.current;
     if (axis === 0) range(item);
     refresh();
   },
   abandon() {
-    acting = false;
     live.reset();
-    if (objects.undo()) objects.future.pop();
+    if (acting === 'changed' && objects.undo()) objects.future.pop();
+    acting = null;
     refresh();
   },
   nudge(by, keep) {
@@ -367,6 +379,16 @@ const act = {
     }
     return true;
   },
+  /** Another plane, or the next one. */
+  plane(to = (axis + 1) % 3) {
+    if (image.info.shape[0] === 1) return;
+    axis = to;
+    index = Math.floor(image.info.shape[axis] / 2);
+    show(true);
+  },
+  follow() {
+    if (image.info.shape[0] > 1) follow();
+  },
   level(range) {
     view.range = range;
     view.paintPicture();
@@ -395,40 +417,57 @@ async function setWindow(name) {
 
 // Volumes
 
-/** The slices that an object is carried through, as far as the person has not said otherwise. */
+/** The slices that a box in 3D has, from 1, as far as the person has not said otherwise. */
 function range(item) {
-  const last = image.info.shape[0] - 1;
-  item.range ??= [Math.max(0, index - 10), Math.min(last, index + 10)];
+  const last = image.info.shape[0];
+  item.range ??= [Math.max(1, index - 9), Math.min(last, index + 11)];
   [$('from').value, $('to').value] = item.range;
 }
 
-async function carry() {
-  const [of, item] = [image, objects.current];
-  const found = item && [...item.boxes].find(([name]) => name === `0,${index}`) || item && [...item.boxes].find(([name]) => name.startsWith('0,'));
-  if (!found) return say('Draw a box in one of the slices first', 5);
-  const [z0, z1] = [Number($('from').value), Number($('to').value)].sort((a, b) => a - b);
-  const [x0, y0, x1, y1] = found[1];
-  carrying = new AbortController();
-  $('cancel').hidden = $('progress').hidden = false;
+/** Finds an object through the volume. */
+async function through(item, asked) {
+  const of = image;
+  carrying?.abort();
+  const mine = carrying = new AbortController();
+  $('work').hidden = false;
   $('progress').removeAttribute('value');
-  $('carry').disabled = true;
+  refresh();
   try {
-    const object = await of.volume([x0, y0, z0, x1, y1, z1], (done, total) => Object.assign($('progress'), { max: total, value: done }), carrying.signal);
+    const report = (done, total) => Object.assign($('progress'), { max: total, value: done });
+    const object = await of.volume(asked, report, mine.signal);
     const still = of === image && objects.items.find(other => other.number === item.number);
     if (still) {
       objects.remember();
       objects.setVolume(still, object.slices);
       still.iou = object.iou;
-      still.range = [z0, z1];
-      say(`${object.voxels.toLocaleString('en')} voxels in ${object.slices.length} slices`, 5);
+      const [first, last] = [object.slices[0], object.slices.at(-1)].map(part => part?.slice + 1);
+      say(!object.voxels ? 'Nothing was found' : `${object.voxels.toLocaleString('en')} voxels in slices ${first} to ${last}`
+        + (object.complete ? '' : '; there was no time for more'), 8);
     }
   } catch (error) {
     if (error.name === 'AbortError') say('Cancelled', 3);
     else fail(error);
   }
+  if (carrying !== mine) return;
   carrying = null;
-  $('cancel').hidden = $('progress').hidden = true;
+  $('work').hidden = true;
   refresh();
+}
+
+function follow() {
+  const box = objects.box(objects.current, axis, index);
+  if (!box) return say('Draw a box in this slice first', 5);
+  through(objects.current, { box, slice: index, axis });
+}
+
+function carry() {
+  const item = objects.current;
+  const boxes = [...item?.boxes ?? []].filter(([name]) => name.startsWith('0,'));
+  const found = boxes.find(([name]) => name === `0,${index}`) ?? boxes[0];
+  if (!found) return say('Draw a box in one of the slices first', 5);
+  const [z0, z1] = item.range.map(z => z - 1).sort((a, b) => a - b);
+  const [x0, y0, x1, y1] = found[1];
+  through(item, { box: [x0, y0, z0, x1, y1, z1] });
 }
 
 // Saving
@@ -481,9 +520,7 @@ function wire() {
     show();
   };
   $('axis').onchange = event => {
-    axis = Number(event.target.value);
-    index = Math.floor(image.info.shape[axis] / 2);
-    show(true);
+    act.plane(Number(event.target.value));
   };
   $('from').onchange = $('to').onchange = () => {
     if (objects.current) objects.current.range = [Number($('from').value), Number($('to').value)];
@@ -496,6 +533,7 @@ function wire() {
     refresh();
   };
   $('carry').onclick = carry;
+  $('follow').onclick = follow;
   $('cancel').onclick = () => carrying?.abort();
   $('window').onchange = event => setWindow(event.target.value);
   $('opacity').oninput = event => {
@@ -530,13 +568,14 @@ function wire() {
 }
 
 let offers = [];
-const openOffer = id => open(() => session.offer(id), offers[id]);
+const openOffer = id => open(() => session.offer(id), offers[id], String(id));
 
 try {
   say('Connecting…');
   const state = await enter();
   ({ offers } = state);
-  $('offers').replaceChildren(...offers.map((name, i) => new Option(name, i)));
+  // The first is what a person opened.
+  $('offers').replaceChildren(Object.assign(new Option('', ''), { hidden: true }), ...offers.map((name, i) => new Option(name, i)));
   $('window').replaceChildren(...state.windows.map(name => new Option(name)));
   session = await Session.open();
   wire();

@@ -24,6 +24,20 @@ class Item {
   }
 }
 
+/** Pixels of masks, which are counted once: they never change in place. */
+const counts = new WeakMap();
+
+function count(mask) {
+  if (!counts.has(mask)) {
+    let pixels = 0;
+    for (let byte of mask) {
+      for (; byte; byte &= byte - 1) pixels++;
+    }
+    counts.set(mask, pixels);
+  }
+  return counts.get(mask);
+}
+
 const key = (axis, index) => `${axis},${index}`;
 
 /** The objects of an image of `[depth, height, width]` voxels. */
@@ -51,11 +65,6 @@ export class Objects {
     this.past.push(this.#state());
     if (this.past.length > STEPS) this.past.shift();
     this.future = [];
-  }
-
-  /** Forgets what was remembered last, where nothing changed. */
-  dismiss() {
-    this.past.pop();
   }
 
   undo() {
@@ -168,14 +177,32 @@ export class Objects {
     return axis === 1 ? (u, v) => bit(masks.get(v), u, index) : (u, v) => bit(masks.get(v), index, u);
   }
 
-  voxels(item) {
-    let count = 0;
-    for (const mask of item.masks.values()) {
-      for (let byte of mask) {
-        for (; byte; byte &= byte - 1) count++;
+  /** Left, top, right and bottom, past the last, of what may be set in a slice; null where nothing is. */
+  bounds(item, axis, index) {
+    if (!item.masks.size) return null;
+    if (axis) {
+      const slices = [...item.masks.keys()];
+      return [0, Math.min(...slices), axis === 1 ? this.width : this.height, Math.max(...slices) + 1];
+    }
+    const mask = item.masks.get(index);
+    if (!mask) return null;
+    let [left, top, right, bottom] = [this.stride, this.height, 0, 0];
+    for (let y = 0, at = 0; y < this.height; y++) {
+      for (let x = 0; x < this.stride; x++, at++) {
+        if (!mask[at]) continue;
+        if (x < left) left = x;
+        if (x >= right) right = x + 1;
+        if (y < top) top = y;
+        bottom = y + 1;
       }
     }
-    return count;
+    return right ? [8 * left, top, Math.min(8 * right, this.width), bottom] : null;
+  }
+
+  voxels(item) {
+    let pixels = 0;
+    for (const mask of item.masks.values()) pixels += count(mask);
+    return pixels;
   }
 
   /** Every object's slices in runs, as the server takes them. */

@@ -148,6 +148,8 @@ export function bind(canvas, view, act) {
     else if (key === '0') view.fit();
     else if (key === 'b') act.middle();
     else if (key === 'n') act.add();
+    else if (key === 'f') act.follow();
+    else if (key === 'x') act.plane();
     else if (key === 'Delete' || key === 'Backspace') act.clear();
     else if (/^[1-9]$/.test(key)) act.choose(Number(key) - 1);
     else if (key !== ' ') return;

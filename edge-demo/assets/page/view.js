@@ -20,6 +20,8 @@ export class View {
     this.showHeat = false;
     this.waiting = false;
     this.frame = 0;
+    /** The part of the overlay that is not empty. */
+    this.painted = null;
     new ResizeObserver(() => this.#resize()).observe(canvas);
   }
 
@@ -77,6 +79,7 @@ export class View {
     this.inverted = inverted;
     this.picture.width = this.overlay.width = slice.width;
     this.picture.height = this.overlay.height = slice.height;
+    this.painted = null;
     this.paintPicture();
   }
 
@@ -114,28 +117,42 @@ export class View {
     this.place = [axis, index];
     const { slice, objects } = this;
     if (!slice) return;
-    const { width, height } = slice;
     const context = this.overlay.getContext('2d');
-    const image = context.createImageData(width, height);
-    const out = new Uint32Array(image.data.buffer);
-    for (const item of objects?.items ?? []) {
-      const read = item.visible && objects.reader(item, axis, index);
-      if (!read) continue;
-      const [r, g, b] = item.colour;
-      const colour = b << 16 | g << 8 | r;
-      const inner = (Math.round(this.opacity * 255) << 24 | colour) >>> 0;
-      const rim = (0xe0 << 24 | colour) >>> 0;
-      for (let v = 0; v < height; v++) {
-        for (let u = 0; u < width; u++) {
-          if (!read(u, v)) continue;
-          const edge = u === 0 || v === 0 || u === width - 1 || v === height - 1
-            || !read(u - 1, v) || !read(u + 1, v) || !read(u, v - 1) || !read(u, v + 1);
-          out[v * width + u] = edge ? rim : inner;
-        }
+    const shown = (objects?.items ?? [])
+      .map(item => ({ item, bounds: item.visible && objects.bounds(item, axis, index) }))
+      .filter(({ bounds }) => bounds);
+    // What was painted is cleared, and no more is painted than there is.
+    const all = [...shown.map(({ bounds }) => bounds), this.painted].filter(Boolean);
+    if (all.length) {
+      const side = (i, pick) => pick(...all.map(bounds => bounds[i]));
+      const [left, top] = [side(0, Math.min), side(1, Math.min)];
+      const [width, height] = [side(2, Math.max) - left, side(3, Math.max) - top];
+      const image = context.createImageData(width, height);
+      const out = new Uint32Array(image.data.buffer);
+      for (const { item, bounds } of shown) this.#paintMask(out, [left, top, width], item, bounds);
+      context.putImageData(image, left, top);
+      const now = shown.map(({ bounds }) => bounds);
+      const reach = (i, pick) => pick(...now.map(bounds => bounds[i]));
+      this.painted = now.length ? [reach(0, Math.min), reach(1, Math.min), reach(2, Math.max), reach(3, Math.max)] : null;
+    }
+    this.draw();
+  }
+
+  #paintMask(out, [left, top, stride], item, bounds) {
+    const { width, height } = this.slice;
+    const read = this.objects.reader(item, ...this.place);
+    const [r, g, b] = item.colour;
+    const colour = b << 16 | g << 8 | r;
+    const inner = (Math.round(this.opacity * 255) << 24 | colour) >>> 0;
+    const rim = (0xe0 << 24 | colour) >>> 0;
+    for (let v = bounds[1]; v < bounds[3]; v++) {
+      for (let u = bounds[0]; u < bounds[2]; u++) {
+        if (!read(u, v)) continue;
+        const edge = u === 0 || v === 0 || u === width - 1 || v === height - 1
+          || !read(u - 1, v) || !read(u + 1, v) || !read(u, v - 1) || !read(u, v + 1);
+        out[(v - top) * stride + u - left] = edge ? rim : inner;
       }
     }
-    context.putImageData(image, 0, 0);
-    this.draw();
   }
 
   /** A map of how unsure pixels are, or none. */

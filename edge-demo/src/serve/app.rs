@@ -1,6 +1,8 @@
 //! What all requests share.
 
+use std::future::poll_fn;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,14 +11,15 @@ use axum::body::Body;
 use axum::http::HeaderMap;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_LENGTH;
+use futures_core::Stream;
 use tempfile::TempDir;
 use tokio::sync::Semaphore;
-use umedsam::{CacheOptions, EmbeddingCache, Model, Session, SessionOptions, ValidationStatus, errln};
+use umedsam::{CacheOptions, EmbeddingCache, Model, Session, SessionOptions, ValidationStatus, errln, memory};
 
 use super::ServeArguments;
-use super::held::room;
+use super::held::{no_room, room};
 use super::image::Image;
-use super::limits::{Budget, Limits, Room};
+use super::limits::{Budget, Limits, Room, STALL};
 use super::nninteractive::Leases;
 use super::pool::{Full, Kind, Pool};
 use super::refusal::Refusal;
@@ -59,11 +62,8 @@ impl App {
         let mut options = SessionOptions::new().with_threads(threads);
         options.precision = arguments.model.precision;
         let cache = EmbeddingCache::new(&CacheOptions::new().with_memory_bytes(CACHE))?;
-        let limits = Limits {
-            memory: u64::from(arguments.memory) << 20,
-            sessions: usize::from(arguments.sessions),
-            ..Limits::default()
-        };
+        let limits =
+            Limits { sessions: usize::from(arguments.sessions), ..Limits::within(u64::from(arguments.memory) << 20) };
         let described = serde_json::json!({
             "architecture": model.manifest().architecture,
             "storage": model.manifest().storage.to_string(),
@@ -82,7 +82,7 @@ impl App {
             model: described,
             offered: arguments.files.clone(),
             readers: Semaphore::new(READERS),
-            // Of nobody else, and of nobody's choice.
+            // Only this user can read it.
             folder: Mutex::new(Some(tempfile::Builder::new().prefix("umedsam-").tempdir()?)),
             limits,
         })
@@ -122,12 +122,20 @@ impl App {
         }
     }
 
-    /// Does work that needs no network and takes long, on a thread for such.
+    /// Reads or writes a file on another thread; a few at a time, as each takes much memory.
     pub(super) async fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
     ) -> Result<T, Refusal> {
         let Ok(_place) = self.readers.acquire().await else { return Err(Refusal::failed()) };
+        self.aside(work).await
+    }
+
+    /// Does work that would keep other requests waiting on another thread.
+    pub(super) async fn aside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
         tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err(Refusal::failed()))
     }
 
@@ -144,22 +152,36 @@ impl App {
         }
     }
 
-    /// A request's body, and the room that it takes.
-    pub(super) async fn body(&self, headers: &HeaderMap, body: Body) -> Result<(Vec<u8>, Room), Refusal> {
+    /// A request's body of at most `max` bytes, and the room that it takes.
+    pub(super) async fn body(&self, headers: &HeaderMap, body: Body, max: u64) -> Result<(Vec<u8>, Room), Refusal> {
         let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
         let Some(length) = length else {
             return Err(Refusal::new(StatusCode::LENGTH_REQUIRED, "Content-Length is needed"));
         };
-        if length > self.limits.body {
-            let max = self.limits.body;
+        if length > max {
             return Err(Refusal::too_large(format!("a body of {length} bytes; at most {max} are taken")));
         }
-        let room = room(&self.budget, length)?;
-        let whole = axum::body::to_bytes(body, length as usize);
-        match tokio::time::timeout(self.limits.upload, whole).await {
-            Ok(Ok(bytes)) => Ok((bytes.into(), room)),
-            Ok(Err(error)) => Err(Refusal::bad(format!("the body ended early: {error}"))),
-            Err(_) => Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time")),
+        if length > self.budget.left() {
+            return Err(no_room());
+        }
+        let whole = tokio::time::timeout(self.limits.upload, self.receive(body, length as usize));
+        whole.await.unwrap_or_else(|_| Err(Refusal::late()))
+    }
+
+    /// Room is taken as the bytes arrive: what is only announced keeps nobody out.
+    async fn receive(&self, body: Body, length: usize) -> Result<(Vec<u8>, Room), Refusal> {
+        let mut room = room(&self.budget, 0)?;
+        let mut bytes = memory::with_room(length)?;
+        let mut parts = body.into_data_stream();
+        loop {
+            let next = poll_fn(|context| Pin::new(&mut parts).poll_next(context));
+            match tokio::time::timeout(STALL, next).await {
+                Ok(None) => return Ok((bytes, room)),
+                Ok(Some(Ok(part))) if room.grow(part.len() as u64) => bytes.extend_from_slice(&part),
+                Ok(Some(Ok(_))) => return Err(no_room()),
+                Ok(Some(Err(error))) => return Err(Refusal::bad(format!("the body ended early: {error}"))),
+                Err(_) => return Err(Refusal::late()),
+            }
         }
     }
 }

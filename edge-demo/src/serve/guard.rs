@@ -3,12 +3,14 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use axum::body::HttpBody;
 use axum::extract::{Request, State};
 use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use super::limits::STALL;
 use super::refusal::Refusal;
 
 /// What is asked of a request.
@@ -68,8 +70,28 @@ fn same(given: &str, wanted: &str) -> bool {
     given.len() == wanted.len() && differ == 0
 }
 
+/// Bytes of a body that are read before anything else: an answer to half a request would end the connection.
+const SMALL: u64 = 64 << 10;
+
+/// A request whose body, if it is a small one, is here.
+async fn whole(request: Request) -> Result<Request, Refusal> {
+    if request.body().size_hint().exact().is_none_or(|length| length > SMALL) {
+        return Ok(request);
+    }
+    let (parts, body) = request.into_parts();
+    match tokio::time::timeout(STALL, axum::body::to_bytes(body, SMALL as usize)).await {
+        Ok(Ok(bytes)) => Ok(Request::from_parts(parts, bytes.into())),
+        Ok(Err(error)) => Err(Refusal::bad(format!("the body ended early: {error}"))),
+        Err(_) => Err(Refusal::late()),
+    }
+}
+
 /// Lets through what is allowed.
 pub(super) async fn guard(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+    let request = match whole(request).await {
+        Ok(request) => request,
+        Err(refusal) => return refusal.into_response(),
+    };
     match guard.check(request.uri().path(), request.headers()) {
         Ok(()) => next.run(request).await,
         Err(refusal) => refusal.into_response(),

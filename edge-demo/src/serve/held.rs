@@ -60,13 +60,7 @@ impl Shown {
         if let Some(embedding) = self.recent(plane) {
             return Ok(embedding);
         }
-        let [height, width] = plane.size(self.size);
-        let pixels = plane.values(&self.pixels, self.size, self.channels);
-        let view = match self.channels {
-            1 => ImageView::gray8(&pixels, width, height)?,
-            _ => ImageView::rgb8(&pixels, width, height)?,
-        };
-        let embedding = session.encode(&view)?;
+        let embedding = session.encode(&self.view(plane, &mut Vec::new())?)?;
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         recent.retain(|(held, _)| *held != plane);
         recent.insert(0, (plane, embedding.clone()));
@@ -99,11 +93,17 @@ impl Shown {
         Ok(found)
     }
 
-    /// Slice `z` along axis 0, for volumes.
-    pub(super) fn slice(&self, z: usize) -> Result<ImageView<'_>, umedsam::Error> {
-        let VolumeSize { height, width, .. } = self.size;
+    /// A slice, for which `buffer` is used where its pixels do not lie together.
+    pub(super) fn view<'a>(&'a self, plane: Plane, buffer: &'a mut Vec<u8>) -> Result<ImageView<'a>, umedsam::Error> {
+        let [height, width] = plane.size(self.size);
         let length = height * width * self.channels;
-        let pixels = self.pixels.get(z * length..(z + 1) * length).unwrap_or_default();
+        let pixels = match plane.axis {
+            0 => self.pixels.get(plane.index * length..(plane.index + 1) * length).unwrap_or_default(),
+            _ => {
+                *buffer = plane.values(&self.pixels, self.size, self.channels);
+                buffer
+            }
+        };
         match self.channels {
             1 => ImageView::gray8(pixels, width, height),
             _ => ImageView::rgb8(pixels, width, height),
@@ -202,9 +202,13 @@ impl Current {
     }
 }
 
-/// Refuses a volume that no memory was planned for.
+/// Room of the budget, or a refusal.
 pub(super) fn room(budget: &super::limits::Budget, bytes: u64) -> Result<Room, Refusal> {
-    budget.take(bytes).ok_or_else(|| Refusal::busy("no memory left for another image; close one", 30))
+    budget.take(bytes).ok_or_else(no_room)
+}
+
+pub(super) fn no_room() -> Refusal {
+    Refusal::busy("no memory left for another image; close one", 30)
 }
 
 #[cfg(test)]

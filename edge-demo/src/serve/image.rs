@@ -4,11 +4,12 @@ use std::io::{Cursor, Write};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
+use axum::http::StatusCode;
 use clap::ValueEnum;
 use serde_json::json;
 use umedsam::intensity::{Intake, Step};
 use umedsam::npz::{Boxes, Case, Limits as NpzLimits, NpzError, read_spacing};
-use umedsam::{PixelBox, VolumeSize, VoxelBox, terminal};
+use umedsam::{PixelBox, VolumeSize, VoxelBox, errln, terminal};
 use umedsam_demo::labels::Grid;
 use umedsam_demo::objects::{Object, check_name};
 use umedsam_demo::read::{ReadOptions, read};
@@ -144,7 +145,8 @@ impl Image {
             Ok(file.into_temp_path())
         });
         let path = written.map_err(|error| {
-            Refusal::new(axum::http::StatusCode::INSUFFICIENT_STORAGE, format!("{name}: not kept: {error}"))
+            errln!("umedsam: {name}: {error}");
+            Refusal::new(StatusCode::INSUFFICIENT_STORAGE, format!("{name}: there was no room for a temporary file"))
         })?;
         Self::of_file(name, &path, choice, budget)
     }
@@ -355,8 +357,10 @@ impl Image {
                 Ok(object)
             })
             .collect::<Result<_, Refusal>>()?;
+        // The words may name folders of this machine.
         let failed = |error: &(dyn std::error::Error + 'static)| {
-            Refusal::new(axum::http::StatusCode::INTERNAL_SERVER_ERROR, terminal::chain(error))
+            errln!("umedsam: {}{}: {}", self.name, output.ending().0, terminal::chain(error));
+            Refusal::failed()
         };
         let folder = tempfile::tempdir_in(folder).map_err(|e| failed(&e))?;
         let path = folder.path().join(format!("labels{}", output.ending().0));

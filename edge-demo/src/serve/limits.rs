@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Bounds of the server. Whoever is beyond one is told so at once.
+/// How long a client may neither send more of a body nor take more of an answer.
+pub(super) const STALL: Duration = Duration::from_secs(20);
+
+/// Bounds of the server. A request beyond one is refused at once.
 #[derive(Clone, Debug)]
 pub(super) struct Limits {
     /// Bytes of one request's body.
@@ -32,12 +35,13 @@ pub(super) struct Limits {
     pub(super) volume: Duration,
 }
 
-impl Default for Limits {
-    fn default() -> Self {
+impl Limits {
+    /// The limits of a server that may take so many bytes for images.
+    pub(super) fn within(memory: u64) -> Self {
         Self {
-            body: 2 << 30,
-            memory: 4 << 30,
-            image: 2 << 30,
+            body: memory.min(2 << 30),
+            memory,
+            image: memory.min(2 << 30),
             connections: 256,
             sessions: 32,
             images: 8,
@@ -66,12 +70,15 @@ impl Budget {
         self.0.0.load(Ordering::Relaxed)
     }
 
+    /// Bytes that are left.
+    pub(super) fn left(&self) -> u64 {
+        self.0.1.saturating_sub(self.used())
+    }
+
     /// Room for so many bytes, until it is dropped; nothing where there is none.
     pub(super) fn take(&self, bytes: u64) -> Option<Room> {
-        let (used, max) = &*self.0;
-        let fits = |now: u64| now.checked_add(bytes).filter(|sum| sum <= max);
-        used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).ok()?;
-        Some(Room { budget: self.clone(), bytes })
+        let mut room = Room { budget: self.clone(), bytes: 0 };
+        room.grow(bytes).then_some(room)
     }
 }
 
@@ -80,6 +87,17 @@ impl Budget {
 pub(super) struct Room {
     budget: Budget,
     bytes: u64,
+}
+
+impl Room {
+    /// Takes so many bytes more, if they are there.
+    pub(super) fn grow(&mut self, bytes: u64) -> bool {
+        let (used, max) = &*self.budget.0;
+        let fits = |now: u64| now.checked_add(bytes).filter(|sum| sum <= max);
+        let taken = used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok();
+        self.bytes += if taken { bytes } else { 0 };
+        taken
+    }
 }
 
 impl Drop for Room {
@@ -97,7 +115,8 @@ mod tests {
         let budget = Budget::new(10);
         let six = budget.take(6).unwrap();
         assert!(budget.take(5).is_none() && budget.take(u64::MAX).is_none());
-        let four = budget.take(4).unwrap();
+        let mut four = budget.take(1).unwrap();
+        assert!(four.grow(3) && !four.grow(1) && budget.left() == 0);
         drop(six);
         assert_eq!(budget.used(), 4);
         drop(four);

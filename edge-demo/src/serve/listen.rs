@@ -12,17 +12,19 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use umedsam::errln;
 
+use super::limits::{Limits, STALL};
+use super::patience::Patience;
+
 /// Answers until `stop` is done, then for as long as `grace` what is being answered. Returns whether all was.
 pub(super) async fn serve(
     listener: TcpListener,
     router: Router,
-    connections: usize,
-    header: Duration,
+    limits: &Limits,
     stop: impl Future<Output = ()>,
     grace: Duration,
 ) -> bool {
     let graceful = GracefulShutdown::new();
-    let places = Arc::new(Semaphore::new(connections));
+    let places = Arc::new(Semaphore::new(limits.connections));
     let mut stop = std::pin::pin!(stop);
     loop {
         let accepted = tokio::select! {
@@ -43,8 +45,9 @@ pub(super) async fn serve(
         // Answers are small and are waited for.
         let _ = stream.set_nodelay(true);
         let mut http = http1::Builder::new();
-        http.timer(TokioTimer::new()).header_read_timeout(header).max_buf_size(1 << 16);
-        let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
+        http.timer(TokioTimer::new()).header_read_timeout(limits.header).max_buf_size(1 << 16);
+        let connection =
+            http.serve_connection(TokioIo::new(Patience::new(stream, STALL)), TowerToHyperService::new(router.clone()));
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
             // A client that goes away is no concern of others.

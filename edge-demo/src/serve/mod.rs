@@ -10,6 +10,7 @@ mod limits;
 mod listen;
 mod nninteractive;
 mod page;
+mod patience;
 mod planes;
 mod pool;
 mod refusal;
@@ -73,8 +74,9 @@ pub(crate) fn run(arguments: &ServeArguments) -> anyhow::Result<()> {
     let loopback = arguments.listen.is_loopback();
     match &arguments.token {
         None if !loopback => bail!("--listen {}: others can ask there; --token T is needed", arguments.listen),
-        Some(token) if token.len() < 8 || !token.bytes().all(|b| b.is_ascii_graphic()) => {
-            bail!("--token: at least 8 letters, digits or signs are needed")
+        // It goes into an address of the page as it is.
+        Some(token) if token.len() < 8 || !token.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~".contains(&b)) => {
+            bail!("--token: at least 8 letters, digits or any of -._~ are needed")
         }
         _ => {}
     }
@@ -94,13 +96,11 @@ pub(crate) fn run(arguments: &ServeArguments) -> anyhow::Result<()> {
             None => page,
         });
     }
-    let (connections, header) = (app.limits.connections, app.limits.header);
     let done = runtime.block_on(async {
         tokio::spawn(sessions::expire(Arc::downgrade(&app)));
-        listen::serve(listener, router, connections, header, stopped(), GRACE).await
+        listen::serve(listener, router, &app.limits, stopped(), GRACE).await
     });
-    let running = app.pool.load().running;
-    let waiting = app.pool.close();
+    let pool::Load { waiting, running } = app.pool.close();
     if !done || running + waiting > 0 {
         errln!("umedsam: dropped: {running} requests that were running and {waiting} that waited");
     }

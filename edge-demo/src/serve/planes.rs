@@ -1,4 +1,6 @@
-//! Slices along any of the three axes of voxels.
+//! Slices along any of the three axes of voxels, and parts of volumes.
+
+use std::ops::Range;
 
 use umedsam::VolumeSize;
 
@@ -15,6 +17,36 @@ pub(super) struct Plane {
 /// Sizes along the axes 0, 1 and 2.
 pub(super) const fn sides(size: VolumeSize) -> [usize; 3] {
     [size.depth, size.height, size.width]
+}
+
+/// A part of a volume: voxels along the three axes.
+pub(super) type Region = [Range<usize>; 3];
+
+/// Calls `take` with the places of each row of a region.
+pub(super) fn each_row(shape: [usize; 3], region: &Region, mut take: impl FnMut(Range<usize>)) {
+    for z in region[0].clone() {
+        for y in region[1].clone() {
+            let row = (z * shape[1] + y) * shape[2];
+            take(row + region[2].start..row + region[2].end);
+        }
+    }
+}
+
+/// The voxels of a region.
+pub(super) fn cut(volume: &[u8], shape: [usize; 3], region: &Region) -> Vec<u8> {
+    let mut part = Vec::with_capacity(region.iter().map(Range::len).product());
+    each_row(shape, region, |row| part.extend_from_slice(&volume[row]));
+    part
+}
+
+/// Puts the voxels of a region in their place.
+pub(super) fn paste(volume: &mut [u8], shape: [usize; 3], region: &Region, part: &[u8]) {
+    let mut part = part.chunks_exact(region[2].len().max(1));
+    each_row(shape, region, |row| {
+        if let Some(part) = part.next() {
+            volume[row].copy_from_slice(part);
+        }
+    });
 }
 
 impl Plane {

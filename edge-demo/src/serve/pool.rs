@@ -46,6 +46,8 @@ struct State {
     running: usize,
     /// Volumes and encodes ahead that are running.
     background: usize,
+    /// Encodes ahead that are running, for which nobody waits.
+    ahead: usize,
     closed: bool,
 }
 
@@ -65,6 +67,7 @@ impl Shared {
         let job = state.jobs.remove(found)?;
         state.running += 1;
         state.background += usize::from(job.kind != Kind::Slice);
+        state.ahead += usize::from(job.kind == Kind::Ahead);
         Some(job)
     }
 
@@ -82,6 +85,7 @@ impl Shared {
                 state = self.state();
                 state.running -= 1;
                 state.background -= usize::from(kind != Kind::Slice);
+                state.ahead -= usize::from(kind == Kind::Ahead);
                 self.wake.notify_all();
             } else if state.closed {
                 return;
@@ -160,8 +164,8 @@ impl Pool {
             let _ = sender.send(result);
         });
         let mut state = self.shared.state();
-        // What is encoded ahead must not keep out what is asked for.
-        let room = if kind == Kind::Ahead { self.shared.queue / 2 } else { self.shared.queue };
+        // Volumes and encodes ahead must not keep out the slices for which a person waits.
+        let room = if kind == Kind::Slice { self.shared.queue } else { self.shared.queue / 2 };
         if state.closed || state.jobs.len() >= room {
             return Err(Full);
         }
@@ -173,14 +177,15 @@ impl Pool {
         Ok(Pending { receiver, place: Place { shared: self.shared.clone(), number, stop } })
     }
 
-    /// Refuses what comes, and forgets what waits; returns how many jobs that were.
-    pub(super) fn close(&self) -> usize {
+    /// Refuses what comes, and forgets what waits; returns how many jobs waited and run for which somebody waits.
+    pub(super) fn close(&self) -> Load {
         let mut state = self.shared.state();
         state.closed = true;
         let jobs = std::mem::take(&mut state.jobs);
+        let running = state.running - state.ahead;
         drop(state);
         self.shared.wake.notify_all();
-        jobs.len()
+        Load { waiting: jobs.iter().filter(|job| job.kind != Kind::Ahead).count(), running }
     }
 }
 

@@ -35,6 +35,11 @@ impl Refusal {
         Self { status: StatusCode::SERVICE_UNAVAILABLE, detail: detail.into(), retry: Some(seconds) }
     }
 
+    /// Its body is too slow.
+    pub(super) fn late() -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time")
+    }
+
     pub(super) fn too_large(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
     }

@@ -50,7 +50,7 @@ pub(super) async fn send(
     body: Body,
 ) -> Result<Json<Value>, Refusal> {
     app.sessions.check_room(&session, app.limits.images)?;
-    let (bytes, room) = app.body(&headers, body).await?;
+    let (bytes, room) = app.body(&headers, body, app.limits.body).await?;
     let (reader, name, choice) = (app.clone(), plain(asked.name.as_deref()), asked.choice(&app));
     let image = app.read(move || {
         let image = Image::of_bytes(&name, &bytes, &reader.folder()?, &choice, &reader.budget);

@@ -77,17 +77,26 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     }
 }
 
-/// A body of JSON, at most 64 MiB.
-pub(super) async fn json_body<T: DeserializeOwned>(
+/// Bytes of a body of JSON, at most.
+const JSON: u64 = 64 << 20;
+
+/// Bytes of JSON that are read at once; more would keep others waiting, and goes to another thread.
+const SHORT: usize = 64 << 10;
+
+/// A body of JSON.
+pub(super) async fn json_body<T: DeserializeOwned + Send + 'static>(
     app: &App,
     headers: &axum::http::HeaderMap,
     body: axum::body::Body,
 ) -> Result<T, Refusal> {
-    let (bytes, _room) = app.body(headers, body).await?;
-    if bytes.len() > 64 << 20 {
-        return Err(Refusal::too_large("JSON of more than 64 MiB"));
-    }
-    serde_json::from_slice(&bytes).map_err(|error| Refusal::bad(format!("the body is not what is expected: {error}")))
+    let (bytes, room) = app.body(headers, body, JSON).await?;
+    let length = bytes.len();
+    let read = move || {
+        let read = serde_json::from_slice(&bytes);
+        drop(room);
+        read.map_err(|error| Refusal::bad(format!("the body is not what is expected: {error}")))
+    };
+    if length < SHORT { read() } else { app.read(read).await }
 }
 
 async fn describe() -> impl IntoResponse {

@@ -1,4 +1,4 @@
-//! A box in 3D to an object in a volume, with progress.
+//! A box to an object in a volume, with progress.
 
 use std::sync::Arc;
 
@@ -9,21 +9,42 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use umedsam::{Error, VolumeSegmentation, VoxelBox, terminal};
+use umedsam::volume::End;
+use umedsam::{Error, PixelBox, VolumeSize, VoxelBox, terminal};
 
 use super::super::app::App;
 use super::super::bits::runs;
+use super::super::held::room;
+use super::super::planes::{Plane, sides};
 use super::super::refusal::Refusal;
-use super::super::volume::start;
+use super::super::volume::{Object, Prompt, start};
 use super::stream::Lines;
 use super::{Path, json_body};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Boxed {
-    /// x0, y0, z0, x1, y1, z1 in voxels, both ends included.
+    /// x0, y0, z0, x1, y1, z1 in voxels, or with a slice its columns and rows x0, y0, x1, y1; both ends included.
     #[serde(rename = "box")]
-    voxels: [f64; 6],
+    numbers: Vec<f64>,
+    #[serde(default)]
+    axis: usize,
+    slice: Option<usize>,
+}
+
+impl Boxed {
+    fn prompt(&self, size: VolumeSize) -> Result<Prompt, Refusal> {
+        match (self.slice, &self.numbers[..]) {
+            (None, &[x0, y0, z0, x1, y1, z1]) if self.axis == 0 => {
+                Ok(Prompt::Solid(VoxelBox::new(x0, y0, z0, x1, y1, z1)))
+            }
+            (Some(index), &[x0, y0, x1, y1]) => {
+                let plane = Plane::new(self.axis, index, size)?;
+                Ok(Prompt::Slice(plane, PixelBox::new(x0, y0, x1, y1), 0..sides(size)[plane.axis]))
+            }
+            _ => Err(Refusal::bad("a box of six numbers is expected, or one of four with its slice")),
+        }
+    }
 }
 
 /// Lines of `{"done","total"}`, then one of the object, or of what went wrong. Closing the connection cancels.
@@ -35,36 +56,33 @@ pub(super) async fn segment(
 ) -> Result<Response, Refusal> {
     let image = app.sessions.image(&session, id)?;
     let asked: Boxed = json_body(&app, &headers, body).await?;
-    let [x0, y0, z0, x1, y1, z1] = asked.voxels;
     let shown = image.current.get();
-    let area = shown.size.height * shown.size.width;
+    let prompt = asked.prompt(shown.size)?;
     // The labels, and what is made of them.
-    let room = super::super::held::room(&app.budget, (3 * area * shown.size.depth) as u64)?;
-    let voxels = VoxelBox::new(x0, y0, z0, x1, y1, z1);
-    let (progress, pending) = start(&app, shown, voxels, app.limits.volume)?;
+    let room = room(&app.budget, 3 * sides(shown.size).iter().product::<usize>() as u64)?;
+    let (progress, pending) = start(&app, shown, prompt, app.limits.volume, describe)?;
     let finish = move |found| {
         let _room = &room;
-        finished(found, area)
+        last_line(found)
     };
     let lines = Body::from_stream(Lines::new(progress, pending, finish));
     Ok(([(CONTENT_TYPE, "application/x-ndjson")], lines).into_response())
 }
 
-fn finished(found: Option<Result<VolumeSegmentation, Error>>, area: usize) -> Value {
+fn describe(object: Object, size: VolumeSize) -> Value {
+    let slices = object.slices(size).map(|(z, slice)| json!({ "slice": z, "runs": runs(&slice) }));
+    json!({
+        "slices": slices.collect::<Vec<Value>>(),
+        "voxels": object.mask.iter().map(|&v| usize::from(v)).sum::<usize>(),
+        "iou": object.predicted_iou,
+        "complete": object.is_whole,
+        "ends": object.ends.map(|ends| ends.map(End::name)),
+    })
+}
+
+fn last_line(found: Option<Result<Value, Error>>) -> Value {
     match found {
-        Some(Ok(object)) => {
-            let mut slices = Vec::new();
-            let mut voxels = 0;
-            for (z, slice) in object.labels.chunks_exact(area).enumerate() {
-                let mask: Vec<u8> = slice.iter().map(|&label| u8::from(label > 0)).collect();
-                let set = mask.iter().filter(|&&v| v > 0).count();
-                voxels += set;
-                if set > 0 {
-                    slices.push(json!({ "slice": z, "runs": runs(&mask) }));
-                }
-            }
-            json!({ "iou": object.predicted_iou[0], "voxels": voxels, "slices": slices })
-        }
+        Some(Ok(object)) => object,
         Some(Err(error)) => json!({ "error": terminal::chain(&error) }),
         None => json!({ "error": Refusal::failed().detail() }),
     }

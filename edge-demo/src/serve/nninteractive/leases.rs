@@ -36,6 +36,17 @@ pub(super) struct Work {
     pub(super) target: Option<(Target, Room)>,
 }
 
+impl Work {
+    pub(super) fn image(&self) -> Result<Arc<Shown>, Refusal> {
+        self.image.as_ref().map(|(image, _)| image.clone()).ok_or_else(|| Refusal::bad("set_image comes first"))
+    }
+
+    pub(super) fn target(&mut self) -> Result<&mut Target, Refusal> {
+        let target = self.target.as_mut().map(|(target, _)| target);
+        target.ok_or_else(|| Refusal::bad("set_target_buffer comes first"))
+    }
+}
+
 /// What a request is to a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Touch {

@@ -1,7 +1,8 @@
 //! nnInteractive's protocol, version 2, which 3D Slicer's extension (from 1.0) and napari's plugin speak to a server.
 //!
-//! Axes are those of the client's array: 0 counts slices, 1 rows, 2 columns. A box is half-open. One that is one voxel
-//! thick along an axis gives the mask of that slice; a thicker one is carried through the slices of axis 0.
+//! Axes are those of the client's array: 0 counts slices, 1 rows, 2 columns. A box is half-open. From one that
+//! is one voxel thick along an axis the object is followed along it both ways; a thicker one holds the object. A further
+//! box of an object replaces it in the slices to which no other is nearer.
 
 mod array;
 mod blosc;
@@ -117,7 +118,7 @@ async fn release(State(app): State<Arc<App>>, headers: HeaderMap) -> Json<Value>
 
 async fn set_image(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Answer {
     let mut work = work(&app, &headers).await?;
-    let (bytes, body_room) = app.body(&headers, body).await?;
+    let (bytes, body_room) = app.body(&headers, body, app.limits.body).await?;
     let reader = app.clone();
     let image = app.read(move || {
         let array = Packed::new(&bytes)?;
@@ -126,8 +127,8 @@ async fn set_image(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) 
         };
         let size = VolumeSize { depth, height, width };
         check(size)?;
-        // The values go when their 8 bits are made, which stay.
-        let _values_room = room(&reader.budget, array.bytes as u64)?;
+        // Bytes and values go when their 8 bits are made, which stay.
+        let _values_room = room(&reader.budget, 2 * array.bytes as u64)?;
         let room = room(&reader.budget, (depth * height * width) as u64)?;
         let (pixels, intake) = shown(array.values()?)?;
         drop((bytes, body_room));
@@ -176,8 +177,7 @@ struct Buffer {
 async fn set_target_buffer(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Answer {
     let mut work = work(&app, &headers).await?;
     let asked: Buffer = json_body(&app, &headers, body).await?;
-    let Some((image, _)) = &work.image else { return Err(Refusal::bad("set_image comes first")) };
-    let shape = super::planes::sides(image.size);
+    let shape = super::planes::sides(work.image()?.size);
     if asked.shape != shape {
         return Err(Refusal::bad(format!("shape is {:?}; that of the image, {shape:?}, is expected", asked.shape)));
     }

@@ -11,17 +11,18 @@ use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::json;
-use umedsam::{Error, PixelBox, VoxelBox};
+use tokio::sync::OwnedMutexGuard;
+use umedsam::{PixelBox, VoxelBox, errln};
 
 use super::super::api::json_body;
 use super::super::app::App;
-use super::super::held::{Shown, room};
-use super::super::planes::{Plane, sides};
+use super::super::held::room;
+use super::super::planes::{Plane, Region, sides};
 use super::super::refusal::Refusal;
-use super::super::volume::start;
+use super::super::volume::{Prompt, start};
 use super::array::{Packed, pack};
-use super::leases::Touch;
-use super::target::{Region, Target};
+use super::leases::{Touch, Work};
+use super::target::Target;
 use super::{META, token, work};
 
 /// The client waits 60 seconds for an answer.
@@ -45,6 +46,20 @@ fn answer(target: &Target, ran: bool, changed: Option<&Region>) -> Response {
     response
 }
 
+/// Changes the object on a thread that may take its time, and answers with the part that changed.
+async fn change(
+    app: &App,
+    mut work: OwnedMutexGuard<Work>,
+    act: impl FnOnce(&mut Target) -> (bool, Option<Region>) + Send + 'static,
+) -> Result<Response, Refusal> {
+    app.aside(move || {
+        let target = work.target()?;
+        let (ran, changed) = act(target);
+        Ok(answer(target, ran, changed.as_ref()))
+    })
+    .await
+}
+
 #[derive(Debug, Deserialize)]
 struct Boxed {
     bbox_coords: Vec<[i64; 2]>,
@@ -60,9 +75,8 @@ const fn yes() -> bool {
 pub(super) async fn add_box(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<Response, Refusal> {
     let mut work = work(&app, &headers).await?;
     let asked: Boxed = json_body(&app, &headers, body).await?;
-    let Some((image, _)) = &work.image else { return Err(Refusal::bad("set_image comes first")) };
-    let image = image.clone();
-    let Some((target, _)) = &mut work.target else { return Err(Refusal::bad("set_target_buffer comes first")) };
+    let image = work.image()?;
+    let target = work.target()?;
     if !asked.include_interaction {
         return Err(Refusal::bad(
             "this model takes boxes around an object, not boxes to leave out; undo, or draw another",
@@ -72,12 +86,40 @@ pub(super) async fn add_box(State(app): State<Arc<App>>, headers: HeaderMap, bod
         return Err(Refusal::bad("this model answers each box by itself; run_prediction must be true"));
     }
     let region = clip(&asked.bbox_coords, target.shape)?;
-    let (region, found) = match region.iter().position(|side| side.len() == 1) {
-        Some(axis) => slice(&app, image, axis, &region).await?,
-        None => volume(&app, image, &region).await?,
+    let (prompt, boxes) = prompt(&region, target);
+    let size = image.size;
+    let room = room(&app.budget, 3 * sides(size).iter().product::<usize>() as u64)?;
+    let (_progress, pending) = start(&app, image, prompt, TIME, |object, _| object)?;
+    let object = match tokio::time::timeout(TIME + Duration::from_secs(5), pending).await {
+        Ok(found) => found.ok_or_else(Refusal::failed)??,
+        Err(_) => return Err(Refusal::busy("the threads are taken by other volumes", 10)),
     };
-    let changed = target.replace(&region, &found);
-    Ok(answer(target, true, changed.as_ref()))
+    if !object.is_whole {
+        let seconds = TIME.as_secs();
+        errln!("umedsam: nnInteractive: an object is not whole: its client waits no longer than {seconds} seconds");
+    }
+    let budget = app.budget.clone();
+    change(&app, work, move |target| {
+        let changed = target.replace(&object.region, &object.mask, boxes, &budget);
+        drop(room);
+        (true, changed)
+    })
+    .await
+}
+
+/// What is asked of the network, and the slices that the object is of then. A box that is one voxel thick is of a slice,
+/// from which the object is followed.
+fn prompt(region: &Region, target: &Target) -> (Prompt, Vec<Plane>) {
+    let from = |axis: usize| region[axis].start as f64;
+    let to = |axis: usize| (region[axis].end - 1) as f64;
+    let Some(axis) = region.iter().position(|side| side.len() == 1) else {
+        return (Prompt::Solid(VoxelBox::new(from(2), from(1), from(0), to(2), to(1), to(0))), Vec::new());
+    };
+    let plane = Plane { axis, index: region[axis].start };
+    let [down, across] = plane.axes();
+    let one = PixelBox::new(from(across), from(down), to(across), to(down));
+    let (range, boxes) = target.range(plane);
+    (Prompt::Slice(plane, one, range), boxes)
 }
 
 /// The voxels of a box that the image has.
@@ -96,52 +138,11 @@ fn clip(coordinates: &[[i64; 2]], shape: [usize; 3]) -> Result<Region, Refusal> 
     Ok(region)
 }
 
-/// The mask of a slice along any axis, which takes the place of what the object had there.
-async fn slice(app: &App, image: Arc<Shown>, axis: usize, region: &Region) -> Result<(Region, Vec<u8>), Refusal> {
-    let plane = Plane { axis, index: region[axis].start };
-    let [down, across] = plane.axes().map(|axis| region[axis].clone());
-    let one = PixelBox::new(across.start as f64, down.start as f64, (across.end - 1) as f64, (down.end - 1) as f64);
-    let mut whole = sides(image.size).map(|side| 0..side);
-    whole[axis] = region[axis].clone();
-    let found = app.run(move |session| image.masks(session, plane, &[one], false)).await?;
-    let found = found.into_iter().next().ok_or_else(Refusal::failed)?;
-    Ok((whole, found.mask))
-}
-
-/// The object in a box in 3D, which takes the place of what there was in its slices.
-async fn volume(app: &App, image: Arc<Shown>, region: &Region) -> Result<(Region, Vec<u8>), Refusal> {
-    let [z, y, x] = region.clone().map(|side| (side.start, side.end - 1));
-    let corner = |(x, y, z): (usize, usize, usize)| [x, y, z].map(|v| v as f64);
-    let ([x0, y0, z0], [x1, y1, z1]) = (corner((x.0, y.0, z.0)), corner((x.1, y.1, z.1)));
-    let size = image.size;
-    let _room = room(&app.budget, 3 * (size.depth * size.height * size.width) as u64)?;
-    let (_progress, pending) = start(app, image, VoxelBox::new(x0, y0, z0, x1, y1, z1), TIME)?;
-    let object = match tokio::time::timeout(TIME + Duration::from_secs(5), pending).await {
-        Ok(found) => found.ok_or_else(Refusal::failed)?,
-        Err(_) => return Err(Refusal::busy("the threads are taken by other volumes", 10)),
-    };
-    let object = object.map_err(|error| match error {
-        // What was encoded is kept: the next try goes on from there.
-        Error::Cancelled { done, total } => {
-            let seconds = TIME.as_secs();
-            Refusal::bad(format!(
-                "{done} of {total} slices in {seconds} s, which is all the client waits: draw it again"
-            ))
-        }
-        other => other.into(),
-    })?;
-    let area = size.height * size.width;
-    let labels = &object.labels[region[0].start * area..region[0].end * area];
-    let found = labels.iter().map(|&label| u8::from(label > 0)).collect();
-    Ok(([region[0].clone(), 0..size.height, 0..size.width], found))
-}
-
 /// The client has put this object in its own buffer already.
 pub(super) async fn begin(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<Response, Refusal> {
     let mut work = work(&app, &headers).await?;
-    let (bytes, body_room) = app.body(&headers, body).await?;
-    let Some((target, _)) = &mut work.target else { return Err(Refusal::bad("set_target_buffer comes first")) };
-    let (shape, reader) = (target.shape, app.clone());
+    let (bytes, body_room) = app.body(&headers, body, app.limits.body).await?;
+    let (shape, reader) = (work.target()?.shape, app.clone());
     let mask = app.read(move || {
         let array = Packed::new(&bytes)?;
         if array.shape != shape {
@@ -149,29 +150,32 @@ pub(super) async fn begin(State(app): State<Arc<App>>, headers: HeaderMap, body:
         }
         let _room = room(&reader.budget, array.bytes as u64)?;
         let values = array.values()?;
-        drop(body_room);
+        drop((bytes, body_room));
         let umedsam::intensity::Values::U8(mut mask) = values else {
             return Err(Refusal::bad("a mask of uint8 or bool is expected"));
         };
         mask.iter_mut().for_each(|v| *v = u8::from(*v != 0));
         Ok(mask)
     });
-    target.begin(mask.await?);
+    let mask = mask.await?;
+    let target = work.target()?;
+    target.begin(mask);
     Ok(answer(target, false, None))
 }
 
 pub(super) async fn undo(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Refusal> {
-    let mut work = work(&app, &headers).await?;
-    let Some((target, _)) = &mut work.target else { return Err(Refusal::bad("set_target_buffer comes first")) };
-    let changed = target.undo();
-    Ok(answer(target, changed.is_some(), changed.as_ref()))
+    let work = work(&app, &headers).await?;
+    change(&app, work, |target| {
+        let changed = target.undo();
+        (changed.is_some(), changed)
+    })
+    .await
 }
 
 /// Each box has been answered; nothing waits for a prediction.
 pub(super) async fn again(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Refusal> {
-    let work = work(&app, &headers).await?;
-    let Some((target, _)) = &work.target else { return Err(Refusal::bad("set_target_buffer comes first")) };
-    Ok(answer(target, false, None))
+    let mut work = work(&app, &headers).await?;
+    Ok(answer(work.target()?, false, None))
 }
 
 /// Points, scribbles and lassos.
