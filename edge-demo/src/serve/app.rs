@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 use umedsam::{CacheOptions, EmbeddingCache, Model, Session, SessionOptions, ValidationStatus, errln, memory};
 
 use super::ServeArguments;
-use super::held::{no_room, room};
+use super::held::{Shared, no_room, room};
 use super::image::Image;
 use super::limits::{Budget, Limits, Room, STALL};
 use super::nninteractive::Leases;
@@ -35,7 +35,7 @@ const CACHE: usize = 512 << 20;
 /// The state of the server.
 pub(super) struct App {
     pub(super) limits: Limits,
-    pub(super) budget: Budget,
+    pub(super) shared: Shared,
     pub(super) pool: Pool,
     pub(super) sessions: Sessions,
     pub(super) leases: Leases,
@@ -57,8 +57,9 @@ impl App {
             None => Model::bundled()?,
         };
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let workers = arguments.workers.map_or(cores.clamp(2, 4), usize::from);
-        let threads = arguments.model.threads.map_or((cores / workers).max(1), usize::from);
+        // One more than there are cores: masks while a box is dragged are quick, and share them.
+        let workers = arguments.workers.map_or(cores.clamp(1, 4) + 1, usize::from);
+        let threads = arguments.model.threads.map_or((cores / (workers - 1)).max(1), usize::from);
         let mut options = SessionOptions::new().with_threads(threads);
         options.precision = arguments.model.precision;
         let cache = EmbeddingCache::new(&CacheOptions::new().with_memory_bytes(CACHE))?;
@@ -75,7 +76,7 @@ impl App {
         });
         let pool = Pool::new(&Arc::new(model), &options, &cache, workers, limits.queue)?;
         Ok(Self {
-            budget: Budget::new(limits.memory),
+            shared: Shared { budget: Budget::new(limits.memory), recent: Arc::default() },
             pool,
             sessions: Sessions::new(limits.sessions, limits.idle),
             leases: Leases::new(limits.sessions, Duration::from_secs(u64::from(arguments.idle))),
@@ -101,11 +102,11 @@ impl App {
     pub(super) fn read_offer(&self, id: usize, choice: &super::image::Choice) -> Result<Image, Refusal> {
         let names = self.offers();
         if let (Some(path), Some(name)) = (self.offered.get(id), names.get(id)) {
-            return Image::of_file(name, path, choice, &self.budget);
+            return Image::of_file(name, path, choice, &self.shared);
         }
         let sample = id.checked_sub(self.offered.len()).and_then(|i| SAMPLES.get(i));
         let sample = sample.ok_or_else(|| Refusal::missing("this file"))?;
-        let image = Image::of_bytes(sample.file, sample.bytes, &self.folder()?, choice, &self.budget)?;
+        let image = Image::of_bytes(sample.file, sample.bytes, &self.folder()?, choice, &self.shared)?;
         Ok(image.with_boxes(sample.boxes))
     }
 
@@ -142,9 +143,10 @@ impl App {
     /// Runs the network for somebody who waits.
     pub(super) async fn run<T: Send + 'static>(
         &self,
+        kind: Kind,
         work: impl FnOnce(&mut Session) -> Result<T, umedsam::Error> + Send + 'static,
     ) -> Result<T, Refusal> {
-        let pending = self.pool.submit(Kind::Slice, |session, _| work(session)).map_err(|Full| full())?;
+        let pending = self.pool.submit(kind, |session, _| work(session)).map_err(|Full| full())?;
         match tokio::time::timeout(self.limits.masks, pending).await {
             Ok(Some(result)) => Ok(result?),
             Ok(None) => Err(Refusal::failed()),
@@ -161,7 +163,7 @@ impl App {
         if length > max {
             return Err(Refusal::too_large(format!("a body of {length} bytes; at most {max} are taken")));
         }
-        if length > self.budget.left() {
+        if length > self.shared.budget.left() {
             return Err(no_room());
         }
         let whole = tokio::time::timeout(self.limits.upload, self.receive(body, length as usize));
@@ -170,7 +172,7 @@ impl App {
 
     /// Room is taken as the bytes arrive: what is only announced keeps nobody out.
     async fn receive(&self, body: Body, length: usize) -> Result<(Vec<u8>, Room), Refusal> {
-        let mut room = room(&self.budget, 0)?;
+        let mut room = room(&self.shared.budget, 0)?;
         let mut bytes = memory::with_room(length)?;
         let mut parts = body.into_data_stream();
         loop {

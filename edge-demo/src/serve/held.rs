@@ -1,25 +1,58 @@
 //! An image or a volume that the server holds for a client.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use umedsam::intensity::{Number, Values};
 use umedsam::{Embedding, ImageView, PixelBox, Session, VolumeSize};
 
 use super::bits::Packed;
-use super::limits::Room;
+use super::limits::{Budget, Room};
 use super::planes::Plane;
+use super::pool::Kind;
 use super::refusal::Refusal;
 
-/// Embeddings that stay with an image, so that the decoder's part that only they decide is done once.
-const RECENT: usize = 4;
+/// Embeddings of all images that are at hand at once.
+const RECENT: usize = 64;
+
+/// The embeddings that were used last, the newest first. They are found without a look at the pixels, and the decoder does
+/// the part of its work that only they decide once.
+#[derive(Default)]
+pub(super) struct Recent(Mutex<Vec<(u64, Plane, Embedding)>>);
+
+impl Recent {
+    fn get(&self, shown: u64, plane: Plane) -> Option<Embedding> {
+        let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = recent.iter().position(|(of, at, _)| (*of, *at) == (shown, plane))?;
+        recent[..=found].rotate_right(1);
+        Some(recent[0].2.clone())
+    }
+
+    fn put(&self, shown: u64, plane: Plane, embedding: Embedding) {
+        let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.retain(|(of, at, _)| (*of, *at) != (shown, plane));
+        recent.truncate(RECENT - 1);
+        recent.insert(0, (shown, plane, embedding));
+    }
+}
+
+/// What all images share: the memory that they may take, and the embeddings at hand.
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub(super) budget: Budget,
+    pub(super) recent: Arc<Recent>,
+}
+
+/// Tells what is shown apart.
+static SHOWN: AtomicU64 = AtomicU64::new(0);
 
 /// What the network is given: 8 bits by one window.
 pub(super) struct Shown {
     pub(super) pixels: Vec<u8>,
     pub(super) channels: usize,
     pub(super) size: VolumeSize,
-    /// The embeddings used last, the newest first.
-    recent: Mutex<Vec<(Plane, Embedding)>>,
+    number: u64,
+    recent: Arc<Recent>,
 }
 
 /// A mask of a slice.
@@ -46,25 +79,29 @@ impl Found {
 }
 
 impl Shown {
-    pub(super) fn new(pixels: Vec<u8>, channels: usize, size: VolumeSize) -> Self {
-        Self { pixels, channels, size, recent: Mutex::default() }
+    pub(super) fn new(pixels: Vec<u8>, channels: usize, size: VolumeSize, shared: &Shared) -> Self {
+        let number = SHOWN.fetch_add(1, Ordering::Relaxed);
+        Self { pixels, channels, size, number, recent: shared.recent.clone() }
     }
 
-    fn recent(&self, plane: Plane) -> Option<Embedding> {
-        let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        recent.iter().find(|(held, _)| *held == plane).map(|(_, embedding)| embedding.clone())
+    /// The same image by another window.
+    pub(super) fn anew(&self, pixels: Vec<u8>) -> Self {
+        let number = SHOWN.fetch_add(1, Ordering::Relaxed);
+        Self { pixels, channels: self.channels, size: self.size, number, recent: self.recent.clone() }
+    }
+
+    /// What masks of a slice take.
+    pub(super) fn kind(&self, plane: Plane) -> Kind {
+        if self.recent.get(self.number, plane).is_some() { Kind::Decode } else { Kind::Slice }
     }
 
     /// The embedding of a slice.
     pub(super) fn embedding(&self, session: &mut Session, plane: Plane) -> Result<Embedding, umedsam::Error> {
-        if let Some(embedding) = self.recent(plane) {
+        if let Some(embedding) = self.recent.get(self.number, plane) {
             return Ok(embedding);
         }
         let embedding = session.encode(&self.view(plane, &mut Vec::new())?)?;
-        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        recent.retain(|(held, _)| *held != plane);
-        recent.insert(0, (plane, embedding.clone()));
-        recent.truncate(RECENT);
+        self.recent.put(self.number, plane, embedding.clone());
         Ok(embedding)
     }
 
@@ -203,7 +240,7 @@ impl Current {
 }
 
 /// Room of the budget, or a refusal.
-pub(super) fn room(budget: &super::limits::Budget, bytes: u64) -> Result<Room, Refusal> {
+pub(super) fn room(budget: &Budget, bytes: u64) -> Result<Room, Refusal> {
     budget.take(bytes).ok_or_else(no_room)
 }
 

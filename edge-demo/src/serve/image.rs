@@ -16,8 +16,8 @@ use umedsam_demo::read::{ReadOptions, read};
 use umedsam_demo::scan::{Origin, Scan, Window};
 
 use super::bits::each_set;
-use super::held::{Current, Display, Shown};
-use super::limits::{Budget, Room};
+use super::held::{Current, Display, Shared, Shown};
+use super::limits::Room;
 use super::planes::Plane;
 use super::pool::Detached;
 use super::refusal::Refusal;
@@ -132,11 +132,11 @@ impl Image {
         bytes: &[u8],
         folder: &Path,
         choice: &Choice,
-        budget: &Budget,
+        shared: &Shared,
     ) -> Result<Self, Refusal> {
         if image::guess_format(bytes).is_ok() {
             let picture = Picture::of(Cursor::new(bytes), choice.frame, choice.memory);
-            return Self::picture(name, picture.map_err(|e| unreadable(name, terminal::chain(e.as_ref())))?, budget);
+            return Self::picture(name, picture.map_err(|e| unreadable(name, terminal::chain(e.as_ref())))?, shared);
         }
         let ending = if name.to_ascii_lowercase().ends_with(".npz") { ".npz" } else { "" };
         let written = tempfile::Builder::new().suffix(ending).tempfile_in(folder).and_then(|mut file| {
@@ -148,35 +148,35 @@ impl Image {
             errln!("umedsam: {name}: {error}");
             Refusal::new(StatusCode::INSUFFICIENT_STORAGE, format!("{name}: there was no room for a temporary file"))
         })?;
-        Self::of_file(name, &path, choice, budget)
+        Self::of_file(name, &path, choice, shared)
     }
 
     /// Reads a file, or a folder of DICOM files.
-    pub(super) fn of_file(name: &str, path: &Path, choice: &Choice, budget: &Budget) -> Result<Self, Refusal> {
+    pub(super) fn of_file(name: &str, path: &Path, choice: &Choice, shared: &Shared) -> Result<Self, Refusal> {
         match Kind::of(path) {
-            Some(Kind::Npz) => Self::case(name, path, choice, budget),
+            Some(Kind::Npz) => Self::case(name, path, choice, shared),
             Some(Kind::Picture) => {
                 let picture = std::fs::read(path).map_err(|e| unreadable(name, e))?;
                 let picture = Picture::of(Cursor::new(picture), choice.frame, choice.memory);
-                Self::picture(name, picture.map_err(|e| unreadable(name, terminal::chain(e.as_ref())))?, budget)
+                Self::picture(name, picture.map_err(|e| unreadable(name, terminal::chain(e.as_ref())))?, shared)
             }
-            Some(Kind::Scan) => Self::scan(name, path, choice, budget),
-            None if path.is_dir() => Self::scan(name, path, choice, budget),
+            Some(Kind::Scan) => Self::scan(name, path, choice, shared),
+            None if path.is_dir() => Self::scan(name, path, choice, shared),
             None => {
                 Err(unreadable(name, "NPZ, PNG, JPEG, TIFF, NIfTI and DICOM files are read, and ZIP archives of DICOM"))
             }
         }
     }
 
-    fn picture(name: &str, picture: Picture, budget: &Budget) -> Result<Self, Refusal> {
+    fn picture(name: &str, picture: Picture, shared: &Shared) -> Result<Self, Refusal> {
         let view = picture.view()?;
         let (channels, size) =
             (view.channel_count(), VolumeSize { depth: 1, height: view.height(), width: view.width() });
         let windowed = Windowed { range: Some([0.0, 255.0]), ..Windowed::new("", picture.intake(), Vec::new()) };
-        Self::new(name, size, channels, picture.into_pixels(), Source::Picture, None, Vec::new(), windowed, budget)
+        Self::new(name, size, channels, picture.into_pixels(), Source::Picture, None, Vec::new(), windowed, shared)
     }
 
-    fn case(name: &str, path: &Path, choice: &Choice, budget: &Budget) -> Result<Self, Refusal> {
+    fn case(name: &str, path: &Path, choice: &Choice, shared: &Shared) -> Result<Self, Refusal> {
         let limits = NpzLimits::new().with_peak_bytes(choice.memory);
         let fail = |error: NpzError| {
             let array = error.array.map(|array| format!("array '{array}': ")).unwrap_or_default();
@@ -190,17 +190,17 @@ impl Image {
         };
         let (size, channels, shape) = (case.shape.volume(), case.shape.channels, case.shape.labels());
         let windowed = Windowed { range: Some([0.0, 255.0]), ..Windowed::new("", &case.intake, Vec::new()) };
-        Self::new(name, size, channels, case.pixels, Source::Npz(shape), spacing, boxes, windowed, budget)
+        Self::new(name, size, channels, case.pixels, Source::Npz(shape), spacing, boxes, windowed, shared)
     }
 
-    fn scan(name: &str, path: &Path, choice: &Choice, budget: &Budget) -> Result<Self, Refusal> {
+    fn scan(name: &str, path: &Path, choice: &Choice, shared: &Shared) -> Result<Self, Refusal> {
         let options = ReadOptions::new().with_memory(choice.memory).with_frame(choice.frame);
         let options = options.with_series(choice.series.clone());
         let scan = read(path, &options).map_err(|error| unreadable(name, error.problem))?;
         let (pixels, windowed) = windowed(&scan, choice.window()?, choice.window.as_deref())?;
         let (size, channels, spacing) = (scan.size, scan.channels, scan.spacing);
         let source = Source::Scan(Box::new(scan));
-        Self::new(name, size, channels, pixels, source, spacing, Vec::new(), windowed, budget)
+        Self::new(name, size, channels, pixels, source, spacing, Vec::new(), windowed, shared)
     }
 
     #[expect(clippy::too_many_arguments, reason = "the fields")]
@@ -213,7 +213,7 @@ impl Image {
         spacing: Option<[f64; 3]>,
         boxes: Vec<VoxelBox>,
         window: Windowed,
-        budget: &Budget,
+        shared: &Shared,
     ) -> Result<Self, Refusal> {
         let (display, stored) = match &source {
             Source::Scan(scan) if channels == 1 => {
@@ -221,8 +221,8 @@ impl Image {
             }
             _ => (Display::Bytes, 0),
         };
-        let room = super::held::room(budget, (pixels.len() + stored) as u64)?;
-        let current = Current::new(Shown::new(pixels, channels, size));
+        let room = super::held::room(&shared.budget, (pixels.len() + stored) as u64)?;
+        let current = Current::new(Shown::new(pixels, channels, size, shared));
         let (window, ahead) = (Mutex::new(window), Mutex::default());
         Ok(Self {
             name: name.into(),
@@ -252,7 +252,7 @@ impl Image {
         };
         let window: Window = asked.parse().map_err(Refusal::bad)?;
         let (pixels, windowed) = windowed(scan, window, Some(asked))?;
-        self.current.set(Shown::new(pixels, self.channels, self.size));
+        self.current.set(self.current.get().anew(pixels));
         *self.window.lock().unwrap_or_else(PoisonError::into_inner) = windowed;
         Ok(())
     }

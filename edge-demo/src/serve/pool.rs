@@ -12,12 +12,15 @@ use anyhow::Context as _;
 use tokio::sync::oneshot;
 use umedsam::{EmbeddingCache, Error, Model, Session, SessionOptions, errln};
 
-/// How urgent work is. Others wait for what is urgent; at least one thread is always left to it.
+/// What work is, the most urgent first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Masks of a slice, for which a person waits.
+    /// Masks of a slice that is encoded, such as while a box is dragged: a few milliseconds. One thread is always left to
+    /// it.
+    Decode,
+    /// Masks of a slice that must be encoded first.
     Slice,
-    /// A volume, which takes long.
+    /// A volume, which takes long. One thread more is left to the others.
     Volume,
     /// Encoding of what may be asked for next.
     Ahead,
@@ -43,12 +46,15 @@ struct Shared {
 struct State {
     jobs: VecDeque<Job>,
     next: u64,
-    running: usize,
-    /// Volumes and encodes ahead that are running.
-    background: usize,
-    /// Encodes ahead that are running, for which nobody waits.
-    ahead: usize,
+    /// Work of each kind that is running.
+    running: [usize; 4],
     closed: bool,
+}
+
+impl State {
+    fn running(&self) -> usize {
+        self.running.iter().sum()
+    }
 }
 
 impl Shared {
@@ -59,15 +65,17 @@ impl Shared {
 
     /// The most urgent job that may run now: of those alike the one that came first.
     fn pick(&self, state: &mut State) -> Option<Job> {
-        let allowed = state.background + 1 < self.threads;
-        let first = |kind| state.jobs.iter().position(|job| job.kind == kind);
-        let found = first(Kind::Slice)
-            .or_else(|| first(Kind::Volume).filter(|_| allowed))
-            .or_else(|| first(Kind::Ahead).filter(|_| allowed))?;
+        let encodes = state.running() - state.running[Kind::Decode as usize] + 1 < self.threads;
+        let volumes = state.running[Kind::Volume as usize] < self.threads.saturating_sub(2).max(1);
+        let may = |kind| match kind {
+            Kind::Decode => true,
+            Kind::Slice | Kind::Ahead => encodes,
+            Kind::Volume => encodes && volumes,
+        };
+        let first = |kind| state.jobs.iter().position(|job| job.kind == kind && may(kind));
+        let found = [Kind::Decode, Kind::Slice, Kind::Volume, Kind::Ahead].into_iter().find_map(first)?;
         let job = state.jobs.remove(found)?;
-        state.running += 1;
-        state.background += usize::from(job.kind != Kind::Slice);
-        state.ahead += usize::from(job.kind == Kind::Ahead);
+        state.running[job.kind as usize] += 1;
         Some(job)
     }
 
@@ -83,9 +91,7 @@ impl Shared {
                     }
                 }
                 state = self.state();
-                state.running -= 1;
-                state.background -= usize::from(kind != Kind::Slice);
-                state.ahead -= usize::from(kind == Kind::Ahead);
+                state.running[kind as usize] -= 1;
                 self.wake.notify_all();
             } else if state.closed {
                 return;
@@ -146,7 +152,7 @@ impl Pool {
 
     pub(super) fn load(&self) -> Load {
         let state = self.shared.state();
-        Load { waiting: state.jobs.len(), running: state.running }
+        Load { waiting: state.jobs.len(), running: state.running() }
     }
 
     /// Puts work in the queue. It is taken out, or told by its flag to stop, when what is returned is dropped.
@@ -165,7 +171,8 @@ impl Pool {
         });
         let mut state = self.shared.state();
         // Volumes and encodes ahead must not keep out the slices for which a person waits.
-        let room = if kind == Kind::Slice { self.shared.queue } else { self.shared.queue / 2 };
+        let is_urgent = matches!(kind, Kind::Decode | Kind::Slice);
+        let room = if is_urgent { self.shared.queue } else { self.shared.queue / 2 };
         if state.closed || state.jobs.len() >= room {
             return Err(Full);
         }
@@ -182,7 +189,7 @@ impl Pool {
         let mut state = self.shared.state();
         state.closed = true;
         let jobs = std::mem::take(&mut state.jobs);
-        let running = state.running - state.ahead;
+        let running = state.running() - state.running[Kind::Ahead as usize];
         drop(state);
         self.shared.wake.notify_all();
         Load { waiting: jobs.iter().filter(|job| job.kind != Kind::Ahead).count(), running }

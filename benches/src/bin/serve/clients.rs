@@ -16,6 +16,7 @@ use crate::volume::nifti;
 pub(crate) struct Measured {
     /// Times of answered requests of a kind, in seconds, with the client's number.
     pub(crate) drags: Vec<(usize, f64)>,
+    pub(crate) firsts: Vec<f64>,
     pub(crate) opens: Vec<f64>,
     pub(crate) volumes: Vec<(usize, f64)>,
     /// Times to the first word of a volume's progress.
@@ -101,16 +102,15 @@ impl Client<'_> {
         Ok(format!("{session}/images/{}", opened["image"]))
     }
 
-    /// Opens pictures, and drags boxes in them: 20 masks a second for 2 seconds, then a look of 1 second.
+    /// Opens volumes, and drags a box in each slice: 20 masks a second for 2 seconds, in 10 seconds.
     pub(crate) fn drags(&self) -> anyhow::Result<()> {
         let mut connection = Connection::new(self.address);
         let session = self.session(&mut connection)?;
         let mut state = self.number as u64;
         while self.goes_on() {
             let start = Instant::now();
-            let mut volume = nifti([256, 256, 4], self.random(&mut state, 1 << 30));
-            // Each picture is another, so that it is encoded anew.
-            volume.truncate(352 + 2 * 256 * 256 * 4);
+            // Each is another, so that its slices are encoded.
+            let volume = nifti([256, 256, 4], self.random(&mut state, 1 << 30));
             let image = self.open(&mut connection, &session, &volume)?;
             self.note(|m| m.opens.push(start.elapsed().as_secs_f64()));
             for slice in 0..4 {
@@ -125,11 +125,15 @@ impl Client<'_> {
                     let found =
                         self.ask(&mut connection, &format!("{image}/masks"), asked.to_string().as_bytes(), |_| {});
                     let took = start.elapsed();
-                    if found.is_some() {
-                        self.note(|m| m.drags.push((self.number, took.as_secs_f64())));
+                    // The first mask of a slice may have to wait for its encoding.
+                    match (found, step) {
+                        (None, _) => {}
+                        (Some(_), 0) => self.note(|m| m.firsts.push(took.as_secs_f64())),
+                        (Some(_), _) => self.note(|m| m.drags.push((self.number, took.as_secs_f64()))),
                     }
                     sleep(Duration::from_millis(50).saturating_sub(took));
                 }
+                sleep(Duration::from_millis(7000));
             }
             connection.ask("DELETE", &image, b"", |_| {}).map_err(|Lost(error)| error)?;
         }
@@ -143,9 +147,9 @@ impl Client<'_> {
         let session = self.session(&mut connection)?;
         let mut state = self.number as u64;
         while self.goes_on() {
-            let volume = nifti([160, 160, 24], self.random(&mut state, 1 << 30));
+            let volume = nifti([160, 160, 12], self.random(&mut state, 1 << 30));
             let image = self.open(&mut connection, &session, &volume)?;
-            let asked = json!({ "box": [40, 40, 120, 120], "slice": 12 }).to_string();
+            let asked = json!({ "box": [40, 40, 120, 120], "slice": 6 }).to_string();
             let (start, mut first) = (Instant::now(), None);
             let path = format!("{image}/volumes");
             let found = self.ask(&mut connection, &path, asked.as_bytes(), |_| first = first.or(Some(start.elapsed())));

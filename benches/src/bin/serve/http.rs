@@ -2,12 +2,13 @@
 
 use std::io::{self, BufRead, BufReader, Error, ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A connection that is kept.
 pub(crate) struct Connection {
     address: String,
-    stream: Option<BufReader<TcpStream>>,
+    /// With the time of its last answer.
+    stream: Option<(BufReader<TcpStream>, Instant)>,
 }
 
 pub(crate) struct Answer {
@@ -48,14 +49,16 @@ impl Connection {
         body: &[u8],
         line: impl FnMut(&[u8]),
     ) -> Result<Answer, Lost> {
-        let mut stream = match self.stream.take() {
-            Some(stream) => stream,
+        // The server ends what is idle for 20 seconds.
+        let kept = self.stream.take().filter(|(_, answered)| answered.elapsed() < Duration::from_secs(10));
+        let mut stream = match kept {
+            Some((stream, _)) => stream,
             None => BufReader::new(connect(&self.address).map_err(Lost)?),
         };
         let sent = stream.get_mut().write_all(head(&self.address, method, path, body.len()).as_bytes());
         sent.and_then(|()| stream.get_mut().write_all(body)).map_err(Lost)?;
         let answer = read(&mut stream, line).map_err(Lost)?;
-        self.stream = Some(stream);
+        self.stream = Some((stream, Instant::now()));
         Ok(answer)
     }
 }

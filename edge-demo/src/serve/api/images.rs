@@ -53,7 +53,7 @@ pub(super) async fn send(
     let (bytes, room) = app.body(&headers, body, app.limits.body).await?;
     let (reader, name, choice) = (app.clone(), plain(asked.name.as_deref()), asked.choice(&app));
     let image = app.read(move || {
-        let image = Image::of_bytes(&name, &bytes, &reader.folder()?, &choice, &reader.budget);
+        let image = Image::of_bytes(&name, &bytes, &reader.folder()?, &choice, &reader.shared);
         drop((bytes, room));
         image
     });

@@ -54,8 +54,10 @@ pub(super) async fn write(
     let names: Vec<Option<String>> = asked.objects.iter().map(|object| object.name.clone()).collect();
     let objects: Vec<Vec<(usize, Vec<u32>)>> =
         asked.objects.into_iter().map(|o| o.slices.into_iter().map(|s| (s.slice, s.runs)).collect()).collect();
-    let room =
-        super::super::held::room(&app.budget, (4 * image.size.depth * image.size.height * image.size.width) as u64)?;
+    let room = super::super::held::room(
+        &app.shared.budget,
+        (4 * image.size.depth * image.size.height * image.size.width) as u64,
+    )?;
     let (ending, kind) = output.ending();
     let name = file_name(&image.name, ending);
     let folder = app.folder()?;

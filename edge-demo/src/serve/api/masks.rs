@@ -75,7 +75,8 @@ pub(super) async fn masks(
     }
     let boxes: Vec<PixelBox> = asked.boxes.iter().map(|b| PixelBox::new(b[0], b[1], b[2], b[3])).collect();
     let (shown, heat) = (image.current.get(), asked.heat && matches!(asked.form, Form::Bits));
-    let found = app.run(move |session| shown.masks(session, plane, &boxes, heat)).await?;
+    let kind = shown.kind(plane);
+    let found = app.run(kind, move |session| shown.masks(session, plane, &boxes, heat)).await?;
     let ms = (start.elapsed().as_secs_f64() * 1e4).round() / 10.0;
     match (asked.form, &found[..]) {
         (Form::Bits, [one]) => Ok(bits(one, asked.seq, ms)),

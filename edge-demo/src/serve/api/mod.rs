@@ -115,7 +115,7 @@ async fn health(State(app): State<Arc<App>>) -> Json<serde_json::Value> {
         "running": load.running,
         "waiting": load.waiting,
         "sessions": app.sessions.len(),
-        "memory": { "used": app.budget.used(), "max": app.limits.memory },
+        "memory": { "used": app.shared.budget.used(), "max": app.limits.memory },
         "limits": {
             "body": app.limits.body,
             "images": app.limits.images,

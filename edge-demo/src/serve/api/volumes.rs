@@ -59,7 +59,7 @@ pub(super) async fn segment(
     let shown = image.current.get();
     let prompt = asked.prompt(shown.size)?;
     // The labels, and what is made of them.
-    let room = room(&app.budget, 3 * sides(shown.size).iter().product::<usize>() as u64)?;
+    let room = room(&app.shared.budget, 3 * sides(shown.size).iter().product::<usize>() as u64)?;
     let (progress, pending) = start(&app, shown, prompt, app.limits.volume, describe)?;
     let finish = move |found| {
         let _room = &room;

@@ -128,12 +128,12 @@ async fn set_image(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) 
         let size = VolumeSize { depth, height, width };
         check(size)?;
         // Bytes and values go when their 8 bits are made, which stay.
-        let _values_room = room(&reader.budget, 2 * array.bytes as u64)?;
-        let room = room(&reader.budget, (depth * height * width) as u64)?;
+        let _values_room = room(&reader.shared.budget, 2 * array.bytes as u64)?;
+        let room = room(&reader.shared.budget, (depth * height * width) as u64)?;
         let (pixels, intake) = shown(array.values()?)?;
         drop((bytes, body_room));
         errln!("umedsam: nnInteractive: an image of {depth}x{height}x{width}, {intake}");
-        Ok((Arc::new(Shown::new(pixels, 1, size)), room))
+        Ok((Arc::new(Shown::new(pixels, 1, size, &reader.shared)), room))
     });
     let image = image.await?;
     let VolumeSize { depth, height, width } = image.0.size;
@@ -185,7 +185,7 @@ async fn set_target_buffer(State(app): State<Arc<App>>, headers: HeaderMap, body
     if kind.is_float() {
         return Err(Refusal::bad(format!("dtype is {}; bool or an integer type is expected", kind.name())));
     }
-    let room = room(&app.budget, shape.iter().product::<usize>() as u64)?;
+    let room = room(&app.shared.budget, shape.iter().product::<usize>() as u64)?;
     work.target = Some((Target::new(shape, kind)?, room));
     Ok(Json(json!({})))
 }

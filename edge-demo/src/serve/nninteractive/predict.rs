@@ -88,7 +88,7 @@ pub(super) async fn add_box(State(app): State<Arc<App>>, headers: HeaderMap, bod
     let region = clip(&asked.bbox_coords, target.shape)?;
     let (prompt, boxes) = prompt(&region, target);
     let size = image.size;
-    let room = room(&app.budget, 3 * sides(size).iter().product::<usize>() as u64)?;
+    let room = room(&app.shared.budget, 3 * sides(size).iter().product::<usize>() as u64)?;
     let (_progress, pending) = start(&app, image, prompt, TIME, |object, _| object)?;
     let object = match tokio::time::timeout(TIME + Duration::from_secs(5), pending).await {
         Ok(found) => found.ok_or_else(Refusal::failed)??,
@@ -98,7 +98,7 @@ pub(super) async fn add_box(State(app): State<Arc<App>>, headers: HeaderMap, bod
         let seconds = TIME.as_secs();
         errln!("umedsam: nnInteractive: an object is not whole: its client waits no longer than {seconds} seconds");
     }
-    let budget = app.budget.clone();
+    let budget = app.shared.budget.clone();
     change(&app, work, move |target| {
         let changed = target.replace(&object.region, &object.mask, boxes, &budget);
         drop(room);
@@ -148,7 +148,7 @@ pub(super) async fn begin(State(app): State<Arc<App>>, headers: HeaderMap, body:
         if array.shape != shape {
             return Err(Refusal::bad(format!("shape is {:?}; {shape:?} expected", array.shape)));
         }
-        let _room = room(&reader.budget, array.bytes as u64)?;
+        let _room = room(&reader.shared.budget, array.bytes as u64)?;
         let values = array.values()?;
         drop((bytes, body_room));
         let umedsam::intensity::Values::U8(mut mask) = values else {
