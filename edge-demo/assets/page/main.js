@@ -77,7 +77,7 @@ function describe(info) {
   $('window').value = info.window;
   view.range = info.range ?? [0, 255];
   const list = $('notes').querySelector('ul');
-  const size = `${info.shape.filter((n, i) => i || n > 1).join(' × ')} ${depth > 1 ? 'voxels' : 'pixels'}`;
+  const size = `${info.shape.toReversed().filter((n, i) => i < 2 || n > 1).join(' × ')} ${depth > 1 ? 'voxels' : 'pixels'}`;
   const spacing = info.spacing && `${info.spacing.map(v => v.toFixed(3)).join(' × ')} mm a voxel`;
   list.replaceChildren(...[size, spacing, info.modality, info.axes && `axes ${info.axes}`, ...info.notes].filter(Boolean).map(text => {
     const line = document.createElement('li');
@@ -306,6 +306,7 @@ const act = {
   },
   grab(item) {
     objects.selected = objects.items.indexOf(item);
+    if (view.showHeat) live.ask();
     acting = 'held';
     refresh();
   },
@@ -355,6 +356,7 @@ const act = {
     if (i === null || !objects.items[i]) return;
     objects.selected = i;
     if (axis === 0) range(objects.current);
+    if (view.showHeat) live.ask();
     refresh();
   },
   add() {
@@ -543,7 +545,7 @@ function wire() {
   $('heat').onchange = event => {
     view.showHeat = event.target.checked;
     live.ask();
-    view.draw();
+    refresh();
   };
   $('fit').onclick = () => view.fit();
   $('help').onclick = () => {

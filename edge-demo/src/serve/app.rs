@@ -20,7 +20,7 @@ use super::ServeArguments;
 use super::held::{Shared, no_room, room};
 use super::image::Image;
 use super::limits::{Budget, Limits, Room, STALL};
-use super::nninteractive::Leases;
+use super::nninteractive::{First, Leases};
 use super::pool::{Full, Kind, Pool};
 use super::refusal::Refusal;
 use super::sessions::Sessions;
@@ -39,6 +39,7 @@ pub(super) struct App {
     pub(super) pool: Pool,
     pub(super) sessions: Sessions,
     pub(super) leases: Leases,
+    pub(super) first: First,
     /// What the model is, for people.
     pub(super) model: serde_json::Value,
     /// Files of the command line, by their place in it. Clients name no others.
@@ -76,6 +77,7 @@ impl App {
         });
         let pool = Pool::new(&Arc::new(model), &options, &cache, workers, limits.queue)?;
         Ok(Self {
+            first: First::default(),
             shared: Shared { budget: Budget::new(limits.memory), recent: Arc::default() },
             pool,
             sessions: Sessions::new(limits.sessions, limits.idle),

@@ -3,11 +3,13 @@
 mod api;
 mod app;
 mod bits;
+mod form;
 mod guard;
 mod held;
 mod image;
 mod limits;
 mod listen;
+mod monailabel;
 mod nninteractive;
 mod page;
 mod patience;
@@ -89,7 +91,7 @@ pub(crate) fn run(arguments: &ServeArguments) -> anyhow::Result<()> {
     let router = router(&app, guarded);
     let page = format!("http://{address}/");
     outln!("{page}  the page; Ctrl-C ends");
-    outln!("3D Slicer (extension nnInteractive) and napari-nninteractive: remote server http://{address}");
+    outln!("3D Slicer (extensions nnInteractive and MONAI Label) and napari-nninteractive: server http://{address}");
     if arguments.open {
         open(&match &arguments.token {
             Some(token) => format!("{page}#{token}"),
@@ -112,7 +114,7 @@ pub(crate) fn run(arguments: &ServeArguments) -> anyhow::Result<()> {
 
 /// All that is answered.
 fn router(app: &Arc<App>, guarded: Guard) -> Router {
-    let router = page::router().merge(api::router()).merge(nninteractive::router());
+    let router = page::router().merge(api::router()).merge(nninteractive::router()).merge(monailabel::router());
     router
         .fallback(|| async { refusal::Refusal::missing("what is asked for") })
         .layer(middleware::from_fn_with_state(Arc::new(guarded), guard))

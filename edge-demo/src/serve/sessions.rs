@@ -111,6 +111,7 @@ pub(super) async fn expire(app: Weak<App>) {
         let Some(app) = app.upgrade() else { return };
         app.sessions.drop_idle();
         app.leases.drop_idle();
+        app.first.drop_idle(app.limits.idle);
     }
 }
 
