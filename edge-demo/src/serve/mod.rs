@@ -76,7 +76,7 @@ pub(crate) fn run(arguments: &ServeArguments) -> anyhow::Result<()> {
     let loopback = arguments.listen.is_loopback();
     match &arguments.token {
         None if !loopback => bail!("--listen {}: others can ask there; --token T is needed", arguments.listen),
-        // It goes into an address of the page as it is.
+        // It becomes a part of the page's address.
         Some(token) if token.len() < 8 || !token.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~".contains(&b)) => {
             bail!("--token: at least 8 letters, digits or any of -._~ are needed")
         }
@@ -106,13 +106,13 @@ pub(crate) fn run(arguments: &ServeArguments) -> anyhow::Result<()> {
     if !done || running + waiting > 0 {
         errln!("umedsam: dropped: {running} requests that were running and {waiting} that waited");
     }
-    // Connections go, and with them the wish for what runs: threads end at the next slice.
+    // Closing the connections cancels what runs: threads end at the next slice.
     runtime.shutdown_timeout(Duration::from_secs(1));
     app.remove_folder();
     Ok(())
 }
 
-/// All that is answered.
+/// All routes.
 fn router(app: &Arc<App>, guarded: Guard) -> Router {
     let router = page::router().merge(api::router()).merge(nninteractive::router()).merge(monailabel::router());
     router
@@ -121,7 +121,7 @@ fn router(app: &Arc<App>, guarded: Guard) -> Router {
         .with_state(app.clone())
 }
 
-/// Ctrl-C, or the system's wish that the program ends.
+/// Waits for Ctrl-C or SIGTERM.
 async fn stopped() {
     #[cfg(unix)]
     {

@@ -139,7 +139,7 @@ async fn set_image(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) 
     });
     let image = image.await?;
     let VolumeSize { depth, height, width } = image.0.size;
-    // A target of another image makes no sense.
+    // The target buffer was of the image before.
     *work = Work { image: Some(image), target: None };
     Ok(Json(json!({ "original_image_shape": [1, depth, height, width] })))
 }
@@ -203,7 +203,7 @@ async fn set_target_buffer(State(app): State<Arc<App>>, headers: HeaderMap, body
 
 async fn set_do_autozoom(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Answer {
     app.leases.touch(token(&headers), Touch::Use)?;
-    // There is nothing to zoom: it is taken, and changes nothing.
+    // This model does not zoom: accepted, without effect.
     let _: Value = json_body(&app, &headers, body).await?;
     Ok(Json(json!({})))
 }

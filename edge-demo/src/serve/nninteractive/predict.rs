@@ -125,8 +125,8 @@ pub(super) async fn segment(
     .await
 }
 
-/// What is asked of the network, and the slices that the object is of then. A box that is one voxel thick is of a slice,
-/// from which the object is followed.
+/// What the network is asked for, and the object's list of boxes afterwards. From a box that is one voxel thick the object is
+/// followed through the slices.
 fn prompt(region: &Region, target: &Target) -> (Prompt, Vec<Plane>) {
     let from = |axis: usize| region[axis].start as f64;
     let to = |axis: usize| (region[axis].end - 1) as f64;
