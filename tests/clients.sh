@@ -2,8 +2,9 @@
 # Fetches the programs with which `umedsam serve` is tested, once, into ${XDG_CACHE_HOME:-$HOME/.cache}/umedsam, and prints
 # what the tests' variables want; nothing else goes to stdout:
 #
-#     export UMEDSAM_CLIENT=$(tests/clients.sh nninteractive)      # a Python with nninteractive-client, 160 MB; needs pip
-#     export UMEDSAM_CLIENT_MODULES=$(tests/clients.sh page)       # playwright-core and axe-core, 18 MB; needs npm
+#     export UMEDSAM_CLIENT=$(tests/clients.sh python)         # a Python with the clients of nnInteractive and MONAI Label,
+#                                                              # 140 MB; needs pip, and at most Python 3.12
+#     export UMEDSAM_CLIENT_MODULES=$(tests/clients.sh page)   # playwright-core and axe-core, 18 MB; needs npm
 set -euo pipefail
 
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/umedsam
@@ -12,11 +13,19 @@ part=$(mktemp -d "$cache/part.XXXXXX")
 trap 'rm -rf "$part"' EXIT
 
 case "${1:-}" in
-nninteractive)
-  home=$cache/nninteractive-client-2.6.0
+python)
+  home=$cache/python-clients-1
   if [ ! -e "$home" ]; then
-    python3 -m pip install -q --disable-pip-version-check --no-cache-dir --only-binary=:all: --target "$part/packages" \
-      nninteractive-client==2.6.0 blosc2==4.14.1 >&2
+    pip() { python3 -m pip "$@" -q --disable-pip-version-check --no-cache-dir --only-binary=:all: >&2; }
+    pip install --target "$part/packages" nninteractive-client==2.6.0 blosc2==4.14.1 requests
+    # Of MONAI Label the client alone, which needs nothing else.
+    pip download --no-deps -d "$part" monailabel==0.8.5
+    python3 -c 'import sys, zipfile
+for path in sys.argv[2:]:
+    archive = zipfile.ZipFile(path)
+    archive.extractall(sys.argv[1], [name for name in archive.namelist() if name.startswith("monailabel/client/")])
+' "$part/packages" "$part"/monailabel-*.whl
+    rm "$part"/monailabel-*.whl
     printf '#!/bin/sh\nPYTHONPATH=%q exec python3 "$@"\n' "$home/packages" >"$part/python"
     chmod +x "$part/python"
     mv -T "$part" "$home"
@@ -33,6 +42,6 @@ page)
   echo "$home"
   ;;
 *)
-  echo "usage: clients.sh nninteractive | page" >&2 && exit 2
+  echo "usage: clients.sh python | page" >&2 && exit 2
   ;;
 esac

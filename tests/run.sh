@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Every test of the workspace, on a machine with Rust, Python with pip and a C++ compiler. Fetches what the tests need
 # beyond the crates, once, into ~/.cache: libtorch for `train`, the published checkpoint for the whole-pipeline tests,
-# nnInteractive's client for the server, and with npm the images of other makers for the readers. The server's page is
+# the clients of nnInteractive and MONAI Label for the server, and with npm the images of other makers for the readers. The server's page is
 # tested where there are Chromium and npm.
 # Training over ranks is tested where there are MPI and libclang; on Debian 12, root gets them from its packages.
 set -euo pipefail
@@ -48,7 +48,7 @@ else
   echo "run.sh: no npm, so DICOM and NIfTI are not tested with the files of other makers" >&2
 fi
 
-UMEDSAM_CLIENT=$(tests/clients.sh nninteractive)
+UMEDSAM_CLIENT=$(tests/clients.sh python)
 export UMEDSAM_CLIENT
 
 # The profile of the command, and all packages in one build, so that tract is built once.

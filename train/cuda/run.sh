@@ -31,13 +31,8 @@ for folder in "$kit"/[0-9]*; do
   [ ! -d "$folder" ] || cp -r "$folder" "$work/kit/"
 done
 kit=$work/kit
-if [ "$command" = keep ]; then
-  echo "kept: $(cd "$kit" && echo ./*)"
-  exit 0
-fi
-
 program=$work/umedsam-cuda
-if [ ! -x "$program" ]; then
+if [ ! -x "$program" ] && [ -e "$kit/1/umedsam-cuda.xz" ]; then
   if command -v xz >/dev/null; then
     xz -dc "$kit/1/umedsam-cuda.xz" >"$program.part"
   else
@@ -47,11 +42,16 @@ if [ ! -x "$program" ]; then
   chmod +x "$program.part"
   mv "$program.part" "$program"
 fi
+if [ "$command" = keep ]; then
+  echo "kept: $(cd "$kit" && echo ./*)"
+  exit 0
+fi
 
+place=${UMEDSAM_PLACE:-$work/work}
 case $command in
-check) set -- --kit "$kit" --work "$work/work" "$@" ;;
-time | loader) set -- --kit "$kit" --work "$work/work" "$@" ;;
-train | distill | qat | all) set -- --kit "$kit" --work "$work/work" --out "$out" "$@" ;;
+check) set -- --kit "$kit" --work "$place" "$@" ;;
+time | loader) set -- --kit "$kit" --work "$place" "$@" ;;
+train | distill | qat | all) set -- --kit "$kit" --work "$place" --out "$out" "$@" ;;
 rest) set -- --out "$out" "$@" ;;
 *) echo "run.sh: $command is not keep, check, time, loader, train, distill, qat, all or rest" >&2 && exit 2 ;;
 esac

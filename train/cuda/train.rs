@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use umedsam::outln;
 use umedsam_train::ranks::Ranks;
-use umedsam_train::trainer::{Event, Folders, Observer, Origin, Trainer};
+use umedsam_train::trainer::{Event, Folders, Observer, Origin, Trainer, Validation};
 
 use crate::check::runs;
 use crate::kit::{Kit, STATE};
@@ -227,8 +227,11 @@ impl Observer for Teller {
                 );
             }
             Event::Epoch { epoch, .. } => {
-                let dsc =
-                    epoch.validation.as_ref().map(|v| format!(", DSC {:.2} %", 100.0 * v.dsc)).unwrap_or_default();
+                let scores = |v: &Validation| {
+                    let nsd = v.nsd.map(|nsd| format!(", NSD {:.2} %", 100.0 * nsd)).unwrap_or_default();
+                    format!(", DSC {:.2} %{nsd}", 100.0 * v.dsc)
+                };
+                let dsc = epoch.validation.as_ref().map(scores).unwrap_or_default();
                 let loss = epoch.loss.map(|loss| format!(" loss {loss:.4}")).unwrap_or_default();
                 let waited = 100.0 * epoch.waited / epoch.seconds.max(1e-9);
                 outln!(

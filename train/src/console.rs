@@ -127,6 +127,9 @@ fn summary(epoch: &Epoch) -> String {
     }
     if let Some(validation) = &epoch.validation {
         text += &format!("  DSC {:.2} %", 100.0 * validation.dsc);
+        if let Some(nsd) = validation.nsd {
+            text += &format!("  NSD {:.2} %", 100.0 * nsd);
+        }
     }
     text
 }

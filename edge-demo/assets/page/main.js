@@ -11,11 +11,16 @@ const view = new View(canvas);
 const AHEAD = [0, 1, -1, 2, -2];
 const KEPT = 24;
 
+/** The two other planes of a volume, in small. */
+const others = [...document.querySelectorAll('.plane')].map(button => ({ button, view: new View(button.firstElementChild) }));
+
 let session = null;
 let image = null;
 let objects = null;
 let axis = 0;
 let index = 0;
+/** A point along the axes 0, 1 and 2, through which the other planes go. */
+let point = [0, 0, 0];
 let slices = new Map();
 let opening = 0;
 let carrying = null;
@@ -46,7 +51,8 @@ async function open(load, name, offer = '') {
     slices = new Map();
     live.reset();
     axis = 0;
-    index = Math.floor(info.shape[0] / 2);
+    point = info.shape.map(n => Math.floor(n / 2));
+    [index] = point;
     describe(info);
     $('offers').options[0].textContent = info.name;
     $('offers').value = offer;
@@ -64,6 +70,7 @@ function bring(boxes) {
     const item = objects.add();
     const middle = Math.floor((z0 + z1) / 2);
     objects.setBox(item, 0, middle, [x0, y0, x1, y1]);
+    point = [middle, Math.floor((y0 + y1) / 2), Math.floor((x0 + x1) / 2)];
     item.range = [z0 + 1, z1 + 1];
     index = middle;
   }
@@ -77,7 +84,7 @@ function describe(info) {
   $('window').value = info.window;
   view.range = info.range ?? [0, 255];
   const list = $('notes').querySelector('ul');
-  const size = `${info.shape.filter((n, i) => i || n > 1).join(' × ')} ${depth > 1 ? 'voxels' : 'pixels'}`;
+  const size = `${info.shape.toReversed().filter((n, i) => i < 2 || n > 1).join(' × ')} ${depth > 1 ? 'voxels' : 'pixels'}`;
   const spacing = info.spacing && `${info.spacing.map(v => v.toFixed(3)).join(' × ')} mm a voxel`;
   list.replaceChildren(...[size, spacing, info.modality, info.axes && `axes ${info.axes}`, ...info.notes].filter(Boolean).map(text => {
     const line = document.createElement('li');
@@ -101,16 +108,21 @@ function sizes() {
   return [[height, width], [depth, width], [depth, height]][axis];
 }
 
-/** Spacing of the shown slice's columns and rows in mm, or null. */
-function spacing() {
+/** Spacing of a slice's columns and rows in mm, or null. */
+function spacing(of = axis) {
   const s = image.info.spacing;
-  return s && [[s[0], s[1]], [s[0], s[2]], [s[1], s[2]]][axis];
+  return s && [[s[0], s[1]], [s[0], s[2]], [s[1], s[2]]][of];
 }
 
-function load(at) {
-  const name = `${axis},${at}`;
+function aspect(of) {
+  const s = spacing(of);
+  return s ? s.map(v => v / Math.min(...s)) : [1, 1];
+}
+
+function load(of, at) {
+  const name = `${of},${at}`;
   if (!slices.has(name)) {
-    const loading = image.slice(axis, at);
+    const loading = image.slice(of, at);
     loading.catch(() => slices.delete(name));
     slices.set(name, loading);
     if (slices.size > KEPT) slices.delete(slices.keys().next().value);
@@ -125,17 +137,15 @@ async function show(fit = false) {
   Object.assign($('slice'), { max: count - 1, value: index });
   $('axis').value = axis;
   $('position').textContent = `${index + 1} / ${count}`;
-  // Slices that are passed by quickly are not worth a request.
-  await null;
+  point[a] = k;
   let slice;
   try {
-    slice = await load(k);
+    slice = await load(a, k);
   } catch (error) {
     return fail(error);
   }
   if (of !== image || a !== axis || k !== index) return;
-  const s = spacing();
-  view.aspect = s ? [s[0] / Math.min(...s), s[1] / Math.min(...s)] : [1, 1];
+  view.aspect = aspect(a);
   view.setSlice(slice, image.info.stored, image.info.inverted);
   view.setHeat(null);
   if (fit) view.fit();
@@ -144,10 +154,34 @@ async function show(fit = false) {
   show.timer = setTimeout(() => {
     if (of !== image) return;
     const near = AHEAD.map(d => k + d).filter(i => i >= 0 && i < count);
-    near.forEach(load);
+    near.forEach(i => load(a, i));
+    beside();
     of.ahead(a, near).catch(() => {});
   }, 60);
   live.missing();
+}
+
+/** Shows the other planes through the point. */
+async function beside() {
+  if (image.info.shape[0] === 1) return;
+  const of = image;
+  for (const [i, a] of [0, 1, 2].filter(a => a !== axis).entries()) {
+    const { button, view: small } = others[i];
+    const k = point[a];
+    try {
+      const slice = await load(a, k);
+      if (of !== image || a === axis || k !== point[a]) return;
+      const fresh = small.slice?.width !== slice.width || small.slice?.height !== slice.height;
+      Object.assign(small, { objects, range: view.range, aspect: aspect(a) });
+      small.setSlice(slice, image.info.stored, image.info.inverted);
+      small.paintMasks(a, k);
+      if (fresh) small.fit();
+      button.setAttribute('aria-label', `Show ${$('axis').options[a].text.toLowerCase()}, ${k + 1}`);
+      button.onclick = () => act.plane(a);
+    } catch (error) {
+      fail(error);
+    }
+  }
 }
 
 // Masks that follow a box
@@ -244,6 +278,7 @@ function refresh() {
     text.textContent = size(item);
   });
   measure();
+  if (!acting) others.forEach(({ view: small }) => small.place && small.objects === objects && small.paintMasks(...small.place));
   const [low, high] = view.range;
   $('levels').textContent = image.info.stored.type === 'u8' && low === 0 && high === 255 ? '' : `level ${((low + high) / 2).toFixed(0)}, width ${(high - low).toFixed(0)}`;
 }
@@ -306,6 +341,7 @@ const act = {
   },
   grab(item) {
     objects.selected = objects.items.indexOf(item);
+    if (view.showHeat) live.ask();
     acting = 'held';
     refresh();
   },
@@ -329,6 +365,11 @@ const act = {
     acting = null;
     say('');
     const item = objects.current;
+    // The other planes go through the middle of the box.
+    const box = objects.box(item, axis, index);
+    const [down, across] = [0, 1, 2].filter(a => a !== axis);
+    [point[across], point[down]] = [Math.round((box[0] + box[2]) / 2), Math.round((box[1] + box[3]) / 2)];
+    beside();
     if (axis === 0) range(item);
     refresh();
   },
@@ -355,6 +396,7 @@ const act = {
     if (i === null || !objects.items[i]) return;
     objects.selected = i;
     if (axis === 0) range(objects.current);
+    if (view.showHeat) live.ask();
     refresh();
   },
   add() {
@@ -383,7 +425,7 @@ const act = {
   plane(to = (axis + 1) % 3) {
     if (image.info.shape[0] === 1) return;
     axis = to;
-    index = Math.floor(image.info.shape[axis] / 2);
+    index = point[axis];
     show(true);
   },
   follow() {
@@ -543,7 +585,7 @@ function wire() {
   $('heat').onchange = event => {
     view.showHeat = event.target.checked;
     live.ask();
-    view.draw();
+    refresh();
   };
   $('fit').onclick = () => view.fit();
   $('help').onclick = () => {

@@ -51,6 +51,7 @@ export class View {
     this.scale = Math.min(this.canvas.width / width, this.canvas.height / height) * 0.98;
     this.origin = [(this.canvas.width - width * this.scale) / 2, (this.canvas.height - height * this.scale) / 2];
     this.fitted = true;
+    this.#rims();
     this.draw();
   }
 
@@ -69,7 +70,17 @@ export class View {
     this.origin = [x * ratio - (x * ratio - this.origin[0]) * by, y * ratio - (y * ratio - this.origin[1]) * by];
     this.scale = scale;
     this.fitted = false;
+    this.#rims();
     this.draw();
+  }
+
+  /** Outlines stay as wide on the screen whatever the zoom. */
+  #rims() {
+    if (this.place && this.rim !== this.#rim()) this.paintMasks(...this.place);
+  }
+
+  #rim() {
+    return Math.max(1, Math.min(16, Math.round(1.5 * (devicePixelRatio || 1) / this.scale)));
   }
 
   /** Another slice; `stored` turns its numbers into values. */
@@ -115,6 +126,7 @@ export class View {
   /** Paints the masks of all objects in the shown slice. */
   paintMasks(axis, index) {
     this.place = [axis, index];
+    this.rim = this.#rim();
     const { slice, objects } = this;
     if (!slice) return;
     const context = this.overlay.getContext('2d');
@@ -139,18 +151,19 @@ export class View {
   }
 
   #paintMask(out, [left, top, stride], item, bounds) {
-    const { width, height } = this.slice;
+    const { rim, slice: { width, height } } = this;
     const read = this.objects.reader(item, ...this.place);
     const [r, g, b] = item.colour;
     const colour = b << 16 | g << 8 | r;
-    const inner = (Math.round(this.opacity * 255) << 24 | colour) >>> 0;
-    const rim = (0xe0 << 24 | colour) >>> 0;
+    // Nothing covers the map of uncertainty but outlines.
+    const inner = this.showHeat ? 0 : (Math.round(this.opacity * 255) << 24 | colour) >>> 0;
+    const outer = (0xe0 << 24 | colour) >>> 0;
     for (let v = bounds[1]; v < bounds[3]; v++) {
       for (let u = bounds[0]; u < bounds[2]; u++) {
         if (!read(u, v)) continue;
-        const edge = u === 0 || v === 0 || u === width - 1 || v === height - 1
-          || !read(u - 1, v) || !read(u + 1, v) || !read(u, v - 1) || !read(u, v + 1);
-        out[(v - top) * stride + u - left] = edge ? rim : inner;
+        const edge = u < rim || v < rim || u >= width - rim || v >= height - rim
+          || !read(u - rim, v) || !read(u + rim, v) || !read(u, v - rim) || !read(u, v + rim);
+        out[(v - top) * stride + u - left] = edge ? outer : inner;
       }
     }
   }
@@ -162,7 +175,7 @@ export class View {
       [this.heat.width, this.heat.height] = size;
       const context = this.heat.getContext('2d');
       const image = context.createImageData(...size);
-      map.forEach((v, i) => image.data.set([255, 90, 0, v], 4 * i));
+      map.forEach((v, i) => image.data.set([255, 70, 255, v], 4 * i));
       context.putImageData(image, 0, 0);
     }
     this.draw();

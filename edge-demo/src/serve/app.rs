@@ -20,7 +20,7 @@ use super::ServeArguments;
 use super::held::{Shared, no_room, room};
 use super::image::Image;
 use super::limits::{Budget, Limits, Room, STALL};
-use super::nninteractive::Leases;
+use super::nninteractive::{First, Leases};
 use super::pool::{Full, Kind, Pool};
 use super::refusal::Refusal;
 use super::sessions::Sessions;
@@ -39,7 +39,8 @@ pub(super) struct App {
     pub(super) pool: Pool,
     pub(super) sessions: Sessions,
     pub(super) leases: Leases,
-    /// What the model is, for people.
+    pub(super) first: First,
+    /// A description of the model.
     pub(super) model: serde_json::Value,
     /// Files of the command line, by their place in it. Clients name no others.
     offered: Vec<PathBuf>,
@@ -76,6 +77,7 @@ impl App {
         });
         let pool = Pool::new(&Arc::new(model), &options, &cache, workers, limits.queue)?;
         Ok(Self {
+            first: First::default(),
             shared: Shared { budget: Budget::new(limits.memory), recent: Arc::default() },
             pool,
             sessions: Sessions::new(limits.sessions, limits.idle),
@@ -110,7 +112,7 @@ impl App {
         Ok(image.with_boxes(sample.boxes))
     }
 
-    /// The folder for files that are on their way.
+    /// The folder for temporary files.
     pub(super) fn folder(&self) -> Result<PathBuf, Refusal> {
         let folder = self.folder.lock().unwrap_or_else(PoisonError::into_inner);
         folder.as_ref().map(|folder| Path::new(folder.path()).into()).ok_or_else(Refusal::failed)
@@ -170,7 +172,7 @@ impl App {
         whole.await.unwrap_or_else(|_| Err(Refusal::late()))
     }
 
-    /// Room is taken as the bytes arrive: what is only announced keeps nobody out.
+    /// Takes room as the bytes arrive, so that a client that only announces a large body keeps nobody out.
     async fn receive(&self, body: Body, length: usize) -> Result<(Vec<u8>, Room), Refusal> {
         let mut room = room(&self.shared.budget, 0)?;
         let mut bytes = memory::with_room(length)?;

@@ -37,7 +37,7 @@ impl Packed {
     }
 }
 
-/// Lengths of runs in row-major order, of 0 first, then of what is not 0, and so on.
+/// Run lengths in row-major order: background first, then object, and so on.
 pub(super) fn runs(mask: &[u8]) -> Vec<u32> {
     let mut runs = Vec::new();
     let (mut set, mut length) = (false, 0);

@@ -1,4 +1,5 @@
-//! Who may ask: no page of another site, nobody by another name of this machine, and off loopback who has the token.
+//! Who may ask: no page of another site, no request by a foreign name of this machine, and only those with the token if
+//! there is one.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -26,7 +27,7 @@ impl Guard {
         let forbidden = |detail: &str| Err(Refusal::new(StatusCode::FORBIDDEN, detail));
         let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
         let Some(host) = text(HOST) else { return forbidden("no Host header") };
-        // A name that somebody else points at this machine would make their page one of ours.
+        // DNS rebinding: a foreign name that resolves to this machine.
         if self.loopback && !is_loopback(host) {
             return forbidden("Host is no name of this machine; use localhost or 127.0.0.1");
         }
@@ -36,7 +37,7 @@ impl Guard {
             return forbidden("Origin is another site");
         }
         match &self.token {
-            // The page itself is no secret, and asks for the token.
+            // The page is public; it asks its user for the token.
             Some(token) if !is_open(path) => {
                 let given = text(AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
                 match same(given, token) {
@@ -64,16 +65,17 @@ fn is_loopback(host: &str) -> bool {
     name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-/// Whether two texts are the same, in a time that does not tell how far they are.
+/// Compares two texts in constant time.
 fn same(given: &str, wanted: &str) -> bool {
     let differ = given.bytes().zip(wanted.bytes()).fold(0, |differ, (a, b)| differ | (a ^ b));
     given.len() == wanted.len() && differ == 0
 }
 
-/// Bytes of a body that are read before anything else: an answer to half a request would end the connection.
+/// Bodies up to so many bytes are read before their requests are handled: a response to a request whose body was not read
+/// would close the connection.
 const SMALL: u64 = 64 << 10;
 
-/// A request whose body, if it is a small one, is here.
+/// Reads a small body whole, and leaves a large one to the request's handler.
 async fn whole(request: Request) -> Result<Request, Refusal> {
     if request.body().size_hint().exact().is_none_or(|length| length > SMALL) {
         return Ok(request);

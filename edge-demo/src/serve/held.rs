@@ -43,7 +43,7 @@ pub(super) struct Shared {
     pub(super) recent: Arc<Recent>,
 }
 
-/// Tells what is shown apart.
+/// The next number of a [`Shown`].
 static SHOWN: AtomicU64 = AtomicU64::new(0);
 
 /// What the network is given: 8 bits by one window.
@@ -61,7 +61,7 @@ pub(super) struct Found {
     pub(super) mask: Vec<u8>,
     pub(super) width: usize,
     pub(super) predicted_iou: f32,
-    /// How unsure each pixel of the model's grid is, cut to the image: 0 sure, 255 even.
+    /// The entropy on the model's grid, cropped to the image: 255 is 1 bit.
     pub(super) heat: Option<Heat>,
 }
 
@@ -90,7 +90,7 @@ impl Shown {
         Self { pixels, channels: self.channels, size: self.size, number, recent: self.recent.clone() }
     }
 
-    /// What masks of a slice take.
+    /// The kind of work that masks of a slice are.
     pub(super) fn kind(&self, plane: Plane) -> Kind {
         if self.recent.get(self.number, plane).is_some() { Kind::Decode } else { Kind::Slice }
     }
@@ -164,7 +164,7 @@ pub(super) enum Display {
 }
 
 impl Display {
-    /// The way that loses nothing of integers up to 16 bits, and 1 / 65535 of the range of others.
+    /// Exact for integers up to 16 bits; of other values the range is divided into 65535 steps.
     pub(super) fn of(values: &Values) -> Self {
         macro_rules! range {
             ($v:expr) => {{
@@ -222,7 +222,7 @@ pub(super) fn stored(values: &Values, plane: Plane, size: VolumeSize, slope: f64
     }
 }
 
-/// What is shown now, which another window replaces.
+/// The image by the current window.
 pub(super) struct Current(RwLock<Arc<Shown>>);
 
 impl Current {

@@ -357,7 +357,7 @@ impl Image {
                 Ok(object)
             })
             .collect::<Result<_, Refusal>>()?;
-        // The words may name folders of this machine.
+        // The error may name folders of this machine.
         let failed = |error: &(dyn std::error::Error + 'static)| {
             errln!("umedsam: {}{}: {}", self.name, output.ending().0, terminal::chain(error));
             Refusal::failed()

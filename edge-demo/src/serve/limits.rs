@@ -56,7 +56,7 @@ impl Limits {
     }
 }
 
-/// Memory that is shared out.
+/// A number of bytes that images and requests share.
 #[derive(Clone, Debug)]
 pub(super) struct Budget(Arc<(AtomicU64, u64)>);
 

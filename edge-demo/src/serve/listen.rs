@@ -34,7 +34,7 @@ pub(super) async fn serve(
         let stream = match accepted {
             Ok((stream, _)) => stream,
             Err(error) => {
-                // Such as too many open files: others may close some.
+                // For example too many open files: wait until some are closed.
                 errln!("umedsam: a connection was not accepted: {error}");
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
@@ -42,7 +42,7 @@ pub(super) async fn serve(
         };
         // Beyond the bound a connection is closed at once.
         let Ok(place) = places.clone().try_acquire_owned() else { continue };
-        // Answers are small and are waited for.
+        // Responses are small, and people wait for them.
         let _ = stream.set_nodelay(true);
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(limits.header).max_buf_size(1 << 16);

@@ -3,11 +3,13 @@
 mod api;
 mod app;
 mod bits;
+mod form;
 mod guard;
 mod held;
 mod image;
 mod limits;
 mod listen;
+mod monailabel;
 mod nninteractive;
 mod page;
 mod patience;
@@ -74,7 +76,7 @@ pub(crate) fn run(arguments: &ServeArguments) -> anyhow::Result<()> {
     let loopback = arguments.listen.is_loopback();
     match &arguments.token {
         None if !loopback => bail!("--listen {}: others can ask there; --token T is needed", arguments.listen),
-        // It goes into an address of the page as it is.
+        // It becomes a part of the page's address.
         Some(token) if token.len() < 8 || !token.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~".contains(&b)) => {
             bail!("--token: at least 8 letters, digits or any of -._~ are needed")
         }
@@ -89,7 +91,7 @@ pub(crate) fn run(arguments: &ServeArguments) -> anyhow::Result<()> {
     let router = router(&app, guarded);
     let page = format!("http://{address}/");
     outln!("{page}  the page; Ctrl-C ends");
-    outln!("3D Slicer (extension nnInteractive) and napari-nninteractive: remote server http://{address}");
+    outln!("3D Slicer (extensions nnInteractive and MONAI Label) and napari-nninteractive: server http://{address}");
     if arguments.open {
         open(&match &arguments.token {
             Some(token) => format!("{page}#{token}"),
@@ -104,22 +106,22 @@ pub(crate) fn run(arguments: &ServeArguments) -> anyhow::Result<()> {
     if !done || running + waiting > 0 {
         errln!("umedsam: dropped: {running} requests that were running and {waiting} that waited");
     }
-    // Connections go, and with them the wish for what runs: threads end at the next slice.
+    // Closing the connections cancels what runs: threads end at the next slice.
     runtime.shutdown_timeout(Duration::from_secs(1));
     app.remove_folder();
     Ok(())
 }
 
-/// All that is answered.
+/// All routes.
 fn router(app: &Arc<App>, guarded: Guard) -> Router {
-    let router = page::router().merge(api::router()).merge(nninteractive::router());
+    let router = page::router().merge(api::router()).merge(nninteractive::router()).merge(monailabel::router());
     router
         .fallback(|| async { refusal::Refusal::missing("what is asked for") })
         .layer(middleware::from_fn_with_state(Arc::new(guarded), guard))
         .with_state(app.clone())
 }
 
-/// Ctrl-C, or the system's wish that the program ends.
+/// Waits for Ctrl-C or SIGTERM.
 async fn stopped() {
     #[cfg(unix)]
     {

@@ -10,7 +10,7 @@ use axum::routing::get;
 
 use super::app::App;
 
-/// Only what the server itself sends is run, and it may ask only the server.
+/// Content security policy: scripts, styles, images and requests from this server only.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 

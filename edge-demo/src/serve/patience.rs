@@ -1,4 +1,4 @@
-//! Connections whose clients must take what they are sent, and are heard out when they are left.
+//! Connections with a time limit for writing, and a lingering close.
 
 use std::io::{self, ErrorKind, IoSlice};
 use std::pin::Pin;

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use axum::http::StatusCode;
+
 use super::app::{App, secret};
 use super::image::Image;
 use super::refusal::Refusal;
@@ -68,7 +70,7 @@ impl Sessions {
     pub(super) fn check_room(&self, name: &str, max: usize) -> Result<(), Refusal> {
         self.with(name, |client| match client.images.len() < max {
             true => Ok(()),
-            false => Err(Refusal::busy(format!("a session holds {max} images; close one"), 60)),
+            false => Err(Refusal::new(StatusCode::CONFLICT, format!("a session holds {max} images; close one"))),
         })
     }
 
@@ -111,6 +113,7 @@ pub(super) async fn expire(app: Weak<App>) {
         let Some(app) = app.upgrade() else { return };
         app.sessions.drop_idle();
         app.leases.drop_idle();
+        app.first.drop_idle(app.limits.idle);
     }
 }
 

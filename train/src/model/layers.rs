@@ -12,7 +12,7 @@ pub(super) struct ConvBn {
     norm: nn::BatchNorm,
     /// Stride, padding and groups.
     geometry: [i64; 3],
-    /// Folded into one convolution, as a device computes it, unless it is plain.
+    /// Folded into one convolution in a device's floats, unless it is plain.
     form: Form,
 }
 
@@ -38,24 +38,39 @@ impl ConvBn {
 
     pub(super) fn forward(&self, x: &Tensor, train: bool) -> Tensor {
         match self.form {
-            Form::Plain => x.apply(&self.conv).apply_t(&self.norm, train),
+            Form::Plain if train => x.apply(&self.conv).apply_t(&self.norm, true),
+            // BatchNorm by its running statistics: a pass less over the values, and two less backward.
+            Form::Plain => {
+                let (weight, bias) = self.folded(Kind::Float);
+                self.convolved(x, &weight, bias)
+            }
             Form::Stored(precision) => self.forward_folded(x, precision, stored_int8),
             Form::Kept(precision) => self.forward_folded(x, precision, stored),
             Form::Int8 => unreachable!("no convolution with a BatchNorm is in integers"),
         }
     }
 
-    /// With BatchNorm in the weights, as export folds it: in f64, by the running statistics.
+    /// In the floats of a device, as export folds it: in f64.
     fn forward_folded(&self, x: &Tensor, precision: Precision, stored: fn(&Tensor) -> Tensor) -> Tensor {
-        let double = |t: &Tensor| t.to_kind(Kind::Double);
+        let (weight, bias) = self.folded(Kind::Double);
+        let weight = operand(&stored(&weight.to_kind(Kind::Float)), precision);
+        self.convolved(&operand(x, precision), &weight, bias.to_kind(Kind::Float))
+    }
+
+    /// Weight and bias of the convolution with BatchNorm in them, by the running statistics.
+    fn folded(&self, kind: Kind) -> (Tensor, Tensor) {
+        let of = |t: &Tensor| t.to_kind(kind);
         let norm = &self.norm;
         let (gamma, beta) = (norm.ws.as_ref().expect("a weight"), norm.bs.as_ref().expect("a bias"));
-        let scale = double(gamma) / (double(&norm.running_var) + BATCH_NORM_EPS).sqrt();
-        let weight = (double(&self.conv.ws) * scale.view([-1, 1, 1, 1])).to_kind(Kind::Float);
-        let bias = (double(beta) - double(&norm.running_mean) * scale).to_kind(Kind::Float);
-        let weight = operand(&stored(&weight), precision);
+        let scale = of(gamma) / (of(&norm.running_var) + BATCH_NORM_EPS).sqrt();
+        let weight = of(&self.conv.ws) * scale.view([-1, 1, 1, 1]);
+        let bias = of(beta) - of(&norm.running_mean) * scale;
+        (weight, bias)
+    }
+
+    fn convolved(&self, x: &Tensor, weight: &Tensor, bias: Tensor) -> Tensor {
         let [stride, padding, groups] = self.geometry;
-        operand(x, precision).conv2d(&weight, Some(bias), [stride; 2], [padding; 2], [1, 1], groups)
+        x.conv2d(weight, Some(bias), [stride; 2], [padding; 2], [1, 1], groups)
     }
 }
 

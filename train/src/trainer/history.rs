@@ -36,13 +36,36 @@ pub struct Epoch {
     pub waited: f64,
 }
 
-/// DSC, 0 to 1, on the network's own grid.
+/// DSC and NSD, 0 to 1, on the network's own grid.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Validation {
-    /// Mean over the groups.
+    /// Mean DSC over the groups.
     pub dsc: f64,
-    /// Mean over the cases of each modality and number of dimensions.
+    /// Mean NSD over the groups, within 2 px; older runs did not measure it.
+    #[serde(default)]
+    pub nsd: Option<f64>,
+    /// Mean DSC over the cases of each modality and number of dimensions.
     pub groups: BTreeMap<String, f64>,
+    /// Means over the objects of each case.
+    #[serde(default)]
+    pub cases: BTreeMap<String, Scores>,
+}
+
+/// DSC and NSD, 0 to 1.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Scores {
+    /// Of the areas.
+    pub dsc: f64,
+    /// Of the contours.
+    pub nsd: f64,
+}
+
+impl Scores {
+    /// The mean of each; NaN of none.
+    pub(super) fn mean(all: &[Self]) -> Self {
+        let mean = |of: fn(&Self) -> f64| all.iter().map(of).sum::<f64>() / all.len() as f64;
+        Self { dsc: mean(|s| s.dsc), nsd: mean(|s| s.nsd) }
+    }
 }
 
 impl Epoch {

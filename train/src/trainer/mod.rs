@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 pub use begin::Origin;
 pub use error::TrainError;
-pub use history::{Epoch, Validation};
+pub use history::{Epoch, Scores, Validation};
 use network::Network;
 pub use observer::{Event, Observer, Progress};
 pub use state::Folders;

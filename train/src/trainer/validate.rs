@@ -1,12 +1,13 @@
-//! How good the network is now: DSC on its own grid, of exact boxes.
+//! How good the network is now: DSC and NSD on its own grid, of exact boxes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tch::{Kind, Tensor};
+use umedsam::metrics::{contour_dice, on_all_cores};
 
 use super::TrainError;
-use super::history::Validation;
+use super::history::{Scores, Validation};
 use super::network::Network;
 use crate::config::ValidationConfig;
 use crate::data::{Dataset, Drawing, Loader, Task};
@@ -14,6 +15,9 @@ use crate::ranks::Ranks;
 
 /// Objects that a CUDA device looks at together.
 const AT_ONCE: usize = 32;
+
+/// How far apart contours may be to count as the same, in pixels of the grid.
+const TOLERANCE: f64 = 2.0;
 
 /// The objects that are looked at, always the same.
 #[derive(Debug)]
@@ -55,7 +59,7 @@ impl Validator {
         self.batches.iter().map(Vec::len).sum()
     }
 
-    /// Mean DSC: over the objects of a case, the cases of a group, the groups. Each rank takes its share of the slices.
+    /// Means over the objects of a case, the cases of a group, the groups. Each rank takes its share of the slices.
     pub(super) fn run(
         &self,
         network: &mut Network,
@@ -63,7 +67,8 @@ impl Validator {
         ranks: &Ranks,
         mut progress: impl FnMut(usize),
     ) -> Result<Validation, TrainError> {
-        let mut scores = vec![0.0; self.len()];
+        let mut dsc = vec![0.0; self.len()];
+        let mut nsd = dsc.clone();
         let starts = self.batches.iter().scan(0, |sum, batch| {
             *sum += batch.len();
             Some(*sum - batch.len())
@@ -76,24 +81,37 @@ impl Validator {
             let staged = loader.next().expect("a batch for each list of drawings")?;
             let batch = staged.to_device(network.device());
             let (logits, _) = network.decode_batch(&staged, &batch, AT_ONCE)?;
-            scores[start..][..drawings.len()].copy_from_slice(&dice(&logits, &batch.masks));
+            dsc[start..][..drawings.len()].copy_from_slice(&dice(&logits, &batch.masks));
+            nsd[start..][..drawings.len()].copy_from_slice(&contours(&logits, &batch.masks));
             progress(drawings.len());
         }
-        ranks.sum(&mut scores)?;
-        Ok(self.means(&scores))
+        ranks.sum(&mut dsc)?;
+        ranks.sum(&mut nsd)?;
+        Ok(self.means(&dsc, &nsd))
     }
 
-    fn means(&self, scores: &[f64]) -> Validation {
-        let mut cases: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
-        for (drawing, &score) in self.batches.iter().flatten().zip(scores) {
-            cases.entry(drawing.entry).or_default().push(score);
+    fn means(&self, dsc: &[f64], nsd: &[f64]) -> Validation {
+        let scores = dsc.iter().zip(nsd).map(|(&dsc, &nsd)| Scores { dsc, nsd });
+        let mut objects: BTreeMap<usize, Vec<Scores>> = BTreeMap::new();
+        for (drawing, score) in self.batches.iter().flatten().zip(scores) {
+            objects.entry(drawing.entry).or_default().push(score);
         }
-        let mut groups: BTreeMap<String, Vec<f64>> = BTreeMap::new();
-        for (entry, scores) in cases {
-            groups.entry(self.task.dataset.entries()[entry].group()).or_default().push(mean(&scores));
+        let entries = self.task.dataset.entries();
+        let mut groups: BTreeMap<String, Vec<Scores>> = BTreeMap::new();
+        let mut cases = BTreeMap::new();
+        for (entry, scores) in objects {
+            let score = Scores::mean(&scores);
+            groups.entry(entries[entry].group()).or_default().push(score);
+            cases.insert(entries[entry].name().into_owned(), score);
         }
-        let groups: BTreeMap<String, f64> = groups.into_iter().map(|(g, scores)| (g, mean(&scores))).collect();
-        Validation { dsc: mean(&groups.values().copied().collect::<Vec<_>>()), groups }
+        let means: BTreeMap<String, Scores> = groups.into_iter().map(|(g, s)| (g, Scores::mean(&s))).collect();
+        let mean = Scores::mean(&means.values().copied().collect::<Vec<_>>());
+        Validation {
+            dsc: mean.dsc,
+            nsd: Some(mean.nsd),
+            groups: means.iter().map(|(group, scores)| (group.clone(), scores.dsc)).collect(),
+            cases,
+        }
     }
 }
 
@@ -109,10 +127,6 @@ fn gathered(slices: Vec<Vec<Drawing>>, at_least: usize) -> Vec<Vec<Drawing>> {
     batches
 }
 
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
-}
-
 /// At most `count` of the items, evenly spaced, the middle ones of as many equal parts.
 fn evenly<T>(items: &[T], count: usize) -> impl Iterator<Item = &T> {
     let count = count.min(items.len());
@@ -125,6 +139,18 @@ fn dice(logits: &Tensor, masks: &Tensor) -> Vec<f64> {
     let sum = |t: &Tensor| t.sum_dim_intlist([1i64, 2, 3].as_slice(), false, Kind::Double);
     let scores = sum(&(&found * masks)) * 2.0 / (sum(&found) + sum(masks));
     Vec::<f64>::try_from(scores).expect("a list of f64")
+}
+
+/// NSD of each object of a batch, as boundary Dice.
+fn contours(logits: &Tensor, masks: &Tensor) -> Vec<f64> {
+    let (count, height, width) = (masks.size()[0] as usize, masks.size()[2] as usize, masks.size()[3] as usize);
+    let read = |t: Tensor| Vec::<bool>::try_from(t.flatten(0, -1)).expect("a list of bool");
+    let (found, masks) = (read(logits.gt(0.0)), read(masks.gt(0.5)));
+    let area = height * width;
+    on_all_cores(0..count, |i| {
+        let [found, mask] = [&found, &masks].map(|all| &all[i * area..][..area]);
+        contour_dice(mask, found, [height, width], [1.0; 2], TOLERANCE).unwrap_or_default()
+    })
 }
 
 #[cfg(test)]
@@ -145,5 +171,18 @@ mod tests {
         let logits = Tensor::from_slice(&[3f32, -1.0, -1.0, -1.0, 1.0, 1.0, 1.0, -2.0]).view([2, 1, 2, 2]);
         let scores = dice(&logits, &masks);
         assert!((scores[0] - 2.0 / 3.0).abs() < 1e-12 && (scores[1] - 4.0 / 6.0).abs() < 1e-12, "{scores:?}");
+    }
+
+    #[test]
+    fn contours_are_of_each_object() {
+        let square = |from: i64| {
+            let t = Tensor::zeros([1, 1, 32, 32], (Kind::Float, tch::Device::Cpu));
+            let _ = t.narrow(2, from, 10).narrow(3, from, 10).fill_(1.0);
+            t
+        };
+        let masks = Tensor::cat(&[square(5), square(5), square(5)], 0);
+        let found = Tensor::cat(&[square(5), square(6), square(20)], 0) - 0.5;
+        let scores = contours(&found, &masks);
+        assert!(scores[0] == 1.0 && scores[1] == 1.0 && scores[2] == 0.0, "{scores:?}");
     }
 }

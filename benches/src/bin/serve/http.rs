@@ -31,7 +31,7 @@ pub(crate) fn head(address: &str, method: &str, path: &str, length: usize) -> St
 pub(crate) fn connect(address: &str) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(address)?;
     stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(Duration::from_secs(120)))?;
+    stream.set_read_timeout(Some(Duration::from_secs(900)))?;
     stream.set_write_timeout(Some(Duration::from_secs(120)))?;
     Ok(stream)
 }

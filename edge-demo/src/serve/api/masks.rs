@@ -146,7 +146,7 @@ pub(super) async fn ahead(
     let planes: Result<Vec<Plane>, Refusal> =
         asked.slices.iter().map(|&index| Plane::new(asked.axis, index, image.size)).collect();
     let mut jobs = image.ahead.lock().unwrap_or_else(PoisonError::into_inner);
-    // What waited gives its place up before new work takes one.
+    // The jobs of the request before leave the queue first.
     jobs.clear();
     for plane in planes? {
         let shown = image.current.get();
@@ -158,7 +158,7 @@ pub(super) async fn ahead(
                 errln!("umedsam: encoding ahead: {error}");
             }
         });
-        // It is a courtesy: where the queue is full, the slice is encoded when it is asked for.
+        // Where the queue is full, slices are encoded when their masks are asked for.
         let Ok(pending) = submitted else { break };
         jobs.push(pending.detach());
     }

@@ -6,6 +6,7 @@
 
 mod array;
 mod blosc;
+mod first;
 mod leases;
 mod predict;
 mod target;
@@ -27,8 +28,10 @@ use umedsam::{Error, Frame, errln};
 use super::api::json_body;
 use super::app::App;
 use super::held::{Shown, room};
+use super::limits::Room;
 use super::refusal::Refusal;
 use array::{Kind, Packed};
+pub(super) use first::First;
 pub(super) use leases::Leases;
 use leases::{LIVENESS, Touch, Work};
 use target::Target;
@@ -40,6 +43,7 @@ type Answer = Result<Json<Value>, Refusal>;
 
 pub(super) fn router() -> Router<Arc<App>> {
     Router::new()
+        .merge(first::router())
         .route("/healthz", get(|| async { Json(json!({ "ok": true })) }))
         .route("/claim", post(claim))
         .route("/capabilities", get(capabilities))
@@ -129,17 +133,24 @@ async fn set_image(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) 
         check(size)?;
         // Bytes and values go when their 8 bits are made, which stay.
         let _values_room = room(&reader.shared.budget, 2 * array.bytes as u64)?;
-        let room = room(&reader.shared.budget, (depth * height * width) as u64)?;
-        let (pixels, intake) = shown(array.values()?)?;
+        let image = take(array.values()?, size, &reader)?;
         drop((bytes, body_room));
-        errln!("umedsam: nnInteractive: an image of {depth}x{height}x{width}, {intake}");
-        Ok((Arc::new(Shown::new(pixels, 1, size, &reader.shared)), room))
+        Ok(image)
     });
     let image = image.await?;
     let VolumeSize { depth, height, width } = image.0.size;
-    // A target of another image makes no sense.
+    // The target buffer was of the image before.
     *work = Work { image: Some(image), target: None };
     Ok(Json(json!({ "original_image_shape": [1, depth, height, width] })))
+}
+
+/// Makes an image of a client's values.
+fn take(values: Values, size: VolumeSize, app: &App) -> Result<(Arc<Shown>, Room), Refusal> {
+    let VolumeSize { depth, height, width } = size;
+    let room = room(&app.shared.budget, (depth * height * width) as u64)?;
+    let (pixels, intake) = shown(values)?;
+    errln!("umedsam: nnInteractive: an image of {depth}x{height}x{width}, {intake}");
+    Ok((Arc::new(Shown::new(pixels, 1, size, &app.shared)), room))
 }
 
 /// Refuses a volume with a side of 0 or an absurd one, in whichever plane it is looked at.
@@ -192,7 +203,7 @@ async fn set_target_buffer(State(app): State<Arc<App>>, headers: HeaderMap, body
 
 async fn set_do_autozoom(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Answer {
     app.leases.touch(token(&headers), Touch::Use)?;
-    // There is nothing to zoom: it is taken, and changes nothing.
+    // This model does not zoom: accepted, without effect.
     let _: Value = json_body(&app, &headers, body).await?;
     Ok(Json(json!({})))
 }

@@ -23,7 +23,7 @@ use super::super::volume::{Prompt, start};
 use super::array::{Packed, pack};
 use super::leases::{Touch, Work};
 use super::target::Target;
-use super::{META, token, work};
+use super::{META, first, token, work};
 
 /// The client waits 60 seconds for an answer.
 const TIME: Duration = Duration::from_secs(50);
@@ -46,16 +46,20 @@ fn answer(target: &Target, ran: bool, changed: Option<&Region>) -> Response {
     response
 }
 
-/// Changes the object on a thread that may take its time, and answers with the part that changed.
+/// Makes an answer of the object, whether the network ran, and what changed.
+pub(super) type Form = fn(&Target, bool, Option<&Region>) -> Response;
+
+/// Changes the object on a thread that may take its time, and answers.
 async fn change(
     app: &App,
     mut work: OwnedMutexGuard<Work>,
+    form: Form,
     act: impl FnOnce(&mut Target) -> (bool, Option<Region>) + Send + 'static,
 ) -> Result<Response, Refusal> {
     app.aside(move || {
         let target = work.target()?;
         let (ran, changed) = act(target);
-        Ok(answer(target, ran, changed.as_ref()))
+        Ok(form(target, ran, changed.as_ref()))
     })
     .await
 }
@@ -73,23 +77,37 @@ const fn yes() -> bool {
 }
 
 pub(super) async fn add_box(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<Response, Refusal> {
+    if token(&headers).is_none() {
+        return Ok(first::add_box(&app, &headers, body).await);
+    }
     let mut work = work(&app, &headers).await?;
     let asked: Boxed = json_body(&app, &headers, body).await?;
+    work.image()?;
+    let region = clip(&asked.bbox_coords, work.target()?.shape)?;
+    if !asked.run_prediction {
+        return Err(Refusal::bad("this model answers each box by itself; run_prediction must be true"));
+    }
+    segment(&app, work, region, asked.include_interaction, answer).await
+}
+
+/// Segments the object of a box, which takes the place of what there was in its slices.
+pub(super) async fn segment(
+    app: &App,
+    mut work: OwnedMutexGuard<Work>,
+    region: Region,
+    include: bool,
+    form: Form,
+) -> Result<Response, Refusal> {
     let image = work.image()?;
     let target = work.target()?;
-    if !asked.include_interaction {
+    if !include {
         return Err(Refusal::bad(
             "this model takes boxes around an object, not boxes to leave out; undo, or draw another",
         ));
     }
-    if !asked.run_prediction {
-        return Err(Refusal::bad("this model answers each box by itself; run_prediction must be true"));
-    }
-    let region = clip(&asked.bbox_coords, target.shape)?;
     let (prompt, boxes) = prompt(&region, target);
-    let size = image.size;
-    let room = room(&app.shared.budget, 3 * sides(size).iter().product::<usize>() as u64)?;
-    let (_progress, pending) = start(&app, image, prompt, TIME, |object, _| object)?;
+    let room = room(&app.shared.budget, 3 * sides(image.size).iter().product::<usize>() as u64)?;
+    let (_progress, pending) = start(app, image, prompt, TIME, |object, _| object)?;
     let object = match tokio::time::timeout(TIME + Duration::from_secs(5), pending).await {
         Ok(found) => found.ok_or_else(Refusal::failed)??,
         Err(_) => return Err(Refusal::busy("the threads are taken by other volumes", 10)),
@@ -99,7 +117,7 @@ pub(super) async fn add_box(State(app): State<Arc<App>>, headers: HeaderMap, bod
         errln!("umedsam: nnInteractive: an object is not whole: its client waits no longer than {seconds} seconds");
     }
     let budget = app.shared.budget.clone();
-    change(&app, work, move |target| {
+    change(app, work, form, move |target| {
         let changed = target.replace(&object.region, &object.mask, boxes, &budget);
         drop(room);
         (true, changed)
@@ -107,8 +125,8 @@ pub(super) async fn add_box(State(app): State<Arc<App>>, headers: HeaderMap, bod
     .await
 }
 
-/// What is asked of the network, and the slices that the object is of then. A box that is one voxel thick is of a slice,
-/// from which the object is followed.
+/// What the network is asked for, and the object's list of boxes afterwards. From a box that is one voxel thick the object is
+/// followed through the slices.
 fn prompt(region: &Region, target: &Target) -> (Prompt, Vec<Plane>) {
     let from = |axis: usize| region[axis].start as f64;
     let to = |axis: usize| (region[axis].end - 1) as f64;
@@ -123,7 +141,7 @@ fn prompt(region: &Region, target: &Target) -> (Prompt, Vec<Plane>) {
 }
 
 /// The voxels of a box that the image has.
-fn clip(coordinates: &[[i64; 2]], shape: [usize; 3]) -> Result<Region, Refusal> {
+pub(super) fn clip(coordinates: &[[i64; 2]], shape: [usize; 3]) -> Result<Region, Refusal> {
     let sides: &[[i64; 2]; 3] =
         coordinates.try_into().map_err(|_| Refusal::bad(format!("{} sides; 3 are expected", coordinates.len())))?;
     let mut region = [0..0, 0..0, 0..0];
@@ -165,7 +183,7 @@ pub(super) async fn begin(State(app): State<Arc<App>>, headers: HeaderMap, body:
 
 pub(super) async fn undo(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Refusal> {
     let work = work(&app, &headers).await?;
-    change(&app, work, |target| {
+    change(&app, work, answer, |target| {
         let changed = target.undo();
         (changed.is_some(), changed)
     })
@@ -180,8 +198,12 @@ pub(super) async fn again(State(app): State<Arc<App>>, headers: HeaderMap) -> Re
 
 /// Points, scribbles and lassos.
 pub(super) async fn refuse(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Refusal> {
+    let refusal = Refusal::bad("this model is prompted by boxes only: draw one around the object");
+    if token(&headers).is_none() {
+        return Ok(first::told(&refusal));
+    }
     app.leases.touch(token(&headers), Touch::Use)?;
-    Err(Refusal::bad("this model is prompted by boxes only: draw one around the object"))
+    Err(refusal)
 }
 
 #[cfg(test)]

@@ -46,9 +46,9 @@ impl Target {
         self.steps.clear();
     }
 
-    /// The slices for which a box in this one speaks, and the slices of all boxes then. The first box of an object speaks
-    /// for its whole axis, and further ones for the slices to which no other is nearer. Where the object is not of boxes in
-    /// slices of this axis, only the slice itself is corrected.
+    /// The slices that a box in this plane may change, and the list of boxes afterwards. The first box of an object may
+    /// change its whole axis, and a further one the slices that are nearer to it than to any other box. Of an object that
+    /// came from boxes in other planes, from a box in 3D or from a mask, a box changes its own slice only.
     pub(super) fn range(&self, plane: Plane) -> (Range<usize>, Vec<Plane>) {
         let mut boxes = self.boxes.clone();
         let same: Vec<usize> = boxes.iter().filter(|other| other.axis == plane.axis).map(|other| other.index).collect();

@@ -1,14 +1,19 @@
-"""Drives the server with nnInteractive's own client (nninteractive-client 2.6.0), as 3D Slicer and napari do.
+"""Drives the server with the clients of nnInteractive (nninteractive-client 2.6.0) and of MONAI Label (monailabel 0.8.5), as
+3D Slicer and napari do.
 
-python nninteractive.py whole ADDRESS FOLDER | expiry ADDRESS KEY
+python clients.py whole|first|monai ADDRESS FOLDER | expiry ADDRESS KEY
 """
 
+import gzip
+import io
 import sys
 import threading
 import time
 
 import httpx
 import numpy as np
+from monailabel.client import MONAILabelClient
+from monailabel.client.client import MONAILabelClientException
 from nnInteractive.inference.remote import nnInteractiveRemoteInferenceSession as Remote
 from nnInteractive.inference.remote.remote_session import ServerAtCapacityError, SessionExpiredError
 
@@ -149,6 +154,100 @@ def whole(address, folder):
     Remote(url).close()
 
 
+def first(address, folder):
+    """The protocol of the extension before 1.0, as it sends it."""
+    url = f"http://{address}"
+    load = lambda name, shape: np.fromfile(f"{folder}/{name}.raw", "u1").reshape(shape)
+    volume, followed, wanted3d = load("volume", SHAPE), load("followed_0", SHAPE), load("3DBox_volume", SHAPE)
+
+    def saved(array):
+        buffer = io.BytesIO()
+        np.save(buffer, array)
+        return buffer.getvalue()
+
+    def form(path, name, content, **more):
+        answer = httpx.post(f"{url}/{path}", files={"file": (name, content, "application/octet-stream")}, timeout=60, **more)
+        assert answer.status_code == 200
+        return answer.json()
+
+    def segment(mask):
+        # The body is a plain form, whatever its header says.
+        packed = gzip.compress(saved(mask.astype("u1")))
+        return form("upload_segment", "volume.npy.gz", packed, headers={"Content-Encoding": "gzip"})
+
+    def box(one, two, positive=True):
+        asked = {"outer_point_one": one, "outer_point_two": two, "positive_click": positive}
+        answer = httpx.post(f"{url}/add_bbox_interaction", json=asked, timeout=60)
+        assert answer.status_code == 200
+        if answer.headers["content-type"] == "application/json":
+            return answer.json()
+        bits = np.unpackbits(np.frombuffer(answer.content, "u1"))[: volume.size]
+        return bits.reshape(SHAPE)
+
+    assert httpx.get(url).status_code == 200
+    corners = [11, 10, 20], [11, 45, 61]
+    assert box(*corners)["message"] == "No image uploaded" == segment(volume)["message"]
+    assert form("upload_image", "volume.npy", saved(volume.astype("i2"))) == {"status": "ok"}
+    assert segment(np.zeros(SHAPE)) == {"status": "ok"}
+    assert np.array_equal(box(*corners), followed)
+    assert segment(np.zeros(SHAPE)) == {"status": "ok"}
+    assert np.array_equal(box([22, 45, 61], [3, 10, 20]), wanted3d)
+    # An object to begin with is corrected slice by slice.
+    begun = np.zeros(SHAPE, "u1")
+    begun[20, 1, 1] = 1
+    assert segment(begun) == {"status": "ok"}
+    found = box(*corners)
+    assert np.array_equal(found[20], begun[20]) and found[11].any() and not found[12].any()
+    point = httpx.post(f"{url}/add_point_interaction", json={"voxel_coord": [1, 2, 3], "positive_click": True})
+    assert point.status_code == 200 and "boxes only" in point.json()["message"]
+    assert "leave out" in box(*corners, positive=False)["message"]
+    assert segment(np.zeros((2, 3, 4)))["status"] == "error"
+    assert form("upload_image", "volume.npy", saved(volume)[:-1])["status"] == "error"
+    assert form("upload_image", "volume.npy", saved(volume[0]))["status"] == "error"
+    assert np.array_equal(box(*corners)[20], begun[20])
+
+
+def monai(address, folder):
+    load = lambda name: np.fromfile(f"{folder}/{name}.raw", "u1").reshape(SHAPE)
+    client = MONAILabelClient(f"http://{address}", folder)
+    assert not client.auth_enabled() and not client.train_status(check_if_running=True)
+    models = client.info()["models"]
+    assert all(model["type"] == "deepgrow" for model in models.values())
+    session = client.create_session(f"{folder}/followed_0.nii")["session_id"]
+    assert client.get_session(session)["session_id"] == session
+    # Pairs along x, y and z, of which a volume in LPS has the greater first.
+    roi = [60, 20, 44, 10, 3, 21]
+
+    def infer(model, **parameters):
+        path, told = client.infer(model, "followed_0", {"label": "liver", **parameters}, session_id=session)
+        head, _, data = open(path, "rb").read().partition(b"\n\n")
+        fields = dict(line.split(": ", 1) for line in head.decode().splitlines() if ": " in line)
+        assert told["label_names"] == {"liver": 1} and fields["sizes"].split() == [str(n) for n in SHAPE[::-1]]
+        data = {"gzip": gzip.decompress, "raw": bytes}[fields["encoding"]](data)
+        kind = {"uint8": "u1", "unsigned char": "u1", "uint16": "<u2", "unsigned short": "<u2"}[fields["type"]]
+        return np.frombuffer(data, kind).reshape(SHAPE)
+
+    assert np.array_equal(infer("umedsam_box", roi=roi), load("box"))
+    followed = infer("umedsam_follow", roi=[60, 20, 44, 10, 3, 21], slice=11)
+    assert np.array_equal(followed, load("slice"))
+    one = infer("umedsam_slice", roi=roi, slice=11)
+    assert np.array_equal(one[11], followed[11]) and not np.delete(one, 11, 0).any()
+    for model, parameters, words in [("umedsam_box", {}, "region of interest"), ("other", {"roi": roi}, "this model")]:
+        try:
+            infer(model, **parameters)
+        except MONAILabelClientException as error:
+            assert words in error.msg, error.msg
+        else:
+            raise AssertionError("it should have been refused")
+    client.remove_session(session)
+    try:
+        client.get_session(session)
+    except MONAILabelClientException as error:
+        assert error.status_code == 404
+    else:
+        raise AssertionError("the session should be gone")
+
+
 def expiry(address, key):
     url = f"http://{address}"
     refused(401, lambda: Remote(url))
@@ -171,5 +270,5 @@ def expiry(address, key):
             assert two.lease_status()["remaining_seconds"] > 1.0
 
 
-{"whole": whole, "expiry": expiry}[sys.argv[1]](*sys.argv[2:])
+{"whole": whole, "first": first, "monai": monai, "expiry": expiry}[sys.argv[1]](*sys.argv[2:])
 print("all of it held")

@@ -1,4 +1,5 @@
-//! nnInteractive's own client against the server. Its answers are those of `umedsam segment` on the same voxels.
+//! The clients of nnInteractive and MONAI Label against the server. Its answers are those of `umedsam segment` on the same
+//! voxels.
 #![cfg(feature = "client-tests")]
 
 mod common;
@@ -16,9 +17,8 @@ use nifti::nifti;
 use umedsam::npz::{Limits, read_segs};
 
 fn client(arguments: &[&str]) {
-    let python =
-        std::env::var("UMEDSAM_CLIENT").expect("UMEDSAM_CLIENT names a Python with nninteractive-client 2.6.0");
-    let output = Command::new(python).arg(data("tests/nninteractive.py")).args(arguments).output().unwrap();
+    let python = std::env::var("UMEDSAM_CLIENT").expect("UMEDSAM_CLIENT names a Python with the clients");
+    let output = Command::new(python).arg(data("tests/clients.py")).args(arguments).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && said.contains("all of it held"), "{said}");
 }
@@ -38,8 +38,19 @@ fn segs(path: &Path) -> Vec<u8> {
     read_segs(path, &Limits::new()).unwrap().0.iter().map(|&label| u8::from(label > 0)).collect()
 }
 
+/// Runs `umedsam segment`, and keeps what it found as a raw file. Slices are encoded once for all runs.
+fn segment(folder: &Path, arguments: &[&str], out_folder: &str, names: &[(&str, &str)]) {
+    let common = ["--cache", "cache", "--out", out_folder];
+    out(&umedsam(folder, &[&["segment"], arguments, &common].concat()));
+    for (found, name) in names {
+        let mask = segs(&folder.join(format!("{out_folder}/{found}.npz")));
+        assert!(mask.iter().filter(|&&v| v > 0).count() > 100, "{name}");
+        fs::write(folder.join(format!("{name}.raw")), mask).unwrap();
+    }
+}
+
 #[test]
-fn the_client_gets_what_the_command_finds() {
+fn clients_get_what_the_command_finds() {
     let folder = tempfile::tempdir().unwrap();
     let voxels = blob();
     fs::write(folder.path().join("volume.raw"), &voxels).unwrap();
@@ -50,33 +61,38 @@ fn the_client_gets_what_the_command_finds() {
         case(&folder.path().join(format!("2DBox_{axis}.npz")), &shape, &pixels, &one);
     }
     case(&folder.path().join("3DBox_volume.npz"), &SHAPE, &voxels, &[20.0, 10.0, 3.0, 60.0, 44.0, 21.0]);
-    out(&umedsam(folder.path(), &["segment", ".", "--out", "found"]));
-    for name in ["2DBox_0", "2DBox_1", "2DBox_2", "3DBox_volume"] {
-        let mask = segs(&folder.path().join(format!("found/{name}.npz")));
-        assert!(mask.iter().filter(|&&v| v > 0).count() > 100, "{name}");
-        fs::write(folder.path().join(format!("{name}.raw")), mask).unwrap();
-    }
+    segment(
+        folder.path(),
+        &["."],
+        "cases",
+        &["2DBox_0", "2DBox_1", "2DBox_2", "3DBox_volume"].map(|name| (name, name)),
+    );
     // Two axes in turn are that of the slices, and the object is followed along it.
     for (axis, index, one) in [boxes[0], boxes[2]] {
-        let name = format!("followed_{axis}.nii");
+        let name = format!("followed_{axis}");
         let (shape, _) = plane(&voxels, axis, 0);
         let identity = [[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]];
-        nifti(
-            &folder.path().join(&name),
-            [shape[1], shape[0], SHAPE[axis]].map(|n| n as i16),
-            identity,
-            |[x, y, z]| plane(&voxels, axis, z as usize).1[y as usize * shape[1] + x as usize].into(),
-        );
+        let size = [shape[1], shape[0], SHAPE[axis]].map(|n| n as i16);
+        let file = format!("{name}.nii");
+        nifti(&folder.path().join(&file), size, identity, |[x, y, z]| {
+            plane(&voxels, axis, z as usize).1[y as usize * shape[1] + x as usize].into()
+        });
         let (index, one) = (index.to_string(), one.map(|v| v.to_string()).join(","));
         // The window of 0 to 255 leaves the values as they are.
-        let window = ["--window", "127.5,255", "--format", "npz", "--out", "found"];
-        out(&umedsam(folder.path(), &[&["segment", &name, "--slice", &index, "--box", &one], &window[..]].concat()));
-        let mask = segs(&folder.path().join(format!("found/followed_{axis}.npz")));
-        assert!(mask.iter().filter(|&&v| v > 0).count() > 1000, "{name}");
-        fs::write(folder.path().join(format!("followed_{axis}.raw")), mask).unwrap();
+        let arguments = [&file, "--slice", &index, "--box", &one, "--window", "127.5,255", "--format", "npz"];
+        segment(folder.path(), &arguments, "followed", &[(&name, &name)]);
     }
+    // The same volume for MONAI Label, in the window that is found.
+    let volume = |prompt: &[&str], name: &str| {
+        let arguments = [&["followed_0.nii", "--format", "npz"], prompt].concat();
+        segment(folder.path(), &arguments, name, &[("followed_0", name)]);
+    };
+    volume(&["--box3d", "20,10,3,60,44,21"], "box");
+    volume(&["--slice", "11", "--box", "20,10,60,44"], "slice");
     let server = Server::start(&["--sessions", "2"]);
-    client(&["whole", &server.address, folder.path().to_str().unwrap()]);
+    for mode in ["whole", "monai", "first"] {
+        client(&[mode, &server.address, folder.path().to_str().unwrap()]);
+    }
 }
 
 #[test]
