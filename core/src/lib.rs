@@ -72,6 +72,8 @@ mod picture;
 #[cfg(feature = "runtime")]
 mod session;
 #[cfg(feature = "runtime")]
+mod stopwatch;
+#[cfg(feature = "runtime")]
 mod storage;
 #[cfg(all(feature = "evaluation", feature = "runtime"))]
 pub mod validation;

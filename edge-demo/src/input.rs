@@ -51,7 +51,7 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// The kind of a file, or nothing if neither its name nor its content is any that is read.
-    fn of(path: &Path) -> Option<Self> {
+    pub(crate) fn of(path: &Path) -> Option<Self> {
         Self::by_name(path).or_else(|| (path.is_file() && read::format_of(path).is_ok()).then_some(Self::Scan))
     }
 

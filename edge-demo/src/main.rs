@@ -29,6 +29,7 @@ mod report;
 mod samples;
 mod scans;
 mod segment;
+mod serve;
 mod table;
 mod uncertainty;
 mod volume;
@@ -67,6 +68,8 @@ enum Command {
     Eval(EvalArguments),
     /// Compare the scores of two models on the same cases: mean differences with 95 % intervals.
     Compare(CompareArguments),
+    /// Serve a page to segment on, for this machine's browser, and 3D Slicer's and napari's nnInteractive extensions.
+    Serve(serve::ServeArguments),
     /// Show what a model bundle holds.
     Info {
         /// The bundle; the built-in model if left out.
@@ -298,6 +301,7 @@ fn main() -> ExitCode {
         Some(Command::Convert(arguments)) => convert::run(&arguments),
         Some(Command::Eval(arguments)) => eval::run(&arguments),
         Some(Command::Compare(arguments)) => compare::run(&arguments),
+        Some(Command::Serve(arguments)) => serve::run(&arguments),
         Some(Command::Info { file, json }) => info::run(file.as_deref(), json),
     };
     match result {

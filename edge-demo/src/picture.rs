@@ -48,7 +48,7 @@ impl Picture {
         Self::of(Cursor::new(bytes), None, u64::MAX).context("built-in picture")
     }
 
-    fn of(source: impl BufRead + Seek, page: Option<usize>, limit: u64) -> anyhow::Result<Self> {
+    pub(crate) fn of(source: impl BufRead + Seek, page: Option<usize>, limit: u64) -> anyhow::Result<Self> {
         let mut reader = guessed(source)?;
         // The bound is checked below, where the size is known.
         reader.no_limits();

@@ -15,14 +15,14 @@ use crate::segment::open;
 use crate::{ModelArguments, ZoomArguments};
 
 /// A built-in image and the boxes that a person would draw in it.
-struct Sample {
-    file: &'static str,
+pub(crate) struct Sample {
+    pub(crate) file: &'static str,
     what: &'static str,
-    bytes: &'static [u8],
-    boxes: &'static [PixelBox],
+    pub(crate) bytes: &'static [u8],
+    pub(crate) boxes: &'static [PixelBox],
 }
 
-const SAMPLES: [Sample; 2] = [
+pub(crate) const SAMPLES: [Sample; 2] = [
     Sample {
         file: "retina.jpg",
         what: "fundus photograph: optic disc and macula",

@@ -6,7 +6,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use umedsam::metrics::dice;
 use umedsam::preprocess::INPUT_LEN;
 use umedsam::validation::{Agreement, Bounds, Measure, Pair, VALIDATION_VERSION, ValidatedModel, ValidationRow};
-use umedsam::volume::from_fn;
+use umedsam::volume::{End, FollowOptions, Start, from_fn};
 use umedsam::{
     Error, ImageView, Manifest, Model, ModelBox, PixelBox, Precision, Session, SessionOptions, Storage, Validation,
     ValidationStatus, Verdict, VolumeOptions, VolumeSize, VoxelBox, encode_bundle,
@@ -107,6 +107,41 @@ fn a_slice_of_another_size_is_an_error() {
     let go_on = |_, _| ControlFlow::Continue(());
     let error = session().segment_volume(slices, size, &boxes, &VolumeOptions::new(), go_on).unwrap_err();
     assert!(matches!(error, Error::SliceSize { z: 1, width: 5, expected_width: 8, .. }), "{error}");
+}
+
+#[test]
+fn work_that_is_ended_early_gives_what_was_found_if_that_is_wanted() {
+    let size = VolumeSize { depth: 5, height: 48, width: 48 };
+    let bright = |i: usize| (12..36).contains(&(i % 48)) && (12..36).contains(&(i / 48));
+    let pixels: Vec<u8> = (0..48 * 48).map(|i| if bright(i) { 200 } else { 40 + (i * 7 % 9) as u8 }).collect();
+    let slices = || from_fn(|_| ImageView::gray8(&pixels, 48, 48));
+    let (one, solid) = (PixelBox::new(10.0, 10.0, 38.0, 38.0), VoxelBox::new(10.0, 10.0, 0.0, 38.0, 38.0, 4.0));
+    let mut session = session();
+    let end = |done, _| if done == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+    let go_on = |_, _| ControlFlow::Continue(());
+
+    // Both begin in the middle and go upwards first: slices 2 and 3 are done.
+    let options = VolumeOptions::new().with_start(Start::Middle);
+    let whole = session.segment_volume(slices(), size, &[solid], &options, go_on).unwrap().labels;
+    let part = session.segment_volume(slices(), size, &[solid], &options.clone().with_partial(), end).unwrap();
+    check(&whole, &part.labels);
+    let error = session.segment_volume(slices(), size, &[solid], &options, end).unwrap_err();
+    assert!(matches!(error, Error::Cancelled { done: 2, total: 5 }), "{error}");
+
+    let options = FollowOptions::new();
+    let whole = session.follow(slices(), size, 2, &[one], &options, go_on).unwrap().labels;
+    let part = session.follow(slices(), size, 2, &[one], &options.with_partial(), end).unwrap();
+    check(&whole, &part.labels);
+    assert_eq!((part.objects[0].slices.len(), part.objects[0].after), (2, End::Limit));
+    let error = session.follow(slices(), size, 2, &[one], &options, end).unwrap_err();
+    assert!(matches!(error, Error::Cancelled { done: 2, total: 5 }), "{error}");
+
+    fn check(whole: &[u16], part: &[u16]) {
+        for (z, (whole, part)) in whole.chunks(48 * 48).zip(part.chunks(48 * 48)).enumerate() {
+            assert!(whole.contains(&1), "slice {z}");
+            assert!(if matches!(z, 2 | 3) { part == whole } else { !part.contains(&1) }, "slice {z}");
+        }
+    }
 }
 
 fn bytes() -> Vec<u8> {

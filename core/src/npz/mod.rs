@@ -18,6 +18,7 @@ mod pickle;
 mod truth;
 mod write;
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::prelude::v1::*;
 
@@ -178,6 +179,19 @@ impl Problem {
             _ => Self::Npy(error.to_string()),
         }
     }
+}
+
+/// Reads an array of a .npy file alone, of `length` bytes: its values in their own number type and in C order, and its shape.
+///
+/// # Errors
+/// [`Problem::TooLarge`] if reading would take more than the limit, and as for the arrays of a case.
+pub fn read_npy(reader: impl Read, length: u64, limits: &Limits) -> Result<(Values, Vec<usize>), Problem> {
+    let npy = decode::Npy::open(reader, length)?;
+    let (shape, bytes, max) = (npy.shape().to_vec(), npy.peak(|size| size), limits.peak_bytes);
+    if bytes > max {
+        return Err(Problem::TooLarge { shape, stored: npy.number_type(), bytes, max });
+    }
+    Ok((npy.values()?, shape))
 }
 
 /// Size of a case.

@@ -21,12 +21,15 @@ pub struct FollowOptions {
     pub min_log_odds: f64,
     /// Most slices that an object is followed each way.
     pub max_slices: usize,
+    /// Work that `progress` ends gives what was found so far, instead of [`Error::Cancelled`]. The objects end where they
+    /// were followed to, by [`End::Limit`].
+    pub partial: bool,
 }
 
 impl FollowOptions {
     /// The threshold that suited most objects of the training data, and 512 slices.
     pub const fn new() -> Self {
-        Self { min_log_odds: 0.0, max_slices: 512 }
+        Self { min_log_odds: 0.0, max_slices: 512, partial: false }
     }
 
     /// Sets the threshold.
@@ -39,6 +42,12 @@ impl FollowOptions {
     #[must_use]
     pub const fn with_max_slices(self, max_slices: usize) -> Self {
         Self { max_slices, ..self }
+    }
+
+    /// Keeps what was found when the work is ended early.
+    #[must_use]
+    pub const fn with_partial(self) -> Self {
+        Self { partial: true, ..self }
     }
 }
 

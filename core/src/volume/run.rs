@@ -73,27 +73,44 @@ impl Propagation {
     /// Those of the network; [`Error::NotSupplied`] and [`Error::NotRequested`] if it decodes other boxes than it was
     /// given; [`Error::Cancelled`] if `progress` ended the work.
     pub fn run<N: SliceNetwork>(
+        self,
+        network: &mut N,
+        start: Start,
+        kept: usize,
+        progress: impl FnMut(usize, usize) -> ControlFlow<()>,
+    ) -> Result<VolumeSegmentation, N::Error> {
+        match self.run_until(network, start, kept, progress)? {
+            (found, None) => Ok(found),
+            (_, Some(ended)) => Err(ended.into()),
+        }
+    }
+
+    /// As [`run`](Self::run), with what was found until `progress` ended the work, and the error that says so.
+    pub(super) fn run_until<N: SliceNetwork>(
         mut self,
         network: &mut N,
         start: Start,
         kept: usize,
         mut progress: impl FnMut(usize, usize) -> ControlFlow<()>,
-    ) -> Result<VolumeSegmentation, N::Error> {
+    ) -> Result<(VolumeSegmentation, Option<Error>), N::Error> {
         let mut kept = Kept { slices: BTreeMap::new(), most: kept, spare: None };
         let mut done = 0;
         let mut step = |remaining: usize| {
             done += 1;
             let total = done + remaining;
             match progress(done, total) {
-                ControlFlow::Break(()) if remaining > 0 => Err(Error::Cancelled { done, total }),
-                _ => Ok(()),
+                ControlFlow::Break(()) if remaining > 0 => Some(Error::Cancelled { done, total }),
+                _ => None,
             }
         };
+        let mut ended = None;
         if start == Start::Surest && self.position == 0 {
-            self.find_starts(network, &mut kept, &mut step)?;
+            ended = self.find_starts(network, &mut kept, &mut step)?;
         }
         let mut confidence = vec![(0.0f32, 0usize); self.tracks.len()];
-        while let Some(request) = self.next_request()? {
+        while ended.is_none()
+            && let Some(request) = self.next_request()?
+        {
             let embedding = kept.take(request.z, network)?;
             let boxes: Vec<ModelBox> = request.prompts.iter().map(|p| p.model_box).collect();
             let mut supplied = Ok(());
@@ -109,20 +126,21 @@ impl Propagation {
             })?;
             supplied?;
             kept.put(request.z, embedding, request.again);
-            step(self.remaining())?;
+            ended = step(self.remaining());
         }
         let predicted_iou = confidence.iter().map(|&(sum, n)| sum / n.max(1) as f32).collect();
         let starts = self.tracks.iter().map(|track| track.start).collect();
-        Ok(VolumeSegmentation { labels: self.into_labels(), predicted_iou, starts })
+        Ok((VolumeSegmentation { labels: self.into_labels(), predicted_iou, starts }, ended))
     }
 
-    /// Tries the slices in which objects may begin, upwards, and lets each begin in its surest.
+    /// Tries the slices in which objects may begin, upwards, and lets each begin in its surest. Returns why `step` ended
+    /// the work, if it did.
     fn find_starts<N: SliceNetwork>(
         &mut self,
         network: &mut N,
         kept: &mut Kept<N::Embedding>,
-        step: &mut impl FnMut(usize) -> Result<(), Error>,
-    ) -> Result<(), N::Error> {
+        step: &mut impl FnMut(usize) -> Option<Error>,
+    ) -> Result<Option<Error>, N::Error> {
         let mut search = Search::new(self);
         let slices = Search::slices(self);
         for (tried, (z, objects)) in slices.iter().enumerate() {
@@ -141,9 +159,12 @@ impl Propagation {
                 None => {}
             }
             kept.put(*z, embedding, true);
-            step(slices.len() - 1 - tried + self.remaining())?;
+            let ended = step(slices.len() - 1 - tried + self.remaining());
+            if ended.is_some() {
+                return Ok(ended);
+            }
         }
         search.decide(self);
-        Ok(())
+        Ok(None)
     }
 }

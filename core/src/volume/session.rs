@@ -24,13 +24,15 @@ pub struct VolumeOptions {
     /// ([`Propagation::with_upstream_rounding`]). They are not cut to the object's own box then, its mask depends on its
     /// place in the list, and it begins in the middle slice whatever `start` says.
     pub upstream_rounding: bool,
+    /// Work that `progress` ends gives what was found so far, instead of [`Error::Cancelled`].
+    pub partial: bool,
 }
 
 impl VolumeOptions {
     /// The surest start, 64 MiB of embeddings, which is 16 slices, and masks that do not depend on their position in the
     /// list.
     pub const fn new() -> Self {
-        Self { start: Start::Surest, cache_bytes: 64 << 20, upstream_rounding: false }
+        Self { start: Start::Surest, cache_bytes: 64 << 20, upstream_rounding: false, partial: false }
     }
 
     /// Sets where an object's way begins.
@@ -49,6 +51,12 @@ impl VolumeOptions {
     #[must_use]
     pub const fn with_upstream_rounding(self) -> Self {
         Self { upstream_rounding: true, ..self }
+    }
+
+    /// Keeps what was found when the work is ended early.
+    #[must_use]
+    pub const fn with_partial(self) -> Self {
+        Self { partial: true, ..self }
     }
 }
 
@@ -83,7 +91,8 @@ impl Session {
     ///
     /// # Errors
     /// Those of `slices`, of [`Propagation::new`], [`encode`](Self::encode) and [`decode`](Self::decode);
-    /// [`Error::SliceSize`] if a slice is not of the volume's size; [`Error::Cancelled`] if `progress` ended the work.
+    /// [`Error::SliceSize`] if a slice is not of the volume's size; [`Error::Cancelled`] if `progress` ended the work
+    /// and [`partial`](VolumeOptions::partial) is off.
     pub fn segment_volume<S: Slices>(
         &mut self,
         slices: S,
@@ -100,7 +109,11 @@ impl Session {
         }
         let frame = Frame::new(size.width, size.height)?;
         let mut network = VolumeNetwork { session: self, slices, frame };
-        propagation.run(&mut network, start, options.cache_bytes / EMBEDDING_BYTES, progress)
+        let kept = options.cache_bytes / EMBEDDING_BYTES;
+        match propagation.run_until(&mut network, start, kept, progress)? {
+            (_, Some(ended)) if !options.partial => Err(ended.into()),
+            (found, _) => Ok(found),
+        }
     }
 
     /// Follows the objects in `boxes`, which are in pixels of slice `z`, upwards and downwards until they end. After each
@@ -112,7 +125,8 @@ impl Session {
     ///
     /// # Errors
     /// Those of `slices`, of [`Follow::new`], [`encode`](Self::encode) and [`decode`](Self::decode);
-    /// [`Error::SliceSize`] if a slice is not of the volume's size; [`Error::Cancelled`] if `progress` ended the work.
+    /// [`Error::SliceSize`] if a slice is not of the volume's size; [`Error::Cancelled`] if `progress` ended the work
+    /// and [`partial`](FollowOptions::partial) is off.
     pub fn follow<S: Slices>(
         &mut self,
         mut slices: S,
@@ -141,6 +155,9 @@ impl Session {
             done += 1;
             let total = done + follow.remaining();
             if progress(done, total).is_break() && done < total {
+                if options.partial {
+                    break;
+                }
                 return Err(Error::Cancelled { done, total }.into());
             }
         }

@@ -1,6 +1,9 @@
 //! The command, as a person runs it in a folder.
 #![allow(dead_code, missing_docs, unreachable_pub, reason = "each test takes what it needs")]
 
+pub mod blob;
+pub mod server;
+
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
