@@ -20,5 +20,5 @@ install_rust() {
   install_missing "lld-$llvm"
   rust=$(dpkg-query -W -f='${Version}' rustc-web)
   # Without the security archive apt would be content with a Rust that is too old.
-  dpkg --compare-versions "$rust" ge 1.91 || { echo "rustc-web is $rust: 1.91 or later is needed" >&2; exit 1; }
+  dpkg --compare-versions "$rust" ge 1.92 || { echo "rustc-web is $rust: 1.92 or later is needed" >&2; exit 1; }
 }
