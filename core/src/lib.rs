@@ -21,7 +21,7 @@
 //! [`image`], [`intensity`], [`preprocess`], [`postprocess`], [`uncertainty`], [`volume`] and [`zoom`].
 //!
 //! What judges a model is not part of the library on a device. The feature `evaluation` adds it: `metrics`, scores
-//! against the truth, and `validation`, the report of the accuracy gate that a bundle carries. The feature `npz` adds
+//! against the truth, `validation`, the report of the accuracy gate that a bundle carries, and `html` for reports. The feature `npz` adds
 //! the files of the challenge.
 
 #![no_std]
@@ -36,6 +36,8 @@ mod file_kind;
 #[cfg(feature = "std")]
 pub mod files;
 pub mod geometry;
+#[cfg(feature = "evaluation")]
+pub mod html;
 pub mod image;
 pub mod intensity;
 pub mod mask;
@@ -69,6 +71,8 @@ mod embedding;
 mod picture;
 #[cfg(feature = "runtime")]
 mod session;
+#[cfg(feature = "runtime")]
+mod stopwatch;
 #[cfg(feature = "runtime")]
 mod storage;
 #[cfg(all(feature = "evaluation", feature = "runtime"))]

@@ -1,8 +1,9 @@
 //! Segmenting an image from its boxes, as a whole or window by window.
 
 use std::prelude::v1::*;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use crate::stopwatch::Stopwatch;
 use crate::zoom::{Window, plan};
 use crate::{Error, ImageView, MODEL_SIDE, ModelBox, PixelBox, Region, Session, ZoomOptions, memory};
 
@@ -56,7 +57,7 @@ impl Session {
             self.encode_into(&part, &mut embedding)?;
             let mut postprocess = Duration::ZERO;
             let decoded = self.decode(&embedding, &prompts, |i, logits, iou| {
-                let start = Instant::now();
+                let start = Stopwatch::start();
                 // Windows come in another order than labels.
                 logits.paint_max_at((seen[i] + 1) as u16, &mut labels, width, (region.x, region.y));
                 predicted_iou[seen[i]] = iou;

@@ -2,13 +2,14 @@
 
 use std::prelude::v1::*;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::cache::Recipe;
 use crate::embedding::EMBEDDING_SHAPE;
 use crate::postprocess::LOGITS_LEN;
 use crate::preprocess::{INPUT_LEN, Preprocessor};
 use crate::runtime::{Execution, GraphOptions, Kernels, Stage, Workspace};
+use crate::stopwatch::Stopwatch;
 use crate::{
     Embedding, EmbeddingCache, Error, Frame, ImageView, MODEL_SIDE, MaskLogits, Model, ModelBox, PixelBox, Precision,
 };
@@ -250,7 +251,7 @@ impl Session {
 
     /// Encodes an image without asking the cache.
     pub(crate) fn encode_anew(&mut self, image: &ImageView<'_>, embedding: &mut Embedding) -> Result<(), Error> {
-        let start = Instant::now();
+        let start = Stopwatch::start();
         let mut input = std::mem::take(&mut self.input);
         let frame = self.preprocessor.preprocess_into(image, &mut input);
         self.stats.preprocess += start.elapsed();
@@ -274,7 +275,7 @@ impl Session {
         if input.len() != INPUT_LEN {
             return Err(Error::BufferSize { expected: INPUT_LEN, actual: input.len() });
         }
-        let start = Instant::now();
+        let start = Stopwatch::start();
         self.encoder.run_with(&[(&INPUT_SHAPE, input)], false, &mut self.workspace)?;
         embedding.fill(self.encoder.output(0, &self.workspace)?, frame, &self.model);
         self.stats.encodes += 1;
@@ -332,7 +333,7 @@ impl Session {
             return Err(Error::Embedding("made by another model than this session's".into()));
         }
         for (batch, first) in boxes.chunks(self.max_batch).zip((0..).step_by(self.max_batch)) {
-            let start = Instant::now();
+            let start = Stopwatch::start();
             self.coordinates.clear();
             self.coordinates.extend(batch.iter().flat_map(|b| b.to_array()));
             let prompts = (&[batch.len(), 4][..], self.coordinates.as_slice());

@@ -99,3 +99,12 @@ fn rows_with_gaps_are_brought_to_8_bits_in_place() {
     floats[11] = f32::NAN;
     assert_eq!(into(&floats, stride, 35).unwrap_err(), "pixel 11 is NaN; floating-point images must be finite");
 }
+
+#[test]
+fn values_of_one_type_are_joined() {
+    let mut values = Values::I16(vec![1, -2]);
+    values.reserve(2).unwrap();
+    assert_eq!(values.append(Values::I16(vec![3])), Ok(()));
+    assert_eq!(values.append(Values::U16(vec![4])), Err(Values::U16(vec![4])));
+    assert_eq!(values, Values::I16(vec![1, -2, 3]));
+}

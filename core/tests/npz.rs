@@ -291,3 +291,26 @@ fn a_case_that_is_written_is_read_in_all_its_parts() {
     assert_eq!((error.array, matches!(error.problem, Problem::Shape { .. })), (Some("imgs"), true));
     fs::remove_dir_all(folder).unwrap();
 }
+
+/// Boxes in dictionaries (tests/golden/npz_boxes.py): a box in one slice, whose object is in others too.
+#[test]
+fn boxes_of_later_challenges_are_read() {
+    let expected = [
+        VoxelBox::new(0.0, 1.0, 1.0, 5.0, 3.0, 4.0).with_slice(2),
+        VoxelBox::new(1.5, -1.0, 0.0, 6.0, 4.0, 5.0).with_slice(5),
+        VoxelBox::new(0.25, 1.0, 2.0, 3.0, 4.0, 3.0).with_slice(3),
+    ];
+    for name in ["later.npz", "later-numpy1.npz"] {
+        let case = Case::read(&data(name), &Limits::new()).unwrap();
+        assert_eq!(case.boxes, Boxes::Volume(expected.to_vec()), "{name}");
+        assert_eq!(Truth::read(&data(name), &Limits::new()).unwrap().boxes, Some(case.boxes));
+    }
+    let shared = Case::read(&data("later-shared.npz"), &Limits::new()).unwrap();
+    assert_eq!(shared.boxes, Boxes::Volume(vec![expected[1]; 3]));
+    let refused = |name: &str| refusal(name).to_string();
+    assert!(refused("later-unknown.npz").contains("array 'boxes': box 2: unknown key 'score'"));
+    assert!(refused("later-missing.npz").contains("box 2: no 'z_mid'"));
+    assert!(refused("later-outside.npz").contains("box 1: z_mid is 6; a whole number from z_min, 0, to z_max, 5"));
+    assert!(refused("later-text.npz").contains("no dictionary of names and numbers"));
+    assert!(matches!(refusal("later-empty.npz").problem, Problem::Shape { .. }));
+}

@@ -13,6 +13,8 @@ struct Fake {
     encoded: Vec<usize>,
     /// Boxes that it passes over.
     skipped: usize,
+    /// Cells by which it fills more than the box on each side.
+    more: usize,
 }
 
 impl SliceNetwork for Fake {
@@ -32,7 +34,8 @@ impl SliceNetwork for Fake {
     ) -> Result<(), Error> {
         for (i, b) in boxes.iter().enumerate().skip(self.skipped) {
             let [x0, y0, x1, y1] = b.to_array().map(|v| v as usize);
-            let inside = |i: usize| (x0..x1).contains(&(i % 256)) && (y0..y1).contains(&(i / 256));
+            let reach = |low: usize, high: usize| low.saturating_sub(self.more)..high + self.more;
+            let inside = |i: usize| reach(x0, x1).contains(&(i % 256)) && reach(y0, y1).contains(&(i / 256));
             let logits: Vec<f32> = (0..256 * 256).map(|i| if inside(i) { 1.0 } else { -1.0 }).collect();
             take(i, MaskLogits::new(&logits, Frame::new(32, 32).unwrap()), (self.sure)(z));
         }
@@ -47,7 +50,16 @@ fn run(
     kept: usize,
     sure: fn(usize) -> f32,
 ) -> (VolumeSegmentation, Vec<usize>, Vec<(usize, usize)>) {
-    let mut network = Fake { sure, encoded: Vec::new(), skipped: 0 };
+    let network = Fake { sure, encoded: Vec::new(), skipped: 0, more: 0 };
+    run_with(network, boxes, start, kept)
+}
+
+fn run_with(
+    mut network: Fake,
+    boxes: &[VoxelBox],
+    start: Start,
+    kept: usize,
+) -> (VolumeSegmentation, Vec<usize>, Vec<(usize, usize)>) {
     let mut told = Vec::new();
     let found = Propagation::new(boxes, SIZE).unwrap().run(&mut network, start, kept, |done, total| {
         told.push((done, total));
@@ -83,10 +95,30 @@ fn the_surest_of_five_slices_is_the_start_and_no_slice_is_encoded_twice() {
     assert!(even.labels == middle.labels && encoded.len() == 24 && told.last() == Some(&(24, 24)));
 }
 
+/// A box of one slice is asked for there, and in the next slices what was found is not cut to it.
+#[test]
+fn a_box_in_one_slice_begins_there() {
+    let boxes = [VoxelBox::new(12.0, 12.0, 10.0, 15.0, 15.0, 30.0).with_slice(12)];
+    let network = || Fake { sure: |_| 0.5, encoded: Vec::new(), skipped: 0, more: 8 };
+    let (found, encoded, _) = run_with(network(), &boxes, Start::Surest, 16);
+    assert_eq!((found.starts[0], encoded.first(), encoded.len()), (12, Some(&12), 21));
+    let areas = |found: &VolumeSegmentation| -> Vec<usize> {
+        found.labels.chunks(32 * 32).map(|slice| slice.iter().filter(|&&l| l == 1).count()).collect()
+    };
+    // The network fills more than its box, which grows from slice to slice until the slice is full.
+    let own = areas(&found);
+    assert!(own[12] < own[13] && own[13] < own[14] && own[11] > own[12] && own[30] == 32 * 32, "{own:?}");
+    assert_eq!((own[9], own[31]), (0, 0));
+    // Without the slice the box holds all sections, and carried boxes are cut to it.
+    let whole = VoxelBox { slice: None, ..boxes[0] };
+    let cut = areas(&run_with(network(), &[whole], Start::Middle, 16).0);
+    assert!(cut.iter().all(|&area| area < own[14]), "{cut:?}");
+}
+
 #[test]
 fn a_tried_box_that_is_not_answered_is_an_error() {
     let boxes = [VoxelBox::new(4.0, 4.0, 10.0, 20.0, 20.0, 30.0)];
-    let mut network = Fake { sure: |_| 0.5, encoded: Vec::new(), skipped: 1 };
+    let mut network = Fake { sure: |_| 0.5, encoded: Vec::new(), skipped: 1, more: 0 };
     let way = Propagation::new(&boxes, SIZE).unwrap();
     let error = way.run(&mut network, Start::Surest, 4, |_, _| ControlFlow::Continue(())).unwrap_err();
     assert!(matches!(error, Error::NotSupplied { z: 16, object: 0 }), "{error}");

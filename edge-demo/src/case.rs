@@ -13,7 +13,7 @@ use umedsam_demo::scan::Affine;
 use crate::SegmentArguments;
 use crate::formats::Found;
 use crate::output::Outputs;
-use crate::overlay::draw_slice;
+use crate::pictures::Drawn;
 use crate::plane::{PlaneOptions, write_maps};
 use crate::report::{Report, network, objects, put_names, stages};
 use crate::volume::segment_volume;
@@ -92,13 +92,13 @@ pub(crate) fn segment_case(
     }
     postprocess += start.elapsed();
     let start = Instant::now();
-    if let Some(overlay) = &outputs.overlay {
-        let boxes: Vec<PixelBox> = match &case.boxes {
-            Boxes::Plane(boxes) => boxes.clone(),
-            Boxes::Volume(boxes) => boxes.iter().map(|b| b.plane).collect(),
-        };
-        draw_slice(&case.pixels, &labels, size, None, &boxes, overlay)?;
-    }
+    let boxes: Vec<PixelBox> = match &case.boxes {
+        Boxes::Plane(boxes) => boxes.clone(),
+        Boxes::Volume(boxes) => boxes.iter().map(|b| b.plane).collect(),
+    };
+    let flat = spacing.map(|[x, y, _]| [x, y]);
+    let drawn = Drawn { pixels: &case.pixels, labels: &labels, size, spacing: flat, boxes: &boxes, slice: None };
+    let pictures = drawn.draw(outputs, options.mask.report.is_some())?;
     if let Some(own) = &own {
         labels.iter_mut().filter(|l| **l > 0).for_each(|l| *l = own[usize::from(*l) - 1]);
         objects.iter_mut().zip(own).for_each(|(object, &label)| object.label = label);
@@ -126,5 +126,6 @@ pub(crate) fn segment_case(
         encodes,
         cache_hits,
         ms: stages,
+        pictures,
     })
 }

@@ -1,8 +1,10 @@
 //! `--format`, and what is told of objects in the files.
 
-use std::path::Path;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use clap::{Args, ValueEnum};
 use umedsam::npz::write_segs;
 use umedsam_demo::dicom::{Segmentation, Series};
@@ -86,6 +88,30 @@ pub(crate) struct FormatArguments {
     /// Slicer.
     #[arg(long, value_name = "LABEL=SCHEME:CODE:MEANING", value_parser = parse_anatomy)]
     anatomy: Vec<(u16, Code)>,
+    /// The same from a file: a line LABEL=SCHEME:CODE:MEANING for each object; empty ones and those that begin with # count
+    /// as nothing.
+    #[arg(long, value_name = "FILE")]
+    anatomy_file: Option<PathBuf>,
+}
+
+/// Most bytes of a file of anatomy: 65535 objects take less.
+const MAX_BYTES: u64 = 16 << 20;
+
+/// The codes of a file.
+fn read_anatomy(path: &Path) -> anyhow::Result<Vec<(u16, Code)>> {
+    let named = || path.display().to_string();
+    let mut text = String::new();
+    File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_string(&mut text)).with_context(named)?;
+    if text.len() as u64 > MAX_BYTES {
+        bail!("{}: more than {MAX_BYTES} bytes", named());
+    }
+    let mut codes = Vec::new();
+    for (line, number) in text.trim_start_matches('\u{feff}').lines().map(str::trim).zip(1..) {
+        if !line.is_empty() && !line.starts_with('#') {
+            codes.push(parse_anatomy(line).map_err(|reason| anyhow!("{}: line {number}: {reason}", named()))?);
+        }
+    }
+    if codes.is_empty() { bail!("{}: no line LABEL=SCHEME:CODE:MEANING", named()) } else { Ok(codes) }
 }
 
 fn parse_label(text: &str) -> Result<(u16, &str), String> {
@@ -120,7 +146,8 @@ impl FormatArguments {
                 bail!("--name {label}=...: told twice");
             }
         }
-        for (label, code) in &self.anatomy {
+        let told = self.anatomy_file.as_deref().map(read_anatomy).transpose()?.unwrap_or_default();
+        for (label, code) in self.anatomy.iter().chain(&told) {
             let object = find(&mut objects, *label, "--anatomy")?;
             if object.code.replace(code.clone()).is_some() {
                 bail!("--anatomy {label}=...: told twice");

@@ -10,15 +10,19 @@ mod compare;
 mod convert;
 mod eval;
 mod formats;
+mod html;
 mod info;
 mod input;
+mod interrupt;
 mod labelled;
 mod mask;
 mod masks;
+mod montage;
 mod output;
 mod overlay;
 mod pairing;
 mod picture;
+mod pictures;
 mod plane;
 mod prompts;
 mod report;
@@ -54,6 +58,9 @@ enum Command {
     /// Segment pictures (PNG, JPEG, TIFF, with --box), DICOM and NIfTI (--box, or for volumes --box3d, or
     /// --slice with --box), and NPZ cases
     /// (2D or 3D, with their own boxes).
+    ///
+    /// Ctrl-C ends the work after the slice in hand: the results of inputs that are done stay, each of them whole, and of the
+    /// input in hand nothing is written; the exit status is 130. A second Ctrl-C ends it at once.
     Segment(Box<SegmentArguments>),
     /// Make NPZ cases for training and evaluation of images and label maps: DICOM, NIfTI, pictures.
     Convert(Box<convert::ConvertArguments>),
@@ -103,7 +110,8 @@ struct SegmentArguments {
     /// Folder for the results; made if absent.
     #[arg(long, value_name = "DIR", default_value = "out")]
     out: PathBuf,
-    /// Also write a PNG of each image with masks and boxes drawn in.
+    /// Also write a PNG of each image with masks and boxes drawn in; of a volume slices through each object, with their
+    /// numbers.
     #[arg(long)]
     overlay: bool,
     /// Replace files that are no results of this command, inputs among them.
@@ -300,6 +308,9 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             errln!("umedsam: {}", terminal::chain(error.as_ref()));
+            if error.is::<interrupt::Interrupted>() {
+                return interrupt::Interrupted::status().into();
+            }
             ExitCode::FAILURE
         }
     }

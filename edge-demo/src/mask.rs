@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 use umedsam::mask::{CleanOptions, Cleaner, Diameter, MeasureOptions, Measurer, ObjectMeasures, Spacing};
-use umedsam::{Error, VolumeSize, outln};
+use umedsam::{Error, VolumeSize};
 
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct MaskArguments {
@@ -24,7 +24,11 @@ pub(crate) struct MaskArguments {
     /// As --stats, and write a table with a line for each object of all inputs.
     #[arg(long, value_name = "FILE", conflicts_with = "resume")]
     pub(crate) csv: Option<PathBuf>,
-    /// Size of a pixel or voxel in mm, for --stats and --csv; if left out that of the NPZ case, or lengths are in pixels.
+    /// As --stats, and write a page (HTML) of the run with pictures, for people: it needs no other file, and names no more
+    /// of an input than its file.
+    #[arg(long, value_name = "FILE", conflicts_with = "resume")]
+    pub(crate) report: Option<PathBuf>,
+    /// Size of a pixel or voxel in mm, for --stats, --csv and --report; if left out that of the NPZ case, or lengths are in pixels.
     #[arg(long, value_name = "X,Y[,Z]", value_parser = parse_spacing, allow_hyphen_values = true)]
     spacing: Option<Spacing>,
 }
@@ -91,7 +95,7 @@ impl MaskArguments {
 
     /// Whether objects are measured.
     pub(crate) fn measures(&self) -> bool {
-        self.stats || self.csv.is_some()
+        self.stats || self.csv.is_some() || self.report.is_some()
     }
 
     /// Whether a spacing is given that nothing uses.
@@ -156,7 +160,7 @@ impl Measures {
     }
 
     /// A line for people.
-    pub(crate) fn print(&self) {
+    pub(crate) fn words(&self) -> String {
         let Self { unit, longest_diameter: long, perpendicular_diameter: across, extents: [x, y, z], .. } = self;
         let size = match (self.area, self.volume) {
             (_, Some(volume)) => format!("{volume:.1} {unit}3, extents {x:.1} x {y:.1} x {z:.1}"),
@@ -164,6 +168,6 @@ impl Measures {
         };
         let slice = if self.volume.is_some() { format!(" in slice {}", self.slice) } else { String::new() };
         let mean = self.mean_intensity.map_or(String::new(), |mean| format!(", mean intensity {mean:.1} of 255"));
-        outln!("      {size}, diameters {:.1} x {:.1} {unit}{slice}{mean}", long.length, across.length);
+        format!("{size}, diameters {:.1} x {:.1} {unit}{slice}{mean}", long.length, across.length)
     }
 }

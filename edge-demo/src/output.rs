@@ -171,16 +171,32 @@ fn write_png(
     color: png::ColorType,
     depth: png::BitDepth,
 ) -> anyhow::Result<()> {
-    write_atomically(path, |file| {
-        let mut encoder = png::Encoder::new(file, width as u32, height as u32);
-        encoder.set_color(color);
-        encoder.set_depth(depth);
-        encoder.set_compression(png::Compression::Fast);
-        encoder.set_filter(png::Filter::Adaptive);
-        encoder.add_text_chunk(KEYWORD.into(), format!("{SOFTWARE}{}", env!("CARGO_PKG_VERSION")))?;
-        let mut writer = encoder.write_header()?;
-        writer.write_image_data(bytes)?;
-        Ok(writer.finish()?)
-    })
-    .with_context(|| path.display().to_string())
+    write_atomically(path, |file| Ok(encode(file, bytes, width, height, color, depth)?))
+        .with_context(|| path.display().to_string())
+}
+
+/// RGB pixels of 8 bits as PNG.
+pub(crate) fn rgb_png(rgb: &[u8], width: usize, height: usize) -> anyhow::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    encode(&mut bytes, rgb, width, height, png::ColorType::Rgb, png::BitDepth::Eight)?;
+    Ok(bytes)
+}
+
+fn encode(
+    file: impl io::Write,
+    bytes: &[u8],
+    width: usize,
+    height: usize,
+    color: png::ColorType,
+    depth: png::BitDepth,
+) -> Result<(), png::EncodingError> {
+    let mut encoder = png::Encoder::new(file, width as u32, height as u32);
+    encoder.set_color(color);
+    encoder.set_depth(depth);
+    encoder.set_compression(png::Compression::Fast);
+    encoder.set_filter(png::Filter::Adaptive);
+    encoder.add_text_chunk(KEYWORD.into(), format!("{SOFTWARE}{}", env!("CARGO_PKG_VERSION")))?;
+    let mut writer = encoder.write_header()?;
+    writer.write_image_data(bytes)?;
+    writer.finish()
 }

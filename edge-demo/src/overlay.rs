@@ -5,7 +5,7 @@ use std::path::Path;
 use umedsam::{PixelBox, VolumeSize, memory};
 use umedsam_demo::objects::colour;
 
-use crate::output::write_rgb;
+use crate::output::{rgb_png, write_rgb};
 
 /// An RGB picture under the pen.
 #[derive(Debug)]
@@ -72,6 +72,51 @@ impl Overlay {
         for (value, target) in pixel.iter_mut().zip(colour) {
             *value = ((u16::from(*value) * (255 - weight) + u16::from(target) * weight) / 255) as u8;
         }
+    }
+
+    /// A black picture.
+    pub(crate) fn blank(width: usize, height: usize) -> Result<Self, umedsam::Error> {
+        Ok(Self { rgb: memory::filled(3 * width * height, 0)?, width, height })
+    }
+
+    /// Width and height.
+    pub(crate) const fn size(&self) -> (usize, usize) {
+        (self.width, self.height)
+    }
+
+    /// Lays another picture on this one, in which there is room for it.
+    pub(crate) fn put(&mut self, other: &Self, x: usize, y: usize) {
+        for (row, pixels) in other.rgb.chunks_exact(3 * other.width).enumerate() {
+            self.rgb[((y + row) * self.width + x) * 3..][..3 * other.width].copy_from_slice(pixels);
+        }
+    }
+
+    /// Writes a number into the lower left corner.
+    pub(crate) fn number(&mut self, number: usize) {
+        /// Five rows of three cells each, from the upper left on.
+        const DIGITS: [u16; 10] = [0x7b6f, 0x2c97, 0x73e7, 0x73cf, 0x5bc9, 0x79cf, 0x79ef, 0x7249, 0x7bef, 0x7bcf];
+        const CELL: usize = 3;
+        let text = number.to_string();
+        let (width, height) = ((4 * text.len() + 1) * CELL, 7 * CELL);
+        if width > self.width || height > self.height {
+            return;
+        }
+        let top = self.height - height;
+        for y in top..self.height {
+            (0..width).for_each(|x| self.blend(x, y, [0; 3], 200));
+        }
+        for (place, digit) in text.bytes().enumerate() {
+            let cells = DIGITS[usize::from(digit - b'0')];
+            for cell in (0..15).filter(|cell| cells >> (14 - cell) & 1 == 1) {
+                let (x, y) = ((4 * place + 1 + cell % 3) * CELL, top + (1 + cell / 3) * CELL);
+                (0..CELL * CELL).for_each(|i| self.blend(x + i % CELL, y + i / CELL, [255; 3], 255));
+            }
+        }
+    }
+
+    /// The picture as PNG.
+    pub(crate) fn png(&self) -> anyhow::Result<Vec<u8>> {
+        rgb_png(&self.rgb, self.width, self.height)
     }
 
     /// Writes the picture as PNG.

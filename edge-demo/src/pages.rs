@@ -82,7 +82,7 @@ fn volume(path: &Path, options: &ReadOptions) -> Result<Scan, Problem> {
     let count = (depth as u64).saturating_mul(u64::from(width) * u64::from(height)).saturating_mul(channels as u64);
     options.allow(count.saturating_mul(u64::from(bits / 8)))?;
     let mut values = read_page(&mut pages)?;
-    reserve(&mut values, count as usize)?;
+    values.reserve((count as usize).saturating_sub(values.len()))?;
     for index in chosen.skip(1) {
         pages.next_image().map_err(problem)?;
         let found = page(&mut pages)?;
@@ -91,10 +91,10 @@ fn volume(path: &Path, options: &ReadOptions) -> Result<Scan, Problem> {
                 "page {index} is {found}, the first {first}; they are no volume"
             )));
         }
-        let (kind, next) = (values.number_type(), read_page(&mut pages)?);
-        if !append(&mut values, next) {
-            return Err(Problem::Unsupported(format!("page {index} has other numbers than the first, {kind}")));
-        }
+        values.append(read_page(&mut pages)?).map_err(|other| {
+            let [first, other] = [values.number_type(), other.number_type()];
+            Problem::Unsupported(format!("page {index} is of {other}, the first of {first}; they are no volume"))
+        })?;
     }
     if values.len() as u64 != count {
         return Err(Problem::Damaged(format!("TIFF: {} values of {count}", values.len())));
@@ -152,41 +152,4 @@ pub fn values(page: DecodingResult) -> Values {
         DecodingResult::F64(v) => Values::F64(v),
         DecodingResult::F16(v) => Values::F32(v.into_iter().map(f32::from).collect()),
     }
-}
-
-macro_rules! each {
-    ($values:expr, $v:ident => $result:expr) => {
-        match $values {
-            Values::U8($v) => $result,
-            Values::I8($v) => $result,
-            Values::U16($v) => $result,
-            Values::I16($v) => $result,
-            Values::U32($v) => $result,
-            Values::I32($v) => $result,
-            Values::U64($v) => $result,
-            Values::I64($v) => $result,
-            Values::F32($v) => $result,
-            Values::F64($v) => $result,
-        }
-    };
-}
-
-fn reserve(values: &mut Values, count: usize) -> Result<(), Problem> {
-    each!(values, v => Ok(umedsam::memory::reserve(v, count.saturating_sub(v.len()))?))
-}
-
-/// Adds values of the same type; whether they were.
-fn append(values: &mut Values, more: Values) -> bool {
-    macro_rules! same {
-        ($($kind:ident),*) => {
-            match (values, more) {
-                $((Values::$kind(all), Values::$kind(more)) => {
-                    all.extend(more);
-                    true
-                })*
-                _ => false,
-            }
-        };
-    }
-    same!(U8, I8, U16, I16, U32, I32, U64, I64, F32, F64)
 }

@@ -13,8 +13,8 @@ use crate::SegmentArguments;
 use crate::formats::Found;
 use crate::mask::MaskArguments;
 use crate::output::{Outputs, write_gray};
-use crate::overlay::draw;
 use crate::picture::Picture;
+use crate::pictures::Drawn;
 use crate::report::{Report, objects, put_names, stages};
 use crate::uncertainty::{self, Uncertainty};
 
@@ -80,9 +80,8 @@ pub(crate) fn segment_picture(
     let input = Path::new(name);
     outputs.write(&Found { input, labels: &found.labels, shape: &shape, grid, scan: None, objects: told })?;
     put_names(&mut objects, told);
-    if let Some(path) = &outputs.overlay {
-        draw(picture.pixels(), &found.labels, width, height, boxes, path)?;
-    }
+    let drawn = Drawn { pixels: picture.pixels(), labels: &found.labels, size, spacing: None, boxes, slice: None };
+    let pictures = drawn.draw(outputs, options.mask.report.is_some())?;
     write_maps(outputs, uncertainty.as_ref(), width, height)?;
     let written = outputs.paths().cloned().collect();
     let after = session.stats();
@@ -100,6 +99,7 @@ pub(crate) fn segment_picture(
         encodes,
         cache_hits,
         ms: stages,
+        pictures,
     })
 }
 

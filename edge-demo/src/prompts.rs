@@ -170,7 +170,7 @@ impl Prompts {
         if let Task::Volume(boxes) = &task {
             for ((asked, b), label) in self.volume.iter().zip(boxes).zip(1..) {
                 if matches!(asked, Solid::Patient(_)) {
-                    let VoxelBox { plane: PixelBox { x0, y0, x1, y1 }, z0, z1 } = b;
+                    let VoxelBox { plane: PixelBox { x0, y0, x1, y1 }, z0, z1, .. } = b;
                     notes.push(format!("box {label} is {x0:.1},{y0:.1},{z0},{x1:.1},{y1:.1},{z1} in voxels"));
                 }
             }

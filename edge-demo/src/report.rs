@@ -10,6 +10,7 @@ use umedsam::{Stats, outln};
 use umedsam_demo::scan::Applied;
 
 use crate::mask::Measures;
+use crate::pictures::Shown;
 use crate::uncertainty::Uncertainty;
 
 /// What was found in one input.
@@ -36,6 +37,9 @@ pub(crate) struct Report {
     pub(crate) cache_hits: usize,
     /// Milliseconds of each stage.
     pub(crate) ms: Stages,
+    /// Pictures for a page.
+    #[serde(skip)]
+    pub(crate) pictures: Vec<Shown>,
 }
 
 /// One object.
@@ -88,16 +92,23 @@ fn name<S: Serializer>(end: &End, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(end.name())
 }
 
+impl Stages {
+    /// Milliseconds in all.
+    pub(crate) fn total(&self) -> f64 {
+        self.read + self.preprocess + self.encode + self.cache + self.decode + self.postprocess + self.write
+    }
+}
+
 impl Way {
-    /// A line for people.
-    fn print(&self) {
+    /// Lines for people.
+    pub(crate) fn words(&self) -> Vec<String> {
         match &self.followed {
-            None => outln!("      from slice {}", self.start),
-            Some(Extent { slices: None, .. }) => outln!("      nothing is found in slice {}", self.start),
-            Some(Extent { slices: Some([first, last]), before, after }) => {
-                outln!("      from slice {}: slices {first} to {last}", self.start);
-                outln!("      before {first}: {before}; after {last}: {after}");
-            }
+            None => vec![format!("from slice {}", self.start)],
+            Some(Extent { slices: None, .. }) => vec![format!("nothing is found in slice {}", self.start)],
+            Some(Extent { slices: Some([first, last]), before, after }) => vec![
+                format!("from slice {}: slices {first} to {last}", self.start),
+                format!("before {first}: {before}; after {last}: {after}"),
+            ],
         }
     }
 }
@@ -187,10 +198,10 @@ pub(crate) fn print(report: &Report) {
             o.predicted_iou
         );
         if let Some(way) = &o.way {
-            way.print();
+            way.words().iter().for_each(|line| outln!("      {line}"));
         }
         if let Some(measures) = &o.measures {
-            measures.print();
+            outln!("      {}", measures.words());
         }
     }
     if report.objects.len() > SHOWN {

@@ -15,7 +15,7 @@ use umedsam_demo::scan::{Applied, Window};
 use crate::SegmentArguments;
 use crate::formats::{self, Format};
 use crate::output::Outputs;
-use crate::overlay::draw_slice;
+use crate::pictures::Drawn;
 use crate::plane::{PlaneOptions, write_maps};
 use crate::prompts::{Prompts, Task};
 use crate::report::{Report, network, objects, put_names, stages};
@@ -106,9 +106,10 @@ pub(crate) fn segment_scan(
     let found = formats::Found { input, labels: &labels, shape: &shape, grid, scan: Some(&scan), objects: &told };
     outputs.write(&found)?;
     put_names(&mut objects, &told);
-    if let Some(overlay) = &outputs.overlay {
-        draw_slice(&shown.pixels, &labels, size, task.slice(), &task.planes(), overlay)?;
-    }
+    let spacing = scan.spacing.map(|[x, y, _]| [x, y]);
+    let (boxes, slice) = (&task.planes(), task.slice());
+    let drawn = Drawn { pixels: &shown.pixels, labels: &labels, size, spacing, boxes, slice };
+    let pictures = drawn.draw(outputs, options.mask.report.is_some())?;
     write_maps(outputs, uncertainty.as_ref(), size.width, size.height)?;
     let written = outputs.paths().cloned().collect();
     let after = session.stats();
@@ -130,5 +131,6 @@ pub(crate) fn segment_scan(
         encodes,
         cache_hits,
         ms,
+        pictures,
     })
 }

@@ -2,13 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use umedsam::{Model, Precision, Session, SessionOptions, ValidationStatus, errln, outln, terminal};
 use umedsam_demo::pages;
 
 use crate::case::segment_case;
+use crate::html::Run;
 use crate::input::{Kind, files};
+use crate::interrupt::{self, Interrupted};
 use crate::output::{Outputs, Wanted, is_result, plan};
 use crate::plane::{PlaneOptions, segment_file};
 use crate::report::print;
@@ -30,7 +32,7 @@ pub(crate) fn run(arguments: &SegmentArguments) -> anyhow::Result<()> {
         bail!("--uncertainty is for whole images, and does not go with --zoom auto");
     }
     if arguments.mask.has_idle_spacing() {
-        bail!("--spacing is for --stats and --csv, and neither is asked for");
+        bail!("--spacing is for --stats, --csv and --report, and none is asked for");
     }
     let options = PlaneOptions { zoom, uncertainty, mask: &arguments.mask };
     let wanted = Wanted {
@@ -55,11 +57,16 @@ pub(crate) fn run(arguments: &SegmentArguments) -> anyhow::Result<()> {
         bail!("--frame is for TIFF, DICOM, NIfTI and the like, and no input is any of them");
     }
     let todo = todo(files, outputs, arguments);
+    interrupt::listen().context("signals")?;
     let mut session = open(&arguments.model)?;
     session.set_cache(arguments.cache.open()?);
     let progress = bar(todo.len() as u64, "files");
-    let (mut failures, mut reports) = (0, Vec::new());
+    let (mut failed, mut reports, mut interrupted) = (Vec::new(), Vec::new(), None);
     for (path, kind, outputs) in &todo {
+        if interrupt::is_asked() {
+            interrupted = Some(String::new());
+            break;
+        }
         progress.set_message(path.file_name().unwrap_or_default().to_string_lossy().into_owned());
         let result = match kind {
             Kind::Npz => segment_case(&mut session, path, outputs, arguments, &options),
@@ -67,6 +74,10 @@ pub(crate) fn run(arguments: &SegmentArguments) -> anyhow::Result<()> {
             Kind::Scan => segment_scan(&mut session, path, outputs, arguments, &prompts, &options),
         };
         progress.suspend(|| cache::print_notes(&session));
+        if let Some(umedsam::Error::Cancelled { done, total }) = result.as_ref().err().and_then(|e| e.downcast_ref()) {
+            interrupted = Some(format!("{} is dropped after {done} of {total} slices; ", path.display()));
+            break;
+        }
         progress.suspend(|| match result {
             Ok(report) => {
                 if arguments.json {
@@ -74,10 +85,10 @@ pub(crate) fn run(arguments: &SegmentArguments) -> anyhow::Result<()> {
                 } else {
                     print(&report);
                 }
-                reports.extend(arguments.mask.csv.is_some().then_some(report));
+                reports.push(report);
             }
             Err(error) => {
-                failures += 1;
+                failed.push(path.clone());
                 let error = terminal::chain(error.as_ref());
                 if arguments.json {
                     outln!("{}", serde_json::json!({ "input": path.display().to_string(), "error": error }));
@@ -91,8 +102,17 @@ pub(crate) fn run(arguments: &SegmentArguments) -> anyhow::Result<()> {
     if let Some(path) = &arguments.mask.csv {
         table::write(path, &reports)?;
     }
-    if failures > 0 {
-        bail!("{failures} of {} inputs failed", todo.len());
+    if let Some(path) = &arguments.mask.report {
+        let run = Run { model: &model_facts(&arguments.model)?, reports: &reports, failed: &failed, of: todo.len() };
+        run.write(path)?;
+    }
+    if let Some(dropped) = interrupted {
+        let others = if failed.is_empty() { String::new() } else { format!(", {} failed", failed.len()) };
+        let message = format!("{dropped}of {} inputs {} are done{others}", todo.len(), reports.len());
+        return Err(Interrupted { message }.into());
+    }
+    if !failed.is_empty() {
+        bail!("{} of {} inputs failed", failed.len(), todo.len());
     }
     Ok(())
 }
@@ -115,12 +135,24 @@ fn todo(
     share
 }
 
-/// A session on the model that the arguments name, or on the built-in one.
-pub(crate) fn open(arguments: &ModelArguments) -> anyhow::Result<Session> {
-    let model = match &arguments.model {
+fn load(arguments: &ModelArguments) -> anyhow::Result<Model> {
+    Ok(match &arguments.model {
         Some(path) => Model::load(path)?,
         None => Model::bundled()?,
-    };
+    })
+}
+
+/// The model in words, for a page: its name, what it is computed in, and what the accuracy gate says of it.
+fn model_facts(arguments: &ModelArguments) -> anyhow::Result<String> {
+    let model = load(arguments)?;
+    let precision = arguments.precision.map_or_else(String::new, |p| format!(", computed in {p}"));
+    let note = note(&model, arguments.precision).unwrap_or_else(|| "passed its accuracy gate".into());
+    Ok(format!("{}{precision}: {note}", model.manifest().name))
+}
+
+/// A session on the model that the arguments name, or on the built-in one.
+pub(crate) fn open(arguments: &ModelArguments) -> anyhow::Result<Session> {
+    let model = load(arguments)?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = arguments.threads.map_or(cores, usize::from);
     let mut options = SessionOptions::new().with_threads(threads);

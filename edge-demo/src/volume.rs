@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use umedsam::volume::{FollowOptions, from_fn};
 use umedsam::{Error, ImageView, PixelBox, Session, VolumeOptions, VolumeSize, VoxelBox};
 
+use crate::interrupt;
 use crate::report::{Extent, Way};
 use crate::segment::bar;
 
@@ -53,7 +54,7 @@ fn in_sight<T>(work: impl FnOnce(&mut dyn FnMut(usize, usize) -> ControlFlow<()>
     let result = work(&mut |done, total| {
         bar.set_length(total as u64);
         bar.set_position(done as u64);
-        ControlFlow::Continue(())
+        interrupt::flow()
     });
     bar.finish_and_clear();
     result

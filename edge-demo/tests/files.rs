@@ -136,6 +136,21 @@ fn a_case_keeps_its_own_numbers() {
     assert!(text.contains("numbered as its truth numbers them") && text.contains("object 300"), "{text}");
 }
 
+/// Boxes in dictionaries: each object begins in the slice of its box, and stays within its slices.
+#[test]
+fn a_case_of_later_challenges_begins_where_it_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let case = data("../core/tests/data/later.npz");
+    let text = out(&umedsam(folder.path(), &["segment", &case, "--json"]));
+    let report: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let starts: Vec<u64> = report["objects"].as_array().unwrap().iter().map(|o| o["start"].as_u64().unwrap()).collect();
+    assert_eq!(starts, [2, 5, 3]);
+    let (labels, shape) = read_segs(&folder.path().join("out/later.npz"), &Limits::new()).unwrap();
+    assert_eq!(shape, [6, 5, 7]);
+    let beyond = |label: u16, slices: &[usize]| slices.iter().any(|z| labels[35 * z..][..35].contains(&label));
+    assert!(!beyond(1, &[0, 5]) && !beyond(3, &[0, 1, 4, 5]), "{labels:?}");
+}
+
 #[test]
 fn what_is_no_model_is_named() {
     let folder = tempfile::tempdir().unwrap();

@@ -131,6 +131,21 @@ fn a_volume_has_its_place_in_each_format() {
     let mut unpacked = Vec::new();
     flate2::read::GzDecoder::new(&bytes[end + 2..]).read_to_end(&mut unpacked).unwrap();
     assert!(unpacked.iter().zip(&labels).all(|(a, b)| u16::from(*a) == *b) && unpacked.len() == labels.len());
+    // The same from a file.
+    fs::write(path("codes.txt"), "# organs\n\n1=SCT:10200004:Liver\n").unwrap();
+    let by_file = ["--box3d", "18,12,1,42,36,7", "--anatomy-file", "codes.txt"];
+    out(&run(&[&["segment", "ball.nii", "--format", "nrrd", "--out", "file"], &by_file[..]].concat()));
+    assert!(fs::read(path("file/ball.seg.nrrd")).unwrap() == bytes);
+    for (text, words) in [
+        ("1=SCT:10200004:Liver\n2=SCT\n", "codes.txt: line 2: 'SCT': SCHEME:CODE:MEANING expected"),
+        ("1=SCT:1:a\n1=SCT:1:a\n", "--anatomy 1=...: told twice"),
+        ("2=SCT:1:a", "--anatomy 2=...: no object has this label; there are 1"),
+        ("# none\n", "codes.txt: no line LABEL=SCHEME:CODE:MEANING"),
+    ] {
+        fs::write(path("codes.txt"), text).unwrap();
+        let message = failure(&run(&[&["segment", "ball.nii", "--out", "none"], &by_file[..]].concat()));
+        assert!(message.contains(words), "{message}");
+    }
     let message = failure(&run(&[&["segment", "ball.nii", "--format", "nifti,png"], &around[..]].concat()));
     assert!(message.contains("ball.nii: a volume of 9 slices; --format png is for images"), "{message}");
 

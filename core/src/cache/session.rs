@@ -1,9 +1,9 @@
 //! Encoding by way of a cache.
 
 use std::prelude::v1::*;
-use std::time::Instant;
 
 use super::EmbeddingCache;
+use crate::stopwatch::Stopwatch;
 use crate::{Embedding, Error, ImageView, Session};
 
 impl Session {
@@ -25,7 +25,7 @@ impl Session {
         image: &ImageView<'_>,
         embedding: &mut Embedding,
     ) -> Result<(), Error> {
-        let start = Instant::now();
+        let start = Stopwatch::start();
         let key = self.recipe().key(image, cache.format());
         let found = cache.find(&key);
         if let Some(stored) = &found {
@@ -37,7 +37,7 @@ impl Session {
             return Ok(());
         }
         self.encode_anew(image, embedding)?;
-        let start = Instant::now();
+        let start = Stopwatch::start();
         cache.keep(&key, embedding);
         self.stats.cache += start.elapsed();
         Ok(())

@@ -67,6 +67,31 @@ impl Values {
         self.len() == 0
     }
 
+    /// Makes room for `more` values.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] if there is none.
+    pub fn reserve(&mut self, more: usize) -> Result<(), Error> {
+        each!(self, v => memory::reserve(v, more))
+    }
+
+    /// Adds values of the same number type; values of another one are given back.
+    ///
+    /// # Errors
+    /// The values that were not added.
+    pub fn append(&mut self, more: Self) -> Result<(), Self> {
+        macro_rules! same {
+            ($($kind:ident)*) => {
+                match (self, more) {
+                    $((Self::$kind(all), Self::$kind(more)) => all.extend(more),)*
+                    (_, more) => return Err(more),
+                }
+            };
+        }
+        same!(U8 I8 U16 I16 U32 I32 U64 I64 F32 F64);
+        Ok(())
+    }
+
     /// The values as f64, for arrays that are not images. Integers beyond 2^53 are rounded.
     pub fn to_f64(&self) -> Vec<f64> {
         each!(self, v => v.iter().map(|&x| x.to_f64()).collect())

@@ -1,7 +1,7 @@
 //! The arrays of an NPZ file, with every size checked before memory is taken for it.
 
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufReader, Read};
 use std::path::Path;
 use std::prelude::v1::*;
 
@@ -9,8 +9,12 @@ use zip::ZipArchive;
 use zip::result::ZipError;
 
 use super::decode::Npy;
-use super::{Limits, NpzError, Problem};
+use super::npy::Header;
+use super::{Boxes, Limits, NpzError, Problem, boxes};
 use crate::intensity::Values;
+
+/// Longest pickle of boxes that is read: 65535 of them, numbers of numpy among them, take less.
+const PICKLE: u64 = 32 << 20;
 
 /// An open NPZ file.
 pub(super) struct Archive<'a> {
@@ -68,6 +72,35 @@ impl<'a> Archive<'a> {
             },
         )?;
         found.ok_or_else(|| self.missing(name))
+    }
+
+    /// Reads `boxes`, of numbers or of dictionaries, or nothing if the file has none.
+    pub(super) fn boxes(&mut self) -> Result<Option<Boxes>, NpzError> {
+        const NAME: &str = "boxes";
+        let fail = |problem| NpzError { path: self.path.into(), array: Some(NAME), problem };
+        match self.read(NAME) {
+            Ok(None) => Ok(None),
+            Ok(Some(array)) => boxes::rows(&array).map(Some).map_err(fail),
+            Err(NpzError { problem: Problem::ObjectArray, .. }) => {
+                let mut entry = self.zip.by_name("boxes.npy").map_err(|e| fail(Problem::Archive(e.to_string())))?;
+                let mut read = || {
+                    let header = Header::read(&mut entry)?;
+                    let mut pickle = Vec::new();
+                    entry
+                        .by_ref()
+                        .take(PICKLE.min(self.limit) + 1)
+                        .read_to_end(&mut pickle)
+                        .map_err(Problem::reading)?;
+                    if pickle.len() as u64 > PICKLE.min(self.limit) {
+                        let reason = format!("more than {} bytes", PICKLE.min(self.limit));
+                        return Err(Problem::Pickle { offset: 0, reason });
+                    }
+                    boxes::pickled(&pickle, &header.shape)
+                };
+                read().map(Some).map_err(fail)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Opens an array, checks that what it `takes` (bytes a value, given the bytes of one in the file) is within the

@@ -2,15 +2,19 @@
 //!
 //! A 2D case contains `imgs` (H,W) or (H,W,3) and `boxes` (N,4): x_min, y_min, x_max, y_max in pixels. A 3D case
 //! contains `imgs` (D,H,W), `boxes` (N,6): x_min, y_min, z_min, x_max, y_max, z_max in voxels, and `spacing` (3): the
-//! size of a voxel along x, y, z in mm. `gts`, where a case has it, is a label map of the same size; `affine` (3,4), where it
+//! size of a voxel along x, y, z in mm. Later challenges have `boxes` (N) of dictionaries instead, whose `z_mid_x_min`,
+//! `z_mid_y_min`, `z_mid_x_max` and `z_mid_y_max` are a box in slice `z_mid`, and `z_min` and `z_max` the object's first and
+//! last slice: it is followed from that slice to these. `gts`, where a case has it, is a label map of the same size; `affine` (3,4), where it
 //! is there, maps a voxel's x, y and z to its place in the patient. A segmentation
 //! contains one array `segs` of the same size, in which label `i` is the object of the `i`-th box, counted from 1.
 
 mod array;
+mod boxes;
 mod decode;
 mod labelled;
 mod npy;
 mod own;
+mod pickle;
 mod truth;
 mod write;
 
@@ -19,6 +23,7 @@ use std::path::{Path, PathBuf};
 use std::prelude::v1::*;
 
 use array::{Archive, Array};
+pub use boxes::Boxes;
 pub use labelled::Labelled;
 pub use own::own_labels;
 pub use truth::Truth;
@@ -26,7 +31,7 @@ pub use write::{NewCase, is_case, is_segmentation, write_case, write_segs};
 
 use crate::error::Plain;
 use crate::intensity::{Intake, NumberType, Values, Window};
-use crate::{Error, ImageView, PixelBox, VolumeSize, VoxelBox};
+use crate::{Error, ImageView, VolumeSize};
 
 /// How much memory reading a file may take.
 #[derive(Clone, Copy, Debug)]
@@ -87,6 +92,22 @@ pub enum Problem {
     /// An array contains Python objects, which would have to be unpickled.
     #[error("holds Python objects; only arrays of numbers are read")]
     ObjectArray,
+    /// An array of Python objects is not the one that is read, of boxes in dictionaries.
+    #[error("holds Python objects that are no list of boxes: {reason} before byte {offset} of the pickle")]
+    Pickle {
+        /// Where reading ended.
+        offset: usize,
+        /// What is there.
+        reason: String,
+    },
+    /// A dictionary is no box.
+    #[error("box {number}: {reason}")]
+    Box {
+        /// Its number, from 1.
+        number: usize,
+        /// Why, in words.
+        reason: String,
+    },
     /// The elements are neither integers of 1 to 8 bytes nor floats of 4 or 8.
     #[error("elements are {0}; integers of 1 to 8 bytes and floats of 4 and 8 are read")]
     Type(String),
@@ -198,30 +219,6 @@ impl Shape {
     }
 }
 
-/// The boxes of a case.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Boxes {
-    /// Boxes in an image.
-    Plane(Vec<PixelBox>),
-    /// Boxes in a volume.
-    Volume(Vec<VoxelBox>),
-}
-
-impl Boxes {
-    /// Number of boxes.
-    pub fn len(&self) -> usize {
-        match self {
-            Self::Plane(boxes) => boxes.len(),
-            Self::Volume(boxes) => boxes.len(),
-        }
-    }
-
-    /// Whether there is no box.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
-
 /// An image or a volume, and the boxes around its objects.
 #[derive(Clone, Debug)]
 pub struct Case {
@@ -244,7 +241,7 @@ impl Case {
     pub fn read(path: &Path, limits: &Limits) -> Result<Self, NpzError> {
         let fail = |array, problem| NpzError { path: path.into(), array: Some(array), problem };
         let mut archive = Archive::open(path, limits)?;
-        let boxes = boxes(&archive.require("boxes")?).map_err(|p| fail("boxes", p))?;
+        let boxes = archive.boxes()?.ok_or_else(|| fail("boxes", Problem::Missing))?;
         let imgs = archive.require("imgs")?;
         let volume = matches!(boxes, Boxes::Volume(_));
         let shape = shape(&imgs.shape, volume).map_err(|p| fail("imgs", p))?;
@@ -324,21 +321,6 @@ fn affine(array: &Array) -> Result<[[f64; 4]; 3], Problem> {
         return Err(Problem::Value { index, value: values[index], expected: "a finite number" });
     }
     Ok(core::array::from_fn(|row| core::array::from_fn(|column| values[4 * row + column])))
-}
-
-fn boxes(array: &Array) -> Result<Boxes, Problem> {
-    let [count, columns] = array.shape[..] else {
-        return Err(Problem::Shape { found: array.shape.clone(), expected: "(N,4) or (N,6)".into() });
-    };
-    if count == 0 {
-        return Err(Problem::Shape { found: array.shape.clone(), expected: "at least one box".into() });
-    }
-    let values = array.values.to_f64();
-    Ok(match columns {
-        4 => Boxes::Plane(values.chunks_exact(4).map(|b| PixelBox::new(b[0], b[1], b[2], b[3])).collect()),
-        6 => Boxes::Volume(values.chunks_exact(6).map(|b| VoxelBox::new(b[0], b[1], b[2], b[3], b[4], b[5])).collect()),
-        _ => return Err(Problem::Shape { found: array.shape.clone(), expected: "(N,4) or (N,6)".into() }),
-    })
 }
 
 fn shape(found: &[usize], volume: bool) -> Result<Shape, Problem> {

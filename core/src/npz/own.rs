@@ -8,14 +8,53 @@ use super::Boxes;
 /// Intersection over union of two boxes from which they count as boxes of one object.
 const SAME: f64 = 0.5;
 
+/// First and last place along x, y and z.
+type Extent = [[f64; 2]; 3];
+
 /// The label that the truth has for each box, in the order of `boxes`, if there is no doubt about it. `truth` is a
 /// label map of this shape, (H,W) or (D,H,W).
 ///
 /// There is no doubt if there are as many labels as boxes, and if each box has an intersection over union of at least
-/// 0.5 with the tight box around one label and with no other. Otherwise the result is `None`.
+/// 0.5 with the tight box around one label and with no other, whose x and y are those of one slice where the box's are.
+/// Otherwise the result is `None`.
 pub fn own_labels(truth: &[u16], shape: &[usize], boxes: &Boxes) -> Option<Vec<u16>> {
     let (&width, height) = (shape.last()?, *shape.get(shape.len().checked_sub(2)?)?);
-    let mut extents: BTreeMap<u16, [[f64; 2]; 3]> = BTreeMap::new();
+    let whole = extents(truth, width, height);
+    let boxes: Vec<(Extent, Option<usize>)> = match boxes {
+        Boxes::Plane(boxes) => boxes.iter().map(|b| ([[b.x0, b.x1], [b.y0, b.y1], [0.0; 2]], None)).collect(),
+        Boxes::Volume(boxes) => boxes
+            .iter()
+            .map(|b| ([[b.plane.x0, b.plane.x1], [b.plane.y0, b.plane.y1], [b.z0, b.z1]], b.slice))
+            .collect(),
+    };
+    if boxes.len() != whole.len() || boxes.iter().flat_map(|(b, _)| b).flatten().any(|v| !v.is_finite()) {
+        return None;
+    }
+    let mut sections: BTreeMap<usize, BTreeMap<u16, Extent>> = BTreeMap::new();
+    for z in boxes.iter().filter_map(|(_, slice)| *slice) {
+        let pixels = width.saturating_mul(height);
+        let section = truth.chunks(pixels.max(1)).nth(z).unwrap_or_default();
+        sections.entry(z).or_insert_with(|| extents(section, width, height));
+    }
+    let mut labels = Vec::with_capacity(boxes.len());
+    for (b, slice) in &boxes {
+        let extent = |(label, whole): (&u16, &Extent)| match slice {
+            None => Some(*whole),
+            Some(z) => sections[z].get(label).map(|section| [section[0], section[1], whole[2]]),
+        };
+        let mut same = whole.iter().filter(|entry| extent(*entry).is_some_and(|extent| overlap(b, &extent) >= SAME));
+        let (&label, _) = same.next()?;
+        if same.next().is_some() || labels.contains(&label) {
+            return None;
+        }
+        labels.push(label);
+    }
+    Some(labels)
+}
+
+/// The tight box around each label.
+fn extents(truth: &[u16], width: usize, height: usize) -> BTreeMap<u16, Extent> {
+    let mut extents: BTreeMap<u16, Extent> = BTreeMap::new();
     for (row, values) in truth.chunks_exact(width.max(1)).enumerate() {
         let mut x = 0;
         // A run of one label at a time.
@@ -31,30 +70,12 @@ pub fn own_labels(truth: &[u16], shape: &[usize], boxes: &Boxes) -> Option<Vec<u
             x += run.len();
         }
     }
-    let boxes: Vec<[[f64; 2]; 3]> = match boxes {
-        Boxes::Plane(boxes) => boxes.iter().map(|b| [[b.x0, b.x1], [b.y0, b.y1], [0.0; 2]]).collect(),
-        Boxes::Volume(boxes) => {
-            boxes.iter().map(|b| [[b.plane.x0, b.plane.x1], [b.plane.y0, b.plane.y1], [b.z0, b.z1]]).collect()
-        }
-    };
-    if boxes.len() != extents.len() || boxes.iter().flatten().flatten().any(|v| !v.is_finite()) {
-        return None;
-    }
-    let mut labels = Vec::with_capacity(boxes.len());
-    for b in &boxes {
-        let mut same = extents.iter().filter(|(_, extent)| overlap(b, extent) >= SAME);
-        let (&label, _) = same.next()?;
-        if same.next().is_some() || labels.contains(&label) {
-            return None;
-        }
-        labels.push(label);
-    }
-    Some(labels)
+    extents
 }
 
 /// Intersection over union of two boxes, both of whose ends belong to them.
-fn overlap(a: &[[f64; 2]; 3], b: &[[f64; 2]; 3]) -> f64 {
-    let size = |b: &[[f64; 2]; 3]| b.iter().map(|[low, high]| (high - low + 1.0).max(0.0)).product::<f64>();
+fn overlap(a: &Extent, b: &Extent) -> f64 {
+    let size = |b: &Extent| b.iter().map(|[low, high]| (high - low + 1.0).max(0.0)).product::<f64>();
     let both = core::array::from_fn(|axis| [a[axis][0].max(b[axis][0]), a[axis][1].min(b[axis][1])]);
     let both = size(&both);
     both / (size(a) + size(b) - both)
@@ -84,6 +105,13 @@ mod tests {
         let truth = [0, 0, 0, 0, 9, 9, 0, 9, 9];
         assert_eq!(own_labels(&truth, &[3, 1, 3], &volume), Some(vec![9]));
         assert_eq!(own_labels(&truth, &[1, 3, 3], &volume), None);
+        // A box of one slice is compared there: in the first 5 has one column, in the second it has three.
+        let truth = [0, 5, 0, 0, 5, 5, 5, 0];
+        let inner = |slice| Boxes::Volume(vec![VoxelBox { slice, ..VoxelBox::new(1.0, 0.0, 0.0, 1.0, 0.0, 1.0) }]);
+        assert_eq!(own_labels(&truth, &[2, 1, 4], &inner(Some(0))), Some(vec![5]));
+        assert_eq!(own_labels(&truth, &[2, 1, 4], &inner(Some(1))), None);
+        assert_eq!(own_labels(&truth, &[2, 1, 4], &inner(None)), None);
+        assert_eq!(own_labels(&[0, 0, 0, 0, 0, 5, 0, 0], &[2, 1, 4], &inner(Some(0))), None);
         assert_eq!(own_labels(&[], &[0, 0], &volume), None);
     }
 }

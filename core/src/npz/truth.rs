@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::prelude::v1::*;
 
 use super::array::Archive;
-use super::{Boxes, Limits, NpzError, Problem, boxes, spacing};
+use super::{Boxes, Limits, NpzError, Problem, spacing};
 use crate::metrics::group;
 
 /// The truth of a case, for scoring.
@@ -51,14 +51,8 @@ impl Truth {
             return Err(fail("gts", Problem::Shape { found: shape, expected }));
         }
         let spacing = archive.read("spacing")?.map(|array| spacing(&array)).transpose();
-        let boxes = archive.read("boxes")?.map(|array| boxes(&array)).transpose();
-        Ok(Self {
-            labels,
-            shape,
-            spacing: spacing.map_err(|p| fail("spacing", p))?,
-            boxes: boxes.map_err(|p| fail("boxes", p))?,
-            path: path.into(),
-        })
+        let boxes = archive.boxes()?;
+        Ok(Self { labels, shape, spacing: spacing.map_err(|p| fail("spacing", p))?, boxes, path: path.into() })
     }
 
     /// Checks that masks of the boxes, numbered from 1, can be compared with the truth.

@@ -3,12 +3,13 @@
 use core::ops::Range;
 use std::prelude::v1::*;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::kernels::poison;
 use super::layout::Layout;
 use super::program::{Program, Source};
 use super::workers::{Workers, Workspace};
+use crate::stopwatch::Stopwatch;
 
 /// A program at work. Its results stay in the workspace until the next run there, be it of this program or another.
 ///
@@ -47,7 +48,7 @@ impl Run {
         let run = workspace.begin(layout.len, program.scratch());
         workspace.enter(|arena, scratch| {
             for (i, step) in program.steps.iter().enumerate().filter(|(_, s)| !(unchanged && s.stable)) {
-                let start = Instant::now();
+                let start = Stopwatch::start();
                 let place =
                     |step: usize| layout.results[step]..layout.results[step] + program.steps[step].len.at(batch);
                 let Parts { out, shared, rest } = Parts::new(arena, place(i), layout.shared[i].clone());

@@ -1,9 +1,10 @@
 //! Decoding an object from many boxes.
 
 use std::prelude::v1::*;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{Ensemble, Uncertain, UncertaintyOptions, jitter};
+use crate::stopwatch::Stopwatch;
 use crate::{Embedding, Error, ModelBox, PixelBox, Session};
 
 impl Session {
@@ -48,7 +49,7 @@ impl Session {
             prompts.extend(jitter(exact, frame, options)?);
             ensemble.clear();
             self.decode(embedding, &prompts, |_, logits, predicted_iou| {
-                let start = Instant::now();
+                let start = Stopwatch::start();
                 ensemble.add(&logits, predicted_iou);
                 averaging += start.elapsed();
             })
@@ -56,7 +57,7 @@ impl Session {
                 Error::NotFinite { .. } => Error::NotFinite { index: i },
                 other => other,
             })?;
-            let start = Instant::now();
+            let start = Stopwatch::start();
             let found = ensemble.mean();
             averaging += start.elapsed();
             take(i, found);

@@ -22,6 +22,9 @@ fn moved_out((x0, x1): (usize, usize), (y0, y1): (usize, usize)) -> ModelBox {
     ModelBox { x0: low(x0), y0: low(y0), x1: high(x1), y1: high(y1) }
 }
 
+/// The whole grid.
+pub(super) const GRID: ModelBox = ModelBox { x0: 0.0, y0: 0.0, x1: MODEL_SIDE as f32, y1: MODEL_SIDE as f32 };
+
 /// The user's box moved out by [`BOX_MARGIN`], which no carried box leaves.
 pub(super) fn limit(own: &ModelBox) -> ModelBox {
     let (margin, side) = (BOX_MARGIN as f32, MODEL_SIDE as f32);

@@ -85,6 +85,8 @@ pub struct VolumeSegmentation {
 /// One object on its way.
 #[derive(Clone, Debug)]
 struct Track {
+    /// Whether it is told where it begins.
+    is_fixed: bool,
     first: usize,
     /// The slice in which it begins.
     start: usize,
@@ -105,7 +107,7 @@ struct Track {
 ///
 /// In the next slice the network is prompted with the bounding box of the object's mask, moved out by [`MARGIN`], so that
 /// every cell of the model's grid that the mask touches is within it, and cut to the user's box moved out by
-/// [`BOX_MARGIN`], whose x and y hold the object in every slice. No object's way depends on its place in the list, nor on
+/// [`BOX_MARGIN`], whose x and y hold the object in every slice, unless they are those of one slice. No object's way depends on its place in the list, nor on
 /// the other objects; only what is seen where objects overlap does.
 #[derive(Debug)]
 pub struct Propagation {
@@ -120,8 +122,8 @@ pub struct Propagation {
 }
 
 impl Propagation {
-    /// Plans the way of `boxes` through a volume, each from the middle slice of its box, which is
-    /// `int((z1 - z0) / 2 + z0)`, as upstream has it. [`run`](Self::run) finds a better one.
+    /// Plans the way of `boxes` through a volume, each from the slice that it tells ([`VoxelBox::slice`]), or from the middle
+    /// one, which is `int((z1 - z0) / 2 + z0)`, as upstream has it. [`run`](Self::run) finds a better one than that.
     ///
     /// # Errors
     /// [`Error::ImageSize`] or [`Error::VolumeDepth`] if the volume has a size of 0 or an absurd one,
@@ -214,9 +216,19 @@ impl Track {
         let (first, last) = (z0 as usize, (z1 as usize).min(depth - 1));
         // From the box as given: upstream does not cut it at the last slice before it takes the middle.
         let middle = ((libm::trunc(b.z1) - z0) / 2.0 + z0) as usize;
-        let start = middle.clamp(first, last);
-        let limit = carry::limit(&fallback);
-        Ok(Self { first, start, last, fallback, limit, start_next: fallback, next: fallback, awaited: false })
+        let start = b.slice.unwrap_or(middle).clamp(first, last);
+        let limit = if b.slice.is_some() { carry::GRID } else { carry::limit(&fallback) };
+        Ok(Self {
+            is_fixed: b.slice.is_some(),
+            first,
+            start,
+            last,
+            fallback,
+            limit,
+            start_next: fallback,
+            next: fallback,
+            awaited: false,
+        })
     }
 
     const fn rises_through(&self, z: usize) -> bool {

@@ -6,7 +6,7 @@ use std::prelude::v1::*;
 use super::{Propagation, Track};
 
 /// Where in its box an object's way begins. A slice in which the object fills the user's box is better than one in which
-/// it is small, and only the network can tell.
+/// it is small, and only the network can tell. A box that tells its slice ([`VoxelBox::slice`](crate::VoxelBox)) begins there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Start {
@@ -23,6 +23,9 @@ pub enum Start {
 impl Track {
     /// The slices in which it may begin, the middle one among them; some may be equal.
     fn candidates(&self) -> [usize; 5] {
+        if self.is_fixed {
+            return [self.start; 5];
+        }
         let at = |tenths: usize| self.first + ((self.last - self.first) * tenths + 5) / 10;
         [at(3), at(4), self.start, at(6), at(7)]
     }

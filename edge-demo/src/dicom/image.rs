@@ -91,7 +91,7 @@ impl Format {
                 if !(1..=most).contains(&count) {
                     return Err(wrong());
                 }
-                notes.push(Applied::Note(format!("NumberOfFrames is '{text}'; {count} frames are there")));
+                notes.push(Applied::FramesCounted { text, frames: count });
                 Ok(count)
             }
         }
@@ -100,6 +100,11 @@ impl Format {
     /// Samples of a frame.
     pub(super) const fn values(&self) -> usize {
         self.rows * self.columns * self.samples
+    }
+
+    /// Whether colours went through JPEG 2000's transform, whose inverse is a part of decoding.
+    pub(super) fn has_color_transform(&self) -> bool {
+        matches!(self.photometric.as_str(), "YBR_RCT" | "YBR_ICT")
     }
 
     /// Bytes of a frame that is not compressed, rounded down where it is of single bits.

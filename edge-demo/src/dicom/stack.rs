@@ -64,7 +64,7 @@ pub(super) fn stack(
             }
             let way = minus(top.position, bottom.position);
             step = times(way, median / (places[places.len() - 1].0 - places[0].0));
-            notes.push(Applied::Note(format!("slices are missing: {words}; positions beyond them are wrong")));
+            notes.push(Applied::Gap { distance: greatest, usual: median, between: [below, above] });
         }
         notes.push(Applied::Sorted { slices: order.len(), spacing: median, least, greatest });
         notes.extend(lateral(planes, &order, step));

@@ -139,7 +139,7 @@ fn values(
     let kind = kind(images, slices, &modalities, channels);
     let count = slices.len() as u64 * (first.format.rows * first.format.columns * channels) as u64;
     options.allow(count.saturating_mul(kind.size() as u64)).map_err(fail)?;
-    let mut sink = Sink::new(kind, count as usize).map_err(|error| fail(error.into()))?;
+    let mut sink = Sink::narrow(kind, count as usize).map_err(|error| fail(error.into()))?;
     let mut loaded: Option<(usize, Unpacked)> = None;
     let mut colors = None;
     for (slice, modality) in slices.iter().zip(&modalities) {
@@ -167,7 +167,9 @@ fn values(
             }
             sink.extend(raw.iter().map(|&v| v as f64));
         } else {
-            sink.extend(raw.iter().map(|&v| modality.apply(v)));
+            let values = raw.iter().map(|&v| modality.apply(v));
+            sink.fit(values.clone()).map_err(|error| fail(error.into()))?;
+            sink.extend(values);
         }
     }
     applied.extend(colors);

@@ -25,6 +25,22 @@ pub enum Applied {
         /// The first of them, and why.
         first: String,
     },
+    /// The number of frames is not what the file says, which is no number.
+    FramesCounted {
+        /// What the file says.
+        text: String,
+        /// Number of frames that are there.
+        frames: usize,
+    },
+    /// Slices are missing; positions beyond them are wrong.
+    Gap {
+        /// Greatest distance of neighbours, in mm.
+        distance: f64,
+        /// The usual one, in mm.
+        usual: f64,
+        /// The files on both sides.
+        between: [String; 2],
+    },
     /// Slices were put in order of their positions along the normal.
     Sorted {
         /// Number of slices.
@@ -96,6 +112,12 @@ impl fmt::Display for Applied {
             Self::Series { uid, description, of: 1 } => write!(f, "series {uid} ({description})"),
             Self::Series { uid, description, of } => write!(f, "series {uid} ({description}), one of {of}"),
             Self::Ignored { files, first } => write!(f, "{files} other files passed over, such as {first}"),
+            Self::FramesCounted { text, frames } => write!(f, "NumberOfFrames is '{text}'; {frames} frames are there"),
+            Self::Gap { distance, usual, between: [below, above] } => write!(
+                f,
+                "slices are missing: {distance:.3} mm between {below} and {above} where {usual:.3} mm is usual; positions \
+                 beyond them are wrong"
+            ),
             Self::Sorted { slices, spacing, least, greatest } => write!(
                 f,
                 "{slices} slices in order of position, {spacing:.4} mm apart (median; {least:.4} to {greatest:.4})"
@@ -112,6 +134,23 @@ impl fmt::Display for Applied {
             Self::NoOrientation => f.write_str("no orientation in the file: only voxel sizes are known"),
             Self::NoGeometry => f.write_str("no position in the patient, nor a distance of slices, is known"),
             Self::Note(text) => f.write_str(text),
+        }
+    }
+}
+
+impl Applied {
+    /// In words for others than who has the files: without names of files, and without what the files say in words or by
+    /// number of whom they are of.
+    pub fn anonymous(&self) -> String {
+        match self {
+            Self::Series { of: 1, .. } => "one series".into(),
+            Self::Series { of, .. } => format!("one series of {of}"),
+            Self::Ignored { files, .. } => format!("{files} other files passed over"),
+            Self::FramesCounted { frames, .. } => format!("{frames} frames, which the file does not tell"),
+            Self::Gap { distance, usual, .. } => format!(
+                "slices are missing: {distance:.3} mm where {usual:.3} mm is usual; positions beyond them are wrong"
+            ),
+            other => other.to_string(),
         }
     }
 }

@@ -31,12 +31,16 @@ macro_rules! stored {
 stored!(u8 U8, i8 I8, u16 U16, i16 I16, u32 U32, i32 I32, u64 U64, i64 I64, f32 F32, f64 F64);
 
 /// Collects values of one number type.
-pub(crate) struct Sink(Values);
+pub(crate) struct Sink {
+    values: Values,
+    /// Where values may not fit: how many there will be.
+    narrow: Option<usize>,
+}
 
 impl Sink {
     /// Room for `count` values of a type.
     pub(crate) fn new(kind: NumberType, count: usize) -> Result<Self, umedsam::Error> {
-        Ok(Self(match kind {
+        let values = match kind {
             NumberType::U8 => Values::U8(memory::with_room(count)?),
             NumberType::I8 => Values::I8(memory::with_room(count)?),
             NumberType::U16 => Values::U16(memory::with_room(count)?),
@@ -47,7 +51,30 @@ impl Sink {
             NumberType::I64 => Values::I64(memory::with_room(count)?),
             NumberType::F32 => Values::F32(memory::with_room(count)?),
             NumberType::F64 => Values::F64(memory::with_room(count)?),
-        }))
+        };
+        Ok(Self { values, narrow: None })
+    }
+
+    /// As [`Self::new`], but of numbers that need 32 bits by their type, and rarely by their values, in 16 bits until one
+    /// needs more: CT in 16 bits without a sign, less 1024.
+    pub(crate) fn narrow(kind: NumberType, count: usize) -> Result<Self, umedsam::Error> {
+        match kind {
+            NumberType::I32 => Ok(Self { narrow: Some(count), ..Self::new(NumberType::I16, count)? }),
+            kind => Self::new(kind, count),
+        }
+    }
+
+    /// Makes these values fit, which come next.
+    pub(crate) fn fit(&mut self, mut values: impl Iterator<Item = f64>) -> Result<(), umedsam::Error> {
+        let fits = |v: f64| v >= f64::from(i16::MIN) && v <= f64::from(i16::MAX);
+        if let (Some(count), Values::I16(short)) = (self.narrow, &self.values)
+            && !values.all(fits)
+        {
+            let mut wide = memory::with_room(count)?;
+            wide.extend(short.iter().map(|&v| i32::from(v)));
+            *self = Self { values: Values::I32(wide), narrow: None };
+        }
+        Ok(())
     }
 
     /// The type that holds `slope * v + intercept` for all v from `low` to `high`, by each of the pairs: the smallest
@@ -76,7 +103,7 @@ impl Sink {
 
     /// Adds values, which [`Self::kind`] found to fit.
     pub(crate) fn extend(&mut self, values: impl Iterator<Item = f64>) {
-        match &mut self.0 {
+        match &mut self.values {
             Values::U8(v) => v.extend(values.map(|x| x as u8)),
             Values::I8(v) => v.extend(values.map(|x| x as i8)),
             Values::U16(v) => v.extend(values.map(|x| x as u16)),
@@ -91,7 +118,7 @@ impl Sink {
     }
 
     pub(crate) fn finish(self) -> Values {
-        self.0
+        self.values
     }
 }
 
@@ -108,5 +135,18 @@ mod tests {
         assert_eq!(kind(-32_768.0, 32_767.0, -1.0, 0.0), NumberType::I32);
         assert_eq!(kind(0.0, 4095.0, 0.5, 0.0), NumberType::F32);
         assert_eq!(kind(0.0, 4e9, 0.5, 0.0), NumberType::F64);
+    }
+
+    #[test]
+    fn numbers_are_widened_when_one_needs_it() {
+        let mut sink = Sink::narrow(NumberType::I32, 4).unwrap();
+        let mut take = |values: [f64; 2]| {
+            sink.fit(values.into_iter()).unwrap();
+            sink.extend(values.into_iter());
+            sink.values.clone()
+        };
+        assert_eq!(take([-32_768.0, 32_767.0]), Values::I16(vec![-32_768, 32_767]));
+        assert_eq!(take([0.0, 64_511.0]), Values::I32(vec![-32_768, 32_767, 0, 64_511]));
+        assert_eq!(Sink::narrow(NumberType::U16, 4).unwrap().finish().number_type(), NumberType::U16);
     }
 }

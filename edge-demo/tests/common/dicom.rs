@@ -1,5 +1,5 @@
 //! DICOM files made here, to be cut and contradicted.
-#![allow(missing_docs, unreachable_pub, reason = "a part of a test")]
+#![allow(dead_code, missing_docs, unreachable_pub, reason = "a part of a test")]
 
 /// A slice of CT with 6 x 4 pixels whose values are its number minus 1000.
 #[derive(Clone)]
@@ -58,15 +58,31 @@ pub fn preamble(syntax: &str) -> Vec<u8> {
 
 /// The file of a slice.
 pub fn file(slice: &Slice, syntax: &str) -> Vec<u8> {
+    let pixels: Vec<u8> = std::iter::repeat_n(slice.z, 24).flat_map(i16::to_le_bytes).collect();
+    with_pixels(slice, syntax, element(0x7fe0, 0x10, "OW", &pixels))
+}
+
+/// The file of a slice whose pixels are compressed.
+pub fn encapsulated(slice: &Slice, syntax: &str, frame: &[u8]) -> Vec<u8> {
+    let mut pixels = b"\xe0\x7f\x10\0OB\0\0\xff\xff\xff\xff\xfe\xff\0\xe0\0\0\0\0\xfe\xff\0\xe0".to_vec();
+    pixels.extend((frame.len() as u32 + frame.len() as u32 % 2).to_le_bytes());
+    pixels.extend(frame);
+    pixels.resize(pixels.len() + frame.len() % 2, 0);
+    pixels.extend(b"\xfe\xff\xdd\xe0\0\0\0\0");
+    with_pixels(slice, syntax, pixels)
+}
+
+fn with_pixels(slice: &Slice, syntax: &str, pixels: Vec<u8>) -> Vec<u8> {
     let text = |group, number, vr, value: &str| element(group, number, vr, value.as_bytes());
     let number = |number, value: u16| element(0x28, number, "US", &value.to_le_bytes());
-    let pixels: Vec<u8> = std::iter::repeat_n(slice.z, 24).flat_map(i16::to_le_bytes).collect();
     let mut bytes = preamble(syntax);
     for part in [
         text(8, 0x08, "CS", slice.kind),
         text(8, 0x16, "UI", "1.2.840.10008.5.1.4.1.1.2"),
         text(8, 0x18, "UI", &format!("{}.{}.{}", slice.series, slice.echo, slice.z)),
         text(8, 0x60, "CS", "CT"),
+        text(0x10, 0x10, "PN", "DOE^JANE"),
+        text(0x10, 0x20, "LO", "4711"),
         text(0x18, 0x50, "DS", &slice.thickness.to_string()),
         text(0x18, 0x86, "IS", slice.echo),
         text(0x20, 0x0d, "UI", "1.1"),
@@ -86,7 +102,7 @@ pub fn file(slice: &Slice, syntax: &str) -> Vec<u8> {
         number(0x103, 1),
         text(0x28, 0x1052, "DS", "-1000"),
         text(0x28, 0x1053, "DS", "1"),
-        element(0x7fe0, 0x10, "OW", &pixels),
+        pixels,
     ] {
         bytes.extend(part);
     }

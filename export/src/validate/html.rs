@@ -2,13 +2,13 @@
 
 use std::fmt::Write as _;
 
+use umedsam::html::{base64, escape};
 use umedsam::validation::{Agreement, Measure, ValidatedModel, ValidationRow};
 use umedsam::{Validation, Verdict};
 
 use super::pictures::{COLOURS, Picture};
 use super::plot::{agreement, differences, row_class, scatter};
 use super::report::{Report, Times, basis, power};
-use super::text::{base64, escape};
 use super::verdict::name;
 
 const STYLE: &str = include_str!("page.css");

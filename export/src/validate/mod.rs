@@ -33,7 +33,6 @@ mod plot;
 mod record;
 mod report;
 mod run;
-mod text;
 pub mod verdict;
 
 use std::collections::HashMap;

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
+use umedsam::html::escape;
 use umedsam::metrics::{Difference, group};
 
 use super::record::Record;
 use super::report::Report;
-use super::text::escape;
 use super::verdict::{COLLAPSE, FOUND, name};
 
 /// Colours of rows in the style sheet; beyond them, the same again with squares for dots.

@@ -72,7 +72,7 @@ impl Object {
             [a[0].min(b[0]), a[1].min(b[1]), a[2].max(b[2]), a[3].max(b[3])]
         };
         let bounds = self.sections.iter().fold(self.sections[0].bounds, join);
-        VoxelBox { plane: around(bounds, loose), z0: self.first() as f64, z1: self.last() as f64 }
+        VoxelBox { plane: around(bounds, loose), z0: self.first() as f64, z1: self.last() as f64, slice: None }
     }
 }
 

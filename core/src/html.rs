@@ -1,7 +1,9 @@
-//! Foreign names and pictures as parts of a page.
+//! Foreign names and pictures as parts of a page that needs nothing else.
+
+use std::prelude::v1::*;
 
 /// Text as HTML and as the value of an attribute: names of files and models are anybody's.
-pub(super) fn escape(text: &str) -> String {
+pub fn escape(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -21,7 +23,7 @@ pub(super) fn escape(text: &str) -> String {
 }
 
 /// Bytes in base64 (RFC 4648), padded.
-pub(super) fn base64(bytes: &[u8]) -> String {
+pub fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for group in bytes.chunks(3) {
