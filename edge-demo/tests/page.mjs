@@ -27,6 +27,9 @@ function nifti() {
   bytes.writeInt16LE(4, 70);
   bytes.writeInt16LE(16, 72);
   [1, 0.9, 0.9, 2.5].forEach((v, i) => bytes.writeFloatLE(v, 76 + 4 * i));
+  // To the patient's right, front and head.
+  bytes.writeInt16LE(1, 254);
+  [0.9, 0.9, 2.5].forEach((v, i) => bytes.writeFloatLE(v, 280 + 20 * i));
   bytes.writeFloatLE(352, 108);
   bytes.writeFloatLE(1, 112);
   bytes.writeUInt8(2, 123);
@@ -103,6 +106,10 @@ try {
   };
   const spot = async (w, h, x, y, aspect = [1, 1]) => {
     const frame = await page.locator('#canvas').boundingBox();
+    // Slices are turned as radiologists are used to.
+    const [flipX, flipY] = [...await page.$eval('#canvas', canvas => canvas.dataset.flip)].map(Number);
+    if (flipX) x = w - x;
+    if (flipY) y = h - y;
     const scale = Math.min(frame.width / (w * aspect[0]), frame.height / (h * aspect[1])) * 0.98;
     return [frame.x + (frame.width - w * aspect[0] * scale) / 2 + x * aspect[0] * scale, frame.y + (frame.height - h * aspect[1] * scale) / 2 + y * aspect[1] * scale];
   };
@@ -118,6 +125,7 @@ try {
   await page.waitForFunction(() => document.getElementById('offers').selectedOptions[0]?.textContent === 'blob.nii');
   await page.waitForFunction(() => document.getElementById('position').textContent === '16 / 30');
   await page.waitForTimeout(1500);
+  assert.equal(await page.$eval('#canvas', canvas => canvas.dataset.flip), '11');
   const at = (x, y) => spot(width, height, x, y);
   let before = await seq();
   await drag(await at(24.5, 18.5), await at(76.5, 62.5));

@@ -119,6 +119,12 @@ function aspect(of) {
   return s ? s.map(v => v / Math.min(...s)) : [1, 1];
 }
 
+/** Directions of a slice's columns and rows in the patient, or null. */
+function letters(of) {
+  const { axes } = image.info;
+  return axes && [[axes[0], axes[1]], [axes[0], axes[2]], [axes[1], axes[2]]][of];
+}
+
 function load(of, at) {
   const name = `${of},${at}`;
   if (!slices.has(name)) {
@@ -146,6 +152,7 @@ async function show(fit = false) {
   }
   if (of !== image || a !== axis || k !== index) return;
   view.aspect = aspect(a);
+  view.orient(letters(a));
   view.setSlice(slice, image.info.stored, image.info.inverted);
   view.setHeat(null);
   if (fit) view.fit();
@@ -173,6 +180,7 @@ async function beside() {
       if (of !== image || a === axis || k !== point[a]) return;
       const fresh = small.slice?.width !== slice.width || small.slice?.height !== slice.height;
       Object.assign(small, { objects, range: view.range, aspect: aspect(a) });
+      small.orient(letters(a));
       small.setSlice(slice, image.info.stored, image.info.inverted);
       small.paintMasks(a, k);
       if (fresh) small.fit();

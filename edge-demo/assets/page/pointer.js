@@ -2,12 +2,11 @@
 
 const REACH = { mouse: 8, pen: 12, touch: 22 };
 
-/** What a point of a box takes hold of: sides to move, as left, top, right, bottom; null beside it. */
+/** What a point of a box takes hold of on the canvas: sides to move, as left, top, right, bottom; null beside it. */
 function grip(view, box, x, y, kind) {
   const ratio = devicePixelRatio || 1;
   const reach = REACH[kind] ?? 8;
-  const [x0, y0] = view.toCanvas(box[0], box[1]).map(v => v / ratio);
-  const [x1, y1] = view.toCanvas(box[2] + 1, box[3] + 1).map(v => v / ratio);
+  const [x0, y0, x1, y1] = view.frame(box).map(v => v / ratio);
   if (x < x0 - reach || x > x1 + reach || y < y0 - reach || y > y1 + reach) return null;
   // Of a small box the nearer side counts, and its middle still moves it.
   const near = (v, a, b) => {
@@ -36,8 +35,13 @@ export function bind(canvas, view, act) {
   const hold = (x, y, kind) => {
     // The chosen object's box first, then the others, the last on top.
     for (const { item, box } of act.boxes()) {
-      const sides = grip(view, box, x, y, kind);
-      if (sides) return { item, box, sides };
+      const held = grip(view, box, x, y, kind);
+      if (!held) continue;
+      // The slice's own left and top may be on the right and below.
+      const [left, top, right, bottom] = held;
+      const [a, c] = view.flip[0] ? [right, left] : [left, right];
+      const [b, d] = view.flip[1] ? [bottom, top] : [top, bottom];
+      return { item, box, sides: [a, b, c, d], held };
     }
     return null;
   };
@@ -75,7 +79,7 @@ export function bind(canvas, view, act) {
   canvas.addEventListener('pointermove', event => {
     const [x, y] = at(event);
     if (!held.has(event.pointerId)) {
-      const sides = hold(x, y, event.pointerType)?.sides;
+      const sides = hold(x, y, event.pointerType)?.held;
       const name = sides?.map(Number).join('');
       canvas.style.cursor = !sides ? 'crosshair' : name === '1111' ? 'move' : `${CURSORS[name] ?? 'nwse'}-resize`;
       return;
@@ -139,8 +143,11 @@ export function bind(canvas, view, act) {
     const middle = [canvas.clientWidth / 2, canvas.clientHeight / 2];
     const arrows = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
     if (key in arrows) {
-      const [dx, dy] = arrows[key].map(v => v * (event.ctrlKey ? 10 : 1));
-      if (!act.nudge(event.shiftKey ? [0, 0, dx, dy] : [dx, dy, dx, dy], !event.shiftKey)) return;
+      const [dx, dy] = arrows[key].map((v, i) => v * (event.ctrlKey ? 10 : 1) * (view.flip[i] ? -1 : 1));
+      // With Shift the side on the right or below moves.
+      const [near, far] = [[dx, dy], [dx, dy]];
+      if (event.shiftKey) view.flip.forEach((flipped, i) => { (flipped ? far : near)[i] = 0; });
+      if (!act.nudge([...near, ...far], !event.shiftKey)) return;
     } else if (key === 'PageUp' || key === 'PageDown') act.scroll(key === 'PageUp' ? -1 : 1);
     else if (event.ctrlKey || event.metaKey) return;
     else if (key === '+' || key === '=') view.zoom(1.25, ...middle);

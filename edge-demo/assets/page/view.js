@@ -19,7 +19,9 @@ export class View {
     this.objects = null;
     this.showHeat = false;
     this.waiting = false;
-    this.frame = 0;
+    this.pending = 0;
+    this.flip = [false, false];
+    this.sides = null;
     /** The part of the overlay that is not empty. */
     this.painted = null;
     new ResizeObserver(() => this.#resize()).observe(canvas);
@@ -35,14 +37,38 @@ export class View {
     this.draw();
   }
 
+  /**
+   * Directions of the slice's columns and rows in the patient, such as 'L' and 'P', or null. The slice is turned so that the
+   * patient's right, front and head are on the left and on top.
+   */
+  orient(letters) {
+    this.flip = [0, 1].map(i => letters !== null && 'RAS'.includes(letters[i]));
+    this.sides = letters && [0, 1].map(i => ({ L: 'R', P: 'A', I: 'S' })[letters[i]] ?? letters[i]);
+    this.canvas.dataset.flip = this.flip.map(Number).join('');
+  }
+
+  #size() {
+    return [this.slice.width, this.slice.height];
+  }
+
   /** Canvas pixels to a slice's pixel. */
   toSlice(x, y) {
     const ratio = devicePixelRatio || 1;
-    return [(x * ratio - this.origin[0]) / (this.scale * this.aspect[0]), (y * ratio - this.origin[1]) / (this.scale * this.aspect[1])];
+    return [x, y].map((at, i) => {
+      const place = (at * ratio - this.origin[i]) / (this.scale * this.aspect[i]);
+      return this.flip[i] ? this.#size()[i] - place : place;
+    });
   }
 
   toCanvas(u, v) {
-    return [this.origin[0] + u * this.scale * this.aspect[0], this.origin[1] + v * this.scale * this.aspect[1]];
+    return [u, v].map((at, i) => this.origin[i] + (this.flip[i] ? this.#size()[i] - at : at) * this.scale * this.aspect[i]);
+  }
+
+  /** The box on the canvas: left, top, right, bottom. A box names its last pixel. */
+  frame(box) {
+    const [ax, ay] = this.toCanvas(box[0], box[1]);
+    const [bx, by] = this.toCanvas(box[2] + 1, box[3] + 1);
+    return [Math.min(ax, bx), Math.min(ay, by), Math.max(ax, bx), Math.max(ay, by)];
   }
 
   fit() {
@@ -183,8 +209,8 @@ export class View {
 
   /** Once a frame, however often it is asked for. */
   draw() {
-    this.frame ||= requestAnimationFrame(() => {
-      this.frame = 0;
+    this.pending ||= requestAnimationFrame(() => {
+      this.pending = 0;
       this.#paint();
     });
   }
@@ -194,7 +220,8 @@ export class View {
     context.setTransform(1, 0, 0, 1, 0, 0);
     context.clearRect(0, 0, canvas.width, canvas.height);
     if (!slice) return;
-    context.setTransform(this.scale * this.aspect[0], 0, 0, this.scale * this.aspect[1], ...this.origin);
+    const [sx, sy] = this.aspect.map((a, i) => a * this.scale * (this.flip[i] ? -1 : 1));
+    context.setTransform(sx, 0, 0, sy, ...this.toCanvas(0, 0));
     context.imageSmoothingEnabled = this.scale < 2;
     context.drawImage(this.picture, 0, 0);
     if (this.showHeat && this.hasHeat) {
@@ -206,16 +233,31 @@ export class View {
     context.setTransform(1, 0, 0, 1, 0, 0);
     for (const item of this.objects?.items ?? []) {
       const box = item.visible && this.place && this.objects.box(item, ...this.place);
-      if (box) this.#frame(box, item, item === this.objects.current);
+      if (box) this.#outline(box, item, item === this.objects.current);
     }
+    if (this.sides && canvas.clientWidth > 200) this.#letters();
   }
 
-  #frame(box, item, selected) {
+  /** The sides of the patient that are on the left and on top. */
+  #letters() {
+    const { context, canvas } = this;
+    const ratio = devicePixelRatio || 1;
+    context.font = `${15 * ratio}px system-ui, sans-serif`;
+    context.fillStyle = '#fff';
+    context.strokeStyle = '#000';
+    context.lineWidth = 3 * ratio;
+    context.textAlign = 'center';
+    const places = [[12 * ratio, canvas.height / 2], [canvas.width / 2, 20 * ratio]];
+    this.sides.forEach((letter, i) => {
+      context.strokeText(letter, ...places[i]);
+      context.fillText(letter, ...places[i]);
+    });
+  }
+
+  #outline(box, item, selected) {
     const { context } = this;
     const ratio = devicePixelRatio || 1;
-    // A box names its last pixel.
-    const [x0, y0] = this.toCanvas(box[0], box[1]);
-    const [x1, y1] = this.toCanvas(box[2] + 1, box[3] + 1);
+    const [x0, y0, x1, y1] = this.frame(box);
     context.lineWidth = 3 * ratio;
     context.strokeStyle = '#000a';
     context.strokeRect(x0, y0, x1 - x0, y1 - y0);

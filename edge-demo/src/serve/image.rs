@@ -185,7 +185,7 @@ impl Image {
         let case = Case::read(path, &limits).map_err(fail)?;
         let spacing = read_spacing(path, &limits).map_err(fail)?;
         let boxes = match &case.boxes {
-            Boxes::Plane(boxes) => boxes.iter().map(|b| VoxelBox { plane: *b, z0: 0.0, z1: 0.0 }).collect(),
+            Boxes::Plane(boxes) => boxes.iter().map(|b| VoxelBox::new(b.x0, b.y0, 0.0, b.x1, b.y1, 0.0)).collect(),
             Boxes::Volume(boxes) => boxes.clone(),
         };
         let (size, channels, shape) = (case.shape.volume(), case.shape.channels, case.shape.labels());
@@ -241,7 +241,7 @@ impl Image {
 
     /// Gives it boxes that a person would draw.
     pub(super) fn with_boxes(self, boxes: &[PixelBox]) -> Self {
-        let boxes = boxes.iter().map(|b| VoxelBox { plane: *b, z0: 0.0, z1: 0.0 }).collect();
+        let boxes = boxes.iter().map(|b| VoxelBox::new(b.x0, b.y0, 0.0, b.x1, b.y1, 0.0)).collect();
         Self { boxes, ..self }
     }
 

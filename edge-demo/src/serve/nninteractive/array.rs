@@ -183,7 +183,7 @@ mod tests {
 
     /// What the script filled them with.
     fn expected(i: usize) -> i64 {
-        (i as i64 * 2_654_435_761 >> 7) % 900 - 300
+        ((i as i64 * 2_654_435_761) >> 7) % 900 - 300
     }
 
     #[test]
