@@ -72,6 +72,8 @@ function described(name, boxes, { width, height, values }) {
     shape: [1, height, width],
     channels: 3,
     spacing: null,
+    modality: null,
+    axes: null,
     stored: { type: 'u8', slope: 1, intercept: 0 },
     inverted: false,
     window: '',
