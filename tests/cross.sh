@@ -5,7 +5,6 @@
 #
 #     tests/cross.sh                 # all of: native aarch64 wasm32 model-aarch64 model-wasm32
 #     tests/cross.sh aarch64
-#     tests/cross.sh count-aarch64   # no test: the instructions of an encode, for benches/RESULTS.md
 #
 # The model's blocks and masks are compared with those of this machine, which are made first. UMEDSAM_RECORDED names a
 # folder of them that is there already: what `core/tests/machines.rs` writes into UMEDSAM_RECORD.
@@ -108,33 +107,6 @@ model-aarch64() {
     model neon-fp16 --target aarch64-unknown-linux-gnu
 }
 
-# Instructions of an encode, in each precision, on the CPUs that bookworm's own emulator knows, the only one that takes
-# plugins. The last has all that it knows, of which the kernels take bf16 and the 8-bit products of matrices.
-count-aarch64() {
-  install_missing qemu-user
-  gcc -O2 -shared -fPIC -o "$cache/count.so" benches/arm-count.c
-  /usr/bin/cargo build -q --release -p umedsam --no-default-features --features bundled --example encode \
-    --target aarch64-unknown-linux-gnu
-  local cpu precision program=$CARGO_TARGET_DIR/aarch64-unknown-linux-gnu/release/examples/encode
-  counted() {
-    /usr/bin/qemu-aarch64 -L /usr/aarch64-linux-gnu -cpu "$cpu" -plugin "$cache/count.so" "$program" "$precision" "$1" 2>&1 |
-      sed -n 's/^instructions //p'
-  }
-  echo "| CPU | precision | G instructions of an encode | of loading and the first |"
-  echo "|---|---|---|---|"
-  for cpu in cortex-a53 cortex-a76 max; do
-    for precision in f32 f16 bf16 int8; do
-      # Emulated by other instructions where a CPU has none: nobody would choose it.
-      case $cpu-$precision in cortex-a53-*16 | cortex-a76-bf16) continue ;; esac
-      local one two
-      one=$(counted 1) two=$(counted 2)
-      [ -n "$one" ] && [ -n "$two" ] || { echo "count-aarch64: $cpu, $precision: nothing was counted" >&2; exit 1; }
-      awk -v a="$one" -v b="$two" -v c="$cpu" -v p="$precision" \
-        'BEGIN { printf "| %s | %s | %.2f | %.2f |\n", c, p, (b - a) / 1e9, a / 1e9 }'
-    done
-  done
-}
-
 # `web FEATURES COMMAND...` builds and runs for WebAssembly with these features of the target.
 web() {
   # There is no std to be had but the one that cargo builds, from the source that came with the compiler.
@@ -184,7 +156,7 @@ model-wasm32() {
 
 for target in $targets; do
   case $target in
-    native | aarch64 | wasm32 | model-aarch64 | model-wasm32 | count-aarch64) "$target" ;;
+    native | aarch64 | wasm32 | model-aarch64 | model-wasm32) "$target" ;;
     *) echo "no such target: $target" >&2; exit 1 ;;
   esac
 done
