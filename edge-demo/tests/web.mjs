@@ -7,28 +7,19 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
-import { extname, join, normalize } from 'node:path';
+import { join } from 'node:path';
 import { inflateSync } from 'node:zlib';
+
+import { serve } from '../web/files.mjs';
 
 const [site, program, picture] = process.argv.slice(2);
 const modules = createRequire(join(process.env.UMEDSAM_CLIENT_MODULES, 'x.js'));
 const { chromium } = modules('playwright-core');
 const folder = mkdtempSync(join(tmpdir(), 'umedsam-web-'));
 
-const TYPES = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml', '.wasm': 'application/wasm' };
-const server = createServer((request, answer) => {
-  const path = request.url === '/' ? '/index.html' : normalize(request.url);
-  try {
-    const bytes = readFileSync(join(site, path));
-    answer.writeHead(200, { 'Content-Type': TYPES[extname(path)] ?? 'application/octet-stream' }).end(bytes);
-  } catch {
-    answer.writeHead(404).end();
-  }
-});
-await new Promise(ready => server.listen(0, '127.0.0.1', ready));
+const server = await serve(path => join(site, path));
 
 /** The values of a gray PNG of 8 bits, whose rows have any of the filters. */
 function gray(bytes) {
@@ -72,7 +63,7 @@ try {
   page.on('console', message => ['error', 'warning'].includes(message.type()) && wrong.push(message.text()));
   page.on('pageerror', error => wrong.push(String(error)));
   const start = performance.now();
-  await page.goto(`http://127.0.0.1:${server.address().port}/`);
+  await page.goto(server.url);
   const found = name => page.waitForFunction(name => {
     const sizes = [...document.querySelectorAll('#objects .size')];
     return document.getElementById('offers').options[0]?.textContent === name && sizes.length && sizes.every(line => /\d/.test(line.textContent));
@@ -101,6 +92,10 @@ try {
   // What is no picture is refused in words.
   await page.setInputFiles('#file', { name: 'x.nii', mimeType: '', buffer: Buffer.from('no picture') });
   await page.waitForFunction(() => document.getElementById('status').textContent.includes('umedsam serve'));
+  // So is a PNG of 16 bits, whose low bytes a browser drops.
+  const deep = Buffer.from('89504e470d0a1a0a0000000d494844520000000100000001100000000', 'hex');
+  await page.setInputFiles('#file', { name: 'deep.png', mimeType: 'image/png', buffer: deep });
+  await page.waitForFunction(() => document.getElementById('status').textContent.startsWith('deep.png: 16 bits'));
 
   // How long an encode takes, each time of another picture.
   const times = await page.evaluate(async () => {

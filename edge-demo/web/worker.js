@@ -66,6 +66,9 @@ const calls = {
 
   /** Decodes a picture; its size and its pixels, RGB. */
   async open({ file }) {
+    const head = new Uint8Array(await file.slice(0, 25).arrayBuffer());
+    // A browser would drop the low byte, where the command looks at the range of the values.
+    if (String.fromCharCode(...head.subarray(1, 4)) === 'PNG' && head[24] === 16) throw new Error('16 bits a channel; 8 are taken.');
     const bitmap = await createImageBitmap(file, { colorSpaceConversion: 'none', premultiplyAlpha: 'none' });
     const { width, height } = bitmap;
     const context = new OffscreenCanvas(width, height).getContext('2d', { willReadFrequently: true });

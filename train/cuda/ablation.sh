@@ -11,7 +11,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-samples=$1 until=$((SECONDS + $2))
+samples=${1:?usage: ablation.sh SAMPLES SECONDS [--set KEY=VALUE ...]} until=$((SECONDS + ${2:?SECONDS}))
 shift 2
 export UMEDSAM_WORK=${UMEDSAM_WORK:-${TMPDIR:-/tmp}/umedsam-cuda}
 read -ra rows <<<"${UMEDSAM_ROWS:-uncertainty both equal shape}"
@@ -43,6 +43,8 @@ lane() {
       >"$UMEDSAM_WORK/$row-$seed.txt" 2>&1 || echo "$row, seed $seed, FAILED: $(tail -n 1 "$UMEDSAM_WORK/$row-$seed.txt")"
   done
 }
+# Nothing of an earlier call can pass for this one's.
+rm -rf "$UMEDSAM_WORK/answer"
 mkdir -p "$UMEDSAM_WORK/answer"
 for seed in "${seeds[@]}"; do lane "$seed" "$@" & done
 wait

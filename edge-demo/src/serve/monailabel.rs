@@ -165,6 +165,10 @@ async fn infer(
     let begun = std::time::Instant::now();
     let (_progress, pending) = start(&app, shown, prompt, app.limits.volume, |object, _| object)?;
     let object = pending.await.ok_or_else(Refusal::failed)??;
+    if !object.is_whole {
+        // A label map has no room to say that it is not all.
+        return Err(Refusal::busy(format!("not done in {} seconds", app.limits.volume.as_secs()), 60));
+    }
     let folder = app.folder()?;
     let name = parameters.name().to_owned();
     let names = [umedsam_demo::objects::check_name(&name).is_ok().then(|| name.clone())];
