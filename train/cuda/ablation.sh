@@ -4,10 +4,9 @@
 #
 #     train/cuda/ablation.sh SAMPLES SECONDS [--set KEY=VALUE ...]
 #
-# Every run takes SAMPLES; it is an error if one has not when the SECONDS of all are over. Everything that was carried must
-# have been kept (run.sh keep). $OUT/ablation.tar.gz has each run's report.txt and metrics.jsonl, whose validations hold
-# the scores of each case; the weights stay in $UMEDSAM_WORK/ROW-SEED/run-whole. UMEDSAM_ROWS and UMEDSAM_SEEDS name
-# others than all.
+# Every run takes SAMPLES; it is an error if one has not when the SECONDS of all are over. $OUT/ablation.tar.gz has each
+# run's report.txt and metrics.jsonl, whose validations hold the scores of each case; the weights stay in
+# $UMEDSAM_WORK/ROW-SEED/run-whole. UMEDSAM_ROWS and UMEDSAM_SEEDS name others than all.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -31,6 +30,9 @@ settings() {
   esac
 }
 for row in "${rows[@]}"; do settings "$row" >/dev/null; done
+# Once for all lanes: their own calls find nothing to copy, or one would write what another reads.
+bash train/cuda/run.sh keep
+compgen -G "$UMEDSAM_WORK/kit/*/validation" >/dev/null || { echo "ablation.sh: no validation was carried" && exit 2; }
 
 lane() {
   local seed=$1 row
@@ -38,7 +40,8 @@ lane() {
   for row in "${rows[@]}"; do
     local set=()
     for setting in $(settings "$row"); do set+=(--set "$setting"); done
-    UMEDSAM_PLACE=$UMEDSAM_WORK/$row-$seed OUT=$UMEDSAM_WORK/answer/$row-$seed bash train/cuda/run.sh train whole \
+    UMEDSAM_KIT=$UMEDSAM_WORK/nothing UMEDSAM_PLACE=$UMEDSAM_WORK/$row-$seed OUT=$UMEDSAM_WORK/answer/$row-$seed \
+      bash train/cuda/run.sh train whole \
       --seconds "$((until > SECONDS ? until - SECONDS : 1))" "${own[@]}" "$@" "${set[@]}" --set training.seed="$seed" \
       >"$UMEDSAM_WORK/$row-$seed.txt" 2>&1 || echo "$row, seed $seed, FAILED: $(tail -n 1 "$UMEDSAM_WORK/$row-$seed.txt")"
   done
