@@ -5,6 +5,7 @@
 #
 #     tests/cross.sh                 # all of: native aarch64 wasm32 model-aarch64 model-wasm32
 #     tests/cross.sh aarch64
+#     tests/cross.sh count-aarch64   # no test: the instructions of an encode, for benches/RESULTS.md
 #
 # The model's blocks and masks are compared with those of this machine, which are made first. UMEDSAM_RECORDED names a
 # folder of them that is there already: what `core/tests/machines.rs` writes into UMEDSAM_RECORD.
@@ -107,6 +108,29 @@ model-aarch64() {
     model neon-fp16 --target aarch64-unknown-linux-gnu
 }
 
+# Instructions of an encode in each precision, on the CPUs that bookworm's own emulator knows, the only one that takes
+# plugins. The last has all that it knows, of which the kernels take bf16 and the 8-bit products of matrices.
+count-aarch64() {
+  install_missing qemu-user
+  gcc -O2 -shared -fPIC -o "$cache/count.so" benches/arm-count.c
+  /usr/bin/cargo build -q --release -p umedsam --no-default-features --features bundled --example encode \
+    --target aarch64-unknown-linux-gnu
+  local cpu precision counted program=$CARGO_TARGET_DIR/aarch64-unknown-linux-gnu/release/examples/encode
+  echo "| CPU | precision | instructions of an encode, 1e9 | of loading, 1e9 |"
+  echo "|---|---|---|---|"
+  for cpu in cortex-a53 cortex-a76 max; do
+    for precision in int8 f32 f16 bf16; do
+      # Emulated by other instructions where a CPU has none: nobody would choose it.
+      case $cpu-$precision in cortex-a53-*16 | cortex-a76-bf16) continue ;; esac
+      counted=$(/usr/bin/qemu-aarch64 -L /usr/aarch64-linux-gnu -cpu "$cpu" -plugin "$cache/count.so" "$program" "$precision" 2>&1 |
+        tee "$cache/counted.txt" | awk '/^instructions/ { n[++i] = $2 }
+          END { if (i == 2) printf "%.2f | %.2f", (n[2] - n[1]) / 1e9, n[1] / 1e9 }')
+      [ -n "$counted" ] || { echo "count-aarch64: $cpu, $precision: $(tail -n 3 "$cache/counted.txt")" >&2; exit 1; }
+      echo "| $cpu | $precision | $counted |"
+    done
+  done
+}
+
 # `web FEATURES COMMAND...` builds and runs for WebAssembly with these features of the target.
 web() {
   # There is no std to be had but the one that cargo builds, from the source that came with the compiler.
@@ -156,7 +180,7 @@ model-wasm32() {
 
 for target in $targets; do
   case $target in
-    native | aarch64 | wasm32 | model-aarch64 | model-wasm32) "$target" ;;
+    native | aarch64 | wasm32 | model-aarch64 | model-wasm32 | count-aarch64) "$target" ;;
     *) echo "no such target: $target" >&2; exit 1 ;;
   esac
 done

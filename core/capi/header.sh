@@ -16,7 +16,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 # One source in the order of the header: of the whole crate, cbindgen would take all constants.
 cat src/capi/mod.rs >"$work/capi.rs"
-for part in status model options session image segment volume; do
+for part in status model options session image segment uncertainty volume; do
   grep -v '^//!' "src/capi/$part.rs" >>"$work/capi.rs"
 done
 "$cbindgen" --quiet --config cbindgen.toml --output "$work/umedsam.h" "$work/capi.rs"

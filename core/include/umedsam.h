@@ -394,6 +394,34 @@ typedef struct {
 } umedsam_box;
 
 /**
+ * How many boxes an object is decoded from, and how they differ. Fill it with umedsam_uncertainty_default.
+ */
+typedef struct {
+    /**
+     * Number of boxes, the given one among them: 1 to 64. One box alone has the network's own probabilities.
+     */
+    size_t samples;
+    /**
+     * Seed of the other boxes: the same seed gives the same results.
+     */
+    uint64_t seed;
+    /**
+     * Most that a side is moved outwards, in pixels of the 256x256 grid: 0 to 256. The greater of this and share counts,
+     * and half of it inwards.
+     */
+    float pixels;
+    /**
+     * Most that a side is moved outwards, as a share of the box's longer side: 0 to 1.
+     */
+    float share;
+    /**
+     * What the logits of the mean probabilities are divided by, 0.0625 to 16: above 1 the probabilities are less sure.
+     * The mask stays as it is.
+     */
+    float temperature;
+} umedsam_uncertainty;
+
+/**
  * Fills in the image of slice `z`, whose pixels must stay until the callback is called again or
  * umedsam_volume_segment returns. It returns 0, or another number if there is no such slice to be had.
  *
@@ -676,6 +704,43 @@ umedsam_status umedsam_segment(umedsam_session *session,
                                float *logits,
                                size_t logits_len,
                                float *predicted_iou);
+
+/**
+ * Fills in the usual values: 4 boxes of seed 0, whose sides are moved outwards by up to 4 pixels of the grid or a tenth
+ * of the longer side, and a temperature of 1.
+ *
+ * Threads: any.
+ */
+umedsam_status umedsam_uncertainty_default(umedsam_uncertainty *options);
+
+/**
+ * As umedsam_segment, but each object is decoded from its box and from others like it, and what the network says of them
+ * is averaged. `options` may be NULL for the usual values. What goes into which buffer, each of which may be NULL:
+ *
+ * - `masks`, of `masks_size` bytes: for each box the mask of the mean, as umedsam_segment writes masks.
+ * - `probabilities`, of `probabilities_len` floats: for each box the mean probability of each pixel, 0 to 1, height rows
+ *   of width floats without gaps: as many floats as umedsam_embedding_mask_bytes tells bytes.
+ * - `entropy`, of `entropy_len` floats: the same of its entropy in bits, 0 where it is sure, 1 where object and background
+ *   are as likely.
+ * - `scores`, of `box_count` floats: for each box how sure the mask is, 0 to 1. An empty mask has 0.
+ *
+ * Decoding takes as many times as there are samples. The buffers must not overlap. If the call fails, what they hold is
+ * undefined.
+ *
+ * Threads: one at a time for the same session; any number for the same embedding.
+ */
+umedsam_status umedsam_segment_uncertain(umedsam_session *session,
+                                         const umedsam_embedding *embedding,
+                                         const umedsam_box *boxes,
+                                         size_t box_count,
+                                         const umedsam_uncertainty *options,
+                                         uint8_t *masks,
+                                         size_t masks_size,
+                                         float *probabilities,
+                                         size_t probabilities_len,
+                                         float *entropy,
+                                         size_t entropy_len,
+                                         float *scores);
 
 /**
  * Makes a volume of `depth` slices of `height` rows of `width` voxels, each 1 to 65536. Free it with

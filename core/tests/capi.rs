@@ -8,6 +8,7 @@ use std::ptr::{null, null_mut};
 
 use umedsam::capi::*;
 use umedsam::intensity::{Window, to_u8};
+use umedsam::uncertainty::UncertaintyOptions;
 use umedsam::{ImageView, Model, PixelBox, SessionOptions, VolumeOptions, VolumeSize, VoxelBox, volume};
 
 const OK: umedsam_status = umedsam_status::Ok;
@@ -140,6 +141,60 @@ fn masks_are_those_of_the_rust_api() {
     assert_eq!(handles.encode(&image(&bytes), None), OK);
     assert_eq!(handles.mask(&BOXES[..1], &mut masks), OK);
     assert!(masks[..WIDTH * HEIGHT] == expected[0].mask());
+}
+
+#[test]
+fn uncertain_masks_are_those_of_the_rust_api() {
+    let bytes: Vec<u8> = picture(0).iter().map(|v| (v / 16) as u8).collect();
+    let mut session = Model::bundled().unwrap().session(&SessionOptions::new()).unwrap();
+    let embedding = session.encode(&ImageView::gray8(&bytes, WIDTH, HEIGHT).unwrap()).unwrap();
+    let boxes = BOXES.map(|b| PixelBox::new(b.x0, b.y0, b.x1, b.y1));
+    let handles = Handles::new();
+    assert_eq!(handles.encode(&image(&bytes), None), OK, "{}", message());
+
+    let size = BOXES.len() * WIDTH * HEIGHT;
+    let (mut masks, mut scores) = (vec![9; size], [9.0; 2]);
+    let (mut likely, mut entropy) = (vec![9.0; size], vec![9.0; size]);
+    let mut run = |options: Option<&umedsam_uncertainty>, len: usize| unsafe {
+        let (options, boxes) = (options.map_or(null(), |o| o), BOXES.as_ptr());
+        let (masks, scores) = (masks.as_mut_ptr(), scores.as_mut_ptr());
+        let (likely, entropy, session) = (likely.as_mut_ptr(), entropy.as_mut_ptr(), handles.session);
+        umedsam_segment_uncertain(
+            session,
+            handles.embedding,
+            boxes,
+            2,
+            options,
+            masks,
+            size,
+            likely,
+            len,
+            entropy,
+            size,
+            scores,
+        )
+    };
+    let mut usual = umedsam_uncertainty::default();
+    assert_eq!(unsafe { umedsam_uncertainty_default(&mut usual) }, OK);
+    fails(run(None, size - 1), umedsam_status::BufferSize, "probabilities: the buffer holds 12599 values");
+    let none = umedsam_uncertainty { samples: 0, ..usual };
+    fails(run(Some(&none), size), umedsam_status::Argument, "samples is 0; 1 to 64");
+    let seeded = umedsam_uncertainty { seed: 7, samples: 3, temperature: 2.0, ..usual };
+    assert_eq!(run(Some(&seeded), size), OK, "{}", message());
+
+    let options = UncertaintyOptions::new().with_seed(7).with_samples(3).with_temperature(2.0);
+    let expected = session.segment_uncertain(&embedding, &boxes, &options).unwrap();
+    let mut map = vec![0.0; WIDTH * HEIGHT];
+    for (i, expected) in expected.iter().enumerate() {
+        let part = i * WIDTH * HEIGHT..(i + 1) * WIDTH * HEIGHT;
+        assert!(masks[part.clone()] == expected.mask() && expected.area() > 300);
+        expected.probabilities_into(&mut map);
+        assert!(likely[part.clone()] == map);
+        expected.entropy_into(&mut map);
+        assert!(entropy[part] == map);
+        assert_eq!(scores[i], expected.score());
+    }
+    assert_eq!(usual, umedsam_uncertainty { samples: 4, seed: 0, pixels: 4.0, share: 0.1, temperature: 1.0 });
 }
 
 #[test]
@@ -399,7 +454,7 @@ fn the_header_says_what_the_library_is() {
     assert!(header.contains(&format!("#define UMEDSAM_ABI_VERSION {UMEDSAM_ABI_VERSION}\n")));
     assert_eq!(unsafe { CStr::from_ptr(umedsam_version()) }.to_str(), Ok(env!("CARGO_PKG_VERSION")));
     // Every function that the module exports is declared, and nothing else.
-    let parts = ["mod", "model", "options", "segment", "session", "status", "volume"];
+    let parts = ["mod", "model", "options", "segment", "session", "status", "uncertainty", "volume"];
     let sources = parts.map(|p| std::fs::read_to_string(format!("src/capi/{p}.rs")).unwrap()).concat();
     let mut exported: Vec<&str> = sources
         .split("#[unsafe(no_mangle)]")

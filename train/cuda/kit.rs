@@ -66,8 +66,10 @@ impl Kit {
         let folders: Vec<PathBuf> = (1..).map(|i| kit.join(i.to_string())).take_while(|path| path.is_dir()).collect();
         ensure!(!folders.is_empty(), "{}: no folder 1, with weights and cases", kit.display());
         // A folder that a refused call left at home would be missed by nobody.
-        let numbered = |entry: &fs::DirEntry| entry.file_name().to_str().is_some_and(|name| name.parse::<u16>().is_ok());
-        let all = fs::read_dir(kit)?.collect::<std::io::Result<Vec<_>>>()?.iter().filter(|entry| numbered(entry)).count();
+        let numbered =
+            |entry: &fs::DirEntry| entry.file_name().to_str().is_some_and(|name| name.parse::<u16>().is_ok());
+        let all =
+            fs::read_dir(kit)?.collect::<std::io::Result<Vec<_>>>()?.iter().filter(|entry| numbered(entry)).count();
         let (path, next) = (kit.display(), folders.len() + 1);
         ensure!(all == folders.len(), "{path}: {all} numbered folders, but no folder {next}");
         let work = arguments.work.clone().unwrap_or_else(|| std::env::temp_dir().join("umedsam-cuda-work"));

@@ -41,6 +41,14 @@ void picture(const std::vector<std::string> &args, const std::vector<double> &nu
     session.encode({pixels.data(), width, height, 0, static_cast<std::int32_t>(channels), UMEDSAM_PIXEL_TYPE_U8},
                    embedding);
     umedsam::Masks found = session.segment(embedding, boxes);
+    // From one box each, the mask of the mean is the mask.
+    umedsam::UncertainMasks alone = session.segment_uncertain(embedding, boxes, umedsam::uncertainty(1));
+    if (alone.values != found.values) {
+        throw std::runtime_error("a mean of one mask is another mask");
+    }
+    for (float score : session.segment_uncertain(embedding, boxes).scores) {
+        std::cerr << "score " << score << "\n";
+    }
     std::string head = "P5\n" + args[2] + " " + args[3] + "\n255\n";
     for (std::size_t i = 0; i < boxes.size(); i++) {
         std::vector<std::uint8_t> white(found.mask(i), found.mask(i) + width * height);

@@ -135,6 +135,29 @@ struct Masks {
     const std::uint8_t *mask(std::size_t box) const { return values.data() + box * width * height; }
 };
 
+/// Masks of the mean of several boxes each, and how sure they are: for each box a map of each pixel's mean probability, a
+/// map of its entropy in bits, and a score, 0 to 1.
+struct UncertainMasks {
+    std::size_t width = 0;
+    std::size_t height = 0;
+    std::vector<std::uint8_t> values;
+    std::vector<float> probabilities;
+    std::vector<float> entropy;
+    std::vector<float> scores;
+
+    const std::uint8_t *mask(std::size_t box) const { return values.data() + box * width * height; }
+};
+
+/// The usual options of Session::segment_uncertain, with another number of boxes if that is given.
+inline umedsam_uncertainty uncertainty(std::size_t samples = 0) {
+    umedsam_uncertainty options;
+    check(umedsam_uncertainty_default(&options));
+    if (samples != 0) {
+        options.samples = samples;
+    }
+    return options;
+}
+
 /// The labels of a volume: slice by slice, row by row, i + 1 for the object of box i.
 struct Labels {
     std::vector<std::uint16_t> values;
@@ -163,6 +186,23 @@ public:
         found.predicted_iou.resize(boxes.size());
         check(umedsam_segment(handle_.get(), embedding.get(), boxes.data(), boxes.size(), found.values.data(), size,
                               nullptr, 0, found.predicted_iou.data()));
+        return found;
+    }
+
+    /// Segments the objects in boxes of an encoded image, each from its box and from others like it.
+    UncertainMasks segment_uncertain(const Embedding &embedding, const std::vector<umedsam_box> &boxes,
+                                     const umedsam_uncertainty &options = uncertainty()) {
+        UncertainMasks found;
+        std::size_t size = 0;
+        check(umedsam_embedding_size(embedding.get(), &found.width, &found.height));
+        check(umedsam_embedding_mask_bytes(embedding.get(), boxes.size(), &size));
+        found.values.resize(size);
+        found.probabilities.resize(size);
+        found.entropy.resize(size);
+        found.scores.resize(boxes.size());
+        check(umedsam_segment_uncertain(handle_.get(), embedding.get(), boxes.data(), boxes.size(), &options,
+                                        found.values.data(), size, found.probabilities.data(), size,
+                                        found.entropy.data(), size, found.scores.data()));
         return found;
     }
 

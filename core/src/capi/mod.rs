@@ -15,6 +15,7 @@ mod segment;
 mod session;
 mod slices;
 mod status;
+mod uncertainty;
 mod volume;
 
 pub use image::{umedsam_image, umedsam_pixel_type, umedsam_window, umedsam_window_kind};
@@ -32,6 +33,7 @@ pub use session::{
     umedsam_session_free, umedsam_session_memory, umedsam_session_new, umedsam_session_set_cache,
 };
 pub use status::{umedsam_last_error_message, umedsam_status};
+pub use uncertainty::{umedsam_segment_uncertain, umedsam_uncertainty, umedsam_uncertainty_default};
 pub use volume::{
     umedsam_progress_fn, umedsam_slice_fn, umedsam_volume, umedsam_volume_free, umedsam_volume_label_count,
     umedsam_volume_new, umedsam_volume_segment, umedsam_volume_set_cache_bytes, umedsam_volume_set_middle_start,

@@ -29,7 +29,7 @@ impl umedsam_box {
     }
 }
 
-fn encoded(embedding: &Option<Embedding>) -> Result<&Embedding, Failure> {
+pub(super) fn encoded(embedding: &Option<Embedding>) -> Result<&Embedding, Failure> {
     let none = || Failure::new(umedsam_status::Embedding, "embedding: no image has been encoded into it");
     embedding.as_ref().ok_or_else(none)
 }
@@ -72,7 +72,7 @@ pub unsafe extern "C" fn umedsam_embedding_mask_bytes(
     })
 }
 
-fn mask_bytes(embedding: &Embedding, box_count: usize) -> Result<usize, Failure> {
+pub(super) fn mask_bytes(embedding: &Embedding, box_count: usize) -> Result<usize, Failure> {
     times(embedding.frame().width() * embedding.frame().height(), box_count, "masks")
 }
 
