@@ -44,6 +44,8 @@ fn damaged_files_of_other_makers_end_in_no_panic() {
         "pydicom/test_files/J2K_pixelrep_mismatch.dcm",
         "pydicom/test_files/SC_rgb_jpeg_dcmtk.dcm",
         "pydicom-data/JPEG-LL.dcm",
+        "pydicom/test_files/MR_small_jpeg_ls_lossless.dcm",
+        "pydicom/test_files/JPEGLSNearLossless_16.dcm",
         "pydicom/test_files/image_dfl.dcm",
         "pydicom/test_files/CT_small.dcm",
         "pydicom/test_files/nested_priv_SQ.dcm",

@@ -4,6 +4,7 @@
 mod htj2k;
 mod jpeg;
 mod jpeg2000;
+mod jpeg_ls;
 mod native;
 mod rle;
 
@@ -27,6 +28,7 @@ pub(super) enum Codec {
     /// Whether it is lossless.
     Jpeg(bool),
     Jpeg2000,
+    JpegLs,
     #[cfg(feature = "htj2k")]
     Htj2k,
 }
@@ -43,13 +45,12 @@ impl Codec {
             "5" => Self::Rle,
             "4.50" | "4.51" => Self::Jpeg(false),
             "4.57" | "4.70" => Self::Jpeg(true),
+            "4.80" | "4.81" => Self::JpegLs,
             "4.90" | "4.91" | "4.92" | "4.93" => Self::Jpeg2000,
             #[cfg(feature = "htj2k")]
             "4.201" | "4.202" | "4.203" => Self::Htj2k,
             rest => {
                 let name = match rest {
-                    "4.80" => "JPEG-LS lossless",
-                    "4.81" => "JPEG-LS near-lossless",
                     "4.201" | "4.202" | "4.203" => "High-Throughput JPEG 2000, without the feature htj2k,",
                     "4.110" | "4.111" | "4.112" => "JPEG XL",
                     _ if rest.starts_with("4.9") => "JPIP",
@@ -87,6 +88,7 @@ pub(super) fn decode(bytes: &[u8], file: &DicomFile, format: &Format, index: usi
         Codec::Rle => rle::decode(&data, format),
         Codec::Jpeg(lossless) => guarded(|| jpeg::decode(&data, format, lossless)),
         Codec::Jpeg2000 => guarded(|| jpeg2000::decode(&data, format)),
+        Codec::JpegLs => guarded(|| jpeg_ls::decode(&data, format)),
         #[cfg(feature = "htj2k")]
         Codec::Htj2k => guarded(|| htj2k::decode(&data, format)),
     };
