@@ -134,9 +134,18 @@ fn a_volume_is_segmented_as_the_command_does_it() {
         );
         assert_eq!(object["ends"].as_array().unwrap().len(), 2, "{object}");
     }
-    for bad in
-        [json!({ "box": [1, 2, 3, 4] }), json!({ "box": voxels, "slice": 1 }), json!({ "box": voxels, "axis": 1 })]
-    {
+    // Where the slice of the box is told, no other is looked at first.
+    let begun = server.post(&format!("{image}/volumes"), &json!({ "box": voxels, "slice": 12 })).body;
+    let lines: Vec<Value> =
+        begun.split(|b| *b == b'\n').filter(|l| !l.is_empty()).map(|l| serde_json::from_slice(l).unwrap()).collect();
+    assert!(lines.len() > 1 && lines[0]["total"] == 19, "{}", lines[0]);
+    assert!(lines[lines.len() - 1]["voxels"].as_u64().unwrap() > 1000);
+    for bad in [
+        json!({ "box": [1, 2, 3, 4] }),
+        json!({ "box": voxels, "slice": 1 }),
+        json!({ "box": voxels, "slice": 24 }),
+        json!({ "box": voxels, "axis": 1 }),
+    ] {
         assert_eq!(server.post(&format!("{image}/volumes"), &bad).status, 400, "{bad}");
     }
 

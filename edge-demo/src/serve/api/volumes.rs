@@ -24,7 +24,8 @@ use super::{Path, json_body};
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Boxed {
-    /// x0, y0, z0, x1, y1, z1 in voxels, or with a slice its columns and rows x0, y0, x1, y1; both ends included.
+    /// x0, y0, z0, x1, y1, z1 in voxels, or the columns and rows x0, y0, x1, y1 of a slice; both ends included. With six
+    /// numbers the slice says whose section of the object x and y are.
     #[serde(rename = "box")]
     numbers: Vec<f64>,
     #[serde(default)]
@@ -37,6 +38,13 @@ impl Boxed {
         match (self.slice, &self.numbers[..]) {
             (None, &[x0, y0, z0, x1, y1, z1]) if self.axis == 0 => {
                 Ok(Prompt::Solid(VoxelBox::new(x0, y0, z0, x1, y1, z1)))
+            }
+            (Some(index), &[x0, y0, z0, x1, y1, z1]) if self.axis == 0 => {
+                let slice = Plane::new(0, index, size)?.index;
+                if !(z0..=z1).contains(&(slice as f64)) {
+                    return Err(Refusal::bad(format!("slice is {slice}; one of the box's, {z0} to {z1}, is expected")));
+                }
+                Ok(Prompt::Solid(VoxelBox::new(x0, y0, z0, x1, y1, z1).with_slice(slice)))
             }
             (Some(index), &[x0, y0, x1, y1]) => {
                 let plane = Plane::new(self.axis, index, size)?;
