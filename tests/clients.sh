@@ -5,6 +5,7 @@
 #     export UMEDSAM_CLIENT=$(tests/clients.sh python)         # a Python with the clients of nnInteractive and MONAI Label,
 #                                                              # 140 MB; needs pip, and at most Python 3.12
 #     export UMEDSAM_CLIENT_MODULES=$(tests/clients.sh page)   # playwright-core and axe-core, 18 MB; needs npm
+#     schemathesis=$(tests/clients.sh schemathesis)            # what edge-demo/tests/schema.sh runs, 160 MB; needs pip
 set -euo pipefail
 
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/umedsam
@@ -32,6 +33,17 @@ for path in sys.argv[2:]:
   fi
   echo "$home/python"
   ;;
+schemathesis)
+  home=$cache/schemathesis-4.32.1
+  if [ ! -e "$home" ]; then
+    python3 -m pip install -q --disable-pip-version-check --no-cache-dir --only-binary=:all: --target "$part/packages" \
+      schemathesis==4.32.1 >&2
+    printf '#!/bin/sh\nPYTHONPATH=%q exec python3 -m schemathesis.cli "$@"\n' "$home/packages" >"$part/schemathesis"
+    chmod +x "$part/schemathesis"
+    mv -T "$part" "$home"
+  fi
+  echo "$home/schemathesis"
+  ;;
 page)
   home=$cache/page-modules-1
   if [ ! -e "$home" ]; then
@@ -42,6 +54,6 @@ page)
   echo "$home"
   ;;
 *)
-  echo "usage: clients.sh python | page" >&2 && exit 2
+  echo "usage: clients.sh python | schemathesis | page" >&2 && exit 2
   ;;
 esac

@@ -143,6 +143,8 @@ pub(super) async fn ahead(
     if asked.slices.len() > MAX_AHEAD {
         return Err(Refusal::bad(format!("{} slices; at most {MAX_AHEAD} are encoded ahead", asked.slices.len())));
     }
+    // No slice at all is of no axis either.
+    Plane::new(asked.axis, 0, image.size)?;
     let planes: Result<Vec<Plane>, Refusal> =
         asked.slices.iter().map(|&index| Plane::new(asked.axis, index, image.size)).collect();
     let mut jobs = image.ahead.lock().unwrap_or_else(PoisonError::into_inner);
