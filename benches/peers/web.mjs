@@ -40,8 +40,8 @@ try {
       const context = canvas.getContext('2d');
       context.fillStyle = `rgb(${20 * i}, 90, 200)`;
       context.fillRect(10 * i, 40, 90, 120);
-      const image = session.image(await session.send(await canvas.convertToBlob(), 'x.png'));
-      own.push(await image.ahead());
+      const image = session.image(await session.send([await canvas.convertToBlob()], 'x.png'));
+      own.push(await image.ahead(0, [0]));
       const input = new ort.Tensor('float32', Float32Array.from({ length: 3 * 256 * 256 }, (_, n) => (n * 7919 + i) % 256 / 255), [1, 3, 256, 256]);
       const start = performance.now();
       await peer.run({ [peer.inputNames[0]]: input });

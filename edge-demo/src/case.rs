@@ -11,12 +11,12 @@ use umedsam_demo::labels::Grid;
 use umedsam_demo::scan::Affine;
 
 use crate::SegmentArguments;
-use crate::formats::Found;
 use crate::output::Outputs;
 use crate::pictures::Drawn;
 use crate::plane::{PlaneOptions, write_maps};
 use crate::report::{Report, network, objects, put_names, stages};
 use crate::volume::segment_volume;
+use umedsam_demo::label_file::Found;
 
 /// Reads a case, and tells how to raise the limit where it is over it.
 fn read_case(path: &Path, limits: &Limits) -> anyhow::Result<Case> {

@@ -17,11 +17,12 @@ use umedsam_demo::scan::{Affine, Applied, Origin};
 
 use crate::batch::BatchArguments;
 use crate::formats::series;
-use crate::input::{Kind, packed};
+use crate::input::packed;
 use crate::labelled;
 use crate::pairing::{Maps, bare, same, stem};
-use crate::picture::Picture;
 use crate::scans::ScanArguments;
+use umedsam_demo::kind::Kind;
+use umedsam_demo::picture::Picture;
 
 #[derive(Args, Debug)]
 pub(crate) struct ConvertArguments {

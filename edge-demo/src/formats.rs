@@ -5,75 +5,14 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
-use clap::{Args, ValueEnum};
-use umedsam::npz::write_segs;
-use umedsam_demo::dicom::{Segmentation, Series};
-use umedsam_demo::labels::Grid;
+use clap::Args;
+use umedsam_demo::dicom::Series;
+use umedsam_demo::kind::Kind;
+use umedsam_demo::label_file::{Format, Found};
 use umedsam_demo::objects::{Code, Object, check_name};
 use umedsam_demo::scan::{Origin, Scan};
-use umedsam_demo::{nifti, nrrd, polygons};
 
-use crate::input::Kind;
-use crate::output::{Outputs, write_labels};
-
-/// The format of label maps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
-    /// Gray PNG whose values are the labels; of images
-    Png,
-    /// NPZ with the array `segs`
-    Npz,
-    /// NIfTI; of DICOM, NIfTI and NPZ
-    Nifti,
-    /// DICOM segmentation, one segment for each object; of DICOM only
-    Seg,
-    /// NRRD as 3D Slicer has segmentations; of DICOM, NIfTI and NPZ
-    Nrrd,
-    /// Outlines as GeoJSON, in pixels; of images
-    Geojson,
-    /// Outlines as COCO has annotations; of images
-    Coco,
-}
-
-impl Format {
-    /// The ending of its files.
-    pub(crate) const fn ending(self) -> &'static str {
-        match self {
-            Self::Png => ".mask.png",
-            Self::Npz => ".npz",
-            Self::Nifti => ".nii.gz",
-            Self::Seg => ".seg.dcm",
-            Self::Nrrd => ".seg.nrrd",
-            Self::Geojson => ".geojson",
-            Self::Coco => ".coco.json",
-        }
-    }
-
-    const fn is_flat(self) -> bool {
-        matches!(self, Self::Png | Self::Geojson | Self::Coco)
-    }
-
-    fn name(self) -> String {
-        self.to_possible_value().map_or_else(String::new, |value| value.get_name().into())
-    }
-
-    /// Refuses what cannot be written of an input, as far as its kind tells.
-    pub(crate) fn check_kind(self, input: &Path, kind: Kind, dicom: bool) -> anyhow::Result<()> {
-        match (self, kind) {
-            (Self::Seg, _) if !dicom => {
-                bail!("{}: --format seg is for DICOM, to whose images a segmentation refers", input.display())
-            }
-            (Self::Nifti | Self::Nrrd, Kind::Picture) => {
-                bail!(
-                    "{}: --format {} is for volumes; png, npz, geojson and coco are for pictures",
-                    input.display(),
-                    self.name()
-                )
-            }
-            _ => Ok(()),
-        }
-    }
-}
+use crate::output::Outputs;
 
 /// What is written of label maps.
 #[derive(Args, Clone, Debug, Default)]
@@ -163,63 +102,32 @@ fn find<'a>(objects: &'a mut [Object], label: u16, option: &str) -> anyhow::Resu
     found.with_context(|| format!("{option} {label}=...: no object has this label; there are {count}"))
 }
 
-/// A label map that was found, to be written.
-pub(crate) struct Found<'a> {
-    pub(crate) input: &'a Path,
-    pub(crate) labels: &'a [u16],
-    /// As NPZ has it.
-    pub(crate) shape: &'a [usize],
-    pub(crate) grid: Grid,
-    /// What the input was, of DICOM and NIfTI.
-    pub(crate) scan: Option<&'a Scan>,
-    pub(crate) objects: &'a [Object],
+/// Refuses what cannot be written of an input, as far as its kind tells.
+pub(crate) fn check_kind(format: Format, input: &Path, kind: Kind, dicom: bool) -> anyhow::Result<()> {
+    match (format, kind) {
+        (Format::Seg, _) if !dicom => {
+            bail!("{}: --format seg is for DICOM, to whose images a segmentation refers", input.display())
+        }
+        (Format::Nifti | Format::Nrrd, Kind::Picture) => {
+            bail!(
+                "{}: --format {} is for volumes; png, npz, geojson and coco are for pictures",
+                input.display(),
+                format.name()
+            )
+        }
+        _ => Ok(()),
+    }
 }
 
 impl Outputs {
     /// Refuses what cannot be written of an image or volume, before the work is done.
     pub(crate) fn check(&self, input: &Path, depth: usize, scan: Option<&Scan>) -> anyhow::Result<()> {
-        for (format, _) in &self.labels {
-            if depth > 1 && format.is_flat() {
-                bail!("{}: a volume of {depth} slices; --format {} is for images", input.display(), format.name());
-            }
-            if *format == Format::Seg {
-                let scan = scan.with_context(|| format!("{}: --format seg is for DICOM", input.display()))?;
-                Segmentation::of(scan).with_context(|| format!("{} (--format nifti is written)", input.display()))?;
-            }
-        }
-        Ok(())
+        self.labels.iter().try_for_each(|(format, _)| format.check(input, depth, scan))
     }
 
     /// Writes the label map in all its formats.
     pub(crate) fn write(&self, found: &Found<'_>) -> anyhow::Result<()> {
-        let Found { labels, grid, objects, .. } = found;
-        let (width, height) = (grid.size.width, grid.size.height);
-        for (format, path) in &self.labels {
-            let image = || found.input.file_name().unwrap_or_default().to_string_lossy();
-            let written = match format {
-                Format::Png => write_labels(path, labels, width, height),
-                Format::Npz => write_segs(path, labels, found.shape).map_err(Into::into),
-                Format::Nifti => {
-                    let forms = found.scan.and_then(|scan| match &scan.origin {
-                        Origin::Nifti(forms) => Some(forms),
-                        _ => None,
-                    });
-                    nifti::write_labels(path, labels, grid, forms).map_err(Into::into)
-                }
-                Format::Seg => match found.scan.map(Segmentation::of) {
-                    Some(Ok(seg)) => seg.write(path, labels, objects).map_err(Into::into),
-                    Some(Err(error)) => Err(error.into()),
-                    None => bail!("{}: no DICOM, to which --format seg refers", found.input.display()),
-                },
-                Format::Nrrd => nrrd::write_labels(path, labels, grid, objects).map_err(Into::into),
-                Format::Geojson => polygons::write_geojson(path, labels, width, height, objects).map_err(Into::into),
-                Format::Coco => {
-                    polygons::write_coco(path, labels, (width, height), objects, &image()).map_err(Into::into)
-                }
-            };
-            written.with_context(|| path.display().to_string())?;
-        }
-        Ok(())
+        self.labels.iter().try_for_each(|(format, path)| format.write(path, found))
     }
 }
 

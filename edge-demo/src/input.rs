@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use umedsam::{PixelBox, VoxelBox, errln};
-use umedsam_demo::{pages, read};
+use umedsam_demo::kind::Kind;
+use umedsam_demo::read;
 
 use crate::output::is_result;
 
@@ -37,37 +38,6 @@ pub(crate) fn parse_within(text: &str, range: RangeInclusive<f64>) -> Result<f64
     match range.contains(&number) {
         true => Ok(number),
         false => Err(format!("{number} is not within {} to {}", range.start(), range.end())),
-    }
-}
-
-/// Kind of an input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Npz,
-    Picture,
-    /// A DICOM file, a folder or ZIP archive of them, NIfTI, NRRD or MetaImage.
-    Scan,
-}
-
-impl Kind {
-    /// The kind of a file, or nothing if neither its name nor its content is any that is read.
-    pub(crate) fn of(path: &Path) -> Option<Self> {
-        Self::by_name(path).or_else(|| (path.is_file() && read::format_of(path).is_ok()).then_some(Self::Scan))
-    }
-
-    /// As which an input is segmented: the pages of a TIFF are a volume where a box is one of a volume.
-    pub(crate) fn with_boxes(self, path: &Path, solid: bool) -> Self {
-        if self == Self::Picture && solid && pages::count(path) > 1 { Self::Scan } else { self }
-    }
-
-    /// The kind of a file that its name tells.
-    pub(crate) fn by_name(path: &Path) -> Option<Self> {
-        match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
-            "npz" => Some(Self::Npz),
-            "png" | "jpg" | "jpeg" | "tif" | "tiff" | "bmp" | "webp" => Some(Self::Picture),
-            "nii" | "nrrd" | "nhdr" | "mha" | "mhd" => Some(Self::Scan),
-            _ => None,
-        }
     }
 }
 

@@ -5,8 +5,8 @@ use std::path::Path;
 use umedsam_demo::labels::Labels;
 use umedsam_demo::read::ReadOptions;
 
-use crate::input::Kind;
 use crate::masks;
+use umedsam_demo::kind::Kind;
 
 /// Reads a file of labels.
 pub(crate) fn read(path: &Path, options: &ReadOptions) -> anyhow::Result<Labels> {

@@ -5,16 +5,24 @@
 //! [`Scan::to_8bit`](scan::Scan::to_8bit) maps it to the 8 bits that the network is given. [`boxes`] reads the boxes to
 //! segment.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod boxes;
 pub mod dicom;
+pub mod kind;
+pub mod label_file;
 pub mod labels;
 pub mod metaimage;
 pub mod nifti;
 pub mod nrrd;
 pub mod objects;
+pub mod overlay;
 pub mod pages;
+pub mod picture;
+pub mod png_file;
 pub mod polygons;
 pub mod read;
 pub mod scan;
+pub mod shown;
+#[cfg(all(target_arch = "wasm32", target_os = "unknown"))]
+mod web;

@@ -9,7 +9,7 @@ use image::{DynamicImage, ImageDecoder, ImageFormat};
 use umedsam::{VolumeSize, memory};
 use umedsam_demo::labels::{Grid, LabelMap};
 
-use crate::picture::guessed;
+use umedsam_demo::picture::guessed;
 
 /// Reads the labels of a picture, which may take `limit` bytes of memory.
 pub(crate) fn read(path: &Path, limit: u64) -> anyhow::Result<LabelMap> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use umedsam::resize::Resizer;
 use umedsam::{Error, ImageView, VolumeSize, memory};
 
-use crate::overlay::Overlay;
+use umedsam_demo::overlay::Overlay;
 
 /// Side of a slice's picture, in pixels.
 const TILE: usize = 240;

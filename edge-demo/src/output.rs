@@ -3,21 +3,17 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{self, BufReader};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use umedsam::files::write_atomically;
-use umedsam::{memory, npz};
-use umedsam_demo::{dicom, nifti, nrrd, polygons, read};
+use umedsam::npz;
+use umedsam_demo::kind::Kind;
+use umedsam_demo::label_file::Format;
+use umedsam_demo::{dicom, nifti, nrrd, png_file, polygons, read};
 
-use crate::formats::Format;
-use crate::input::Kind;
+use crate::formats::check_kind;
 use crate::pairing::stem;
-
-/// Text chunk of the PNG files that are written here, and what it begins with.
-const KEYWORD: &str = "Software";
-const SOFTWARE: &str = "umedsam ";
 
 /// Where the results of one input go.
 #[derive(Debug)]
@@ -57,7 +53,7 @@ impl Outputs {
             Kind::Scan => Format::Nifti,
         };
         let formats = if wanted.formats.is_empty() { &[own] } else { wanted.formats };
-        formats.iter().try_for_each(|format| format.check_kind(input, kind, dicom))?;
+        formats.iter().try_for_each(|format| check_kind(*format, input, kind, dicom))?;
         let named = |ending: &str| folder.join(stem(input) + ending);
         let plain = input.extension().is_some_and(|e| e.eq_ignore_ascii_case("nii"));
         let path = |format: &Format| match format {
@@ -129,74 +125,5 @@ pub(crate) fn is_result(path: &Path) -> bool {
         nrrd::is_segmentation,
         polygons::is_segmentation,
     ];
-    path.is_file() && (is_png(path) || segmentations.iter().any(|is| is(path)))
-}
-
-fn is_png(path: &Path) -> bool {
-    let reader = File::open(path).ok().and_then(|file| png::Decoder::new(BufReader::new(file)).read_info().ok());
-    reader.is_some_and(|reader| {
-        let mut texts = reader.info().uncompressed_latin1_text.iter();
-        texts.any(|chunk| chunk.keyword == KEYWORD && chunk.text.starts_with(SOFTWARE))
-    })
-}
-
-/// Writes a label map as a gray PNG whose values are the labels: 8 bits, or 16 for labels beyond 255.
-pub(crate) fn write_labels(path: &Path, labels: &[u16], width: usize, height: usize) -> anyhow::Result<()> {
-    if labels.iter().all(|&l| l <= 255) {
-        let mut bytes = memory::with_room(labels.len())?;
-        bytes.extend(labels.iter().map(|&l| l as u8));
-        write_gray(path, &bytes, width, height)
-    } else {
-        let mut bytes = memory::with_room(2 * labels.len())?;
-        bytes.extend(labels.iter().flat_map(|l| l.to_be_bytes()));
-        write_png(path, &bytes, width, height, png::ColorType::Grayscale, png::BitDepth::Sixteen)
-    }
-}
-
-/// Writes gray pixels of 8 bits as PNG.
-pub(crate) fn write_gray(path: &Path, gray: &[u8], width: usize, height: usize) -> anyhow::Result<()> {
-    write_png(path, gray, width, height, png::ColorType::Grayscale, png::BitDepth::Eight)
-}
-
-/// Writes RGB pixels of 8 bits as PNG.
-pub(crate) fn write_rgb(path: &Path, rgb: &[u8], width: usize, height: usize) -> anyhow::Result<()> {
-    write_png(path, rgb, width, height, png::ColorType::Rgb, png::BitDepth::Eight)
-}
-
-fn write_png(
-    path: &Path,
-    bytes: &[u8],
-    width: usize,
-    height: usize,
-    color: png::ColorType,
-    depth: png::BitDepth,
-) -> anyhow::Result<()> {
-    write_atomically(path, |file| Ok(encode(file, bytes, width, height, color, depth)?))
-        .with_context(|| path.display().to_string())
-}
-
-/// RGB pixels of 8 bits as PNG.
-pub(crate) fn rgb_png(rgb: &[u8], width: usize, height: usize) -> anyhow::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    encode(&mut bytes, rgb, width, height, png::ColorType::Rgb, png::BitDepth::Eight)?;
-    Ok(bytes)
-}
-
-fn encode(
-    file: impl io::Write,
-    bytes: &[u8],
-    width: usize,
-    height: usize,
-    color: png::ColorType,
-    depth: png::BitDepth,
-) -> Result<(), png::EncodingError> {
-    let mut encoder = png::Encoder::new(file, width as u32, height as u32);
-    encoder.set_color(color);
-    encoder.set_depth(depth);
-    encoder.set_compression(png::Compression::Fast);
-    encoder.set_filter(png::Filter::Adaptive);
-    encoder.add_text_chunk(KEYWORD.into(), format!("{SOFTWARE}{}", env!("CARGO_PKG_VERSION")))?;
-    let mut writer = encoder.write_header()?;
-    writer.write_image_data(bytes)?;
-    writer.finish()
+    path.is_file() && (png_file::is_result(path) || segmentations.iter().any(|is| is(path)))
 }

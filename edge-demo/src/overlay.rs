@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use umedsam::{PixelBox, VolumeSize, memory};
-use umedsam_demo::objects::colour;
 
-use crate::output::{rgb_png, write_rgb};
+use crate::objects::colour;
+use crate::png_file::{rgb_png, write_rgb};
 
 /// An RGB picture under the pen.
 #[derive(Debug)]
-pub(crate) struct Overlay {
+pub struct Overlay {
     rgb: Vec<u8>,
     width: usize,
     height: usize,
@@ -17,7 +17,10 @@ pub(crate) struct Overlay {
 
 impl Overlay {
     /// Starts from gray or RGB pixels.
-    pub(crate) fn new(pixels: &[u8], width: usize, height: usize) -> Result<Self, umedsam::Error> {
+    ///
+    /// # Errors
+    /// If there is no memory for it.
+    pub fn new(pixels: &[u8], width: usize, height: usize) -> Result<Self, umedsam::Error> {
         let mut rgb = memory::with_room(3 * width * height)?;
         if pixels.len() == width * height {
             rgb.extend(pixels.iter().flat_map(|&v| [v, v, v]));
@@ -33,7 +36,7 @@ impl Overlay {
     }
 
     /// Tints each object and draws its outline.
-    pub(crate) fn masks(&mut self, labels: &[u16]) {
+    pub fn masks(&mut self, labels: &[u16]) {
         let pen = self.pen().max(1);
         for y in 0..self.height {
             for x in 0..self.width {
@@ -52,7 +55,7 @@ impl Overlay {
     }
 
     /// Draws the outline of a box in its object's colour.
-    pub(crate) fn frame(&mut self, b: &PixelBox, label: u16) {
+    pub fn frame(&mut self, b: &PixelBox, label: u16) {
         let pen = self.pen();
         let clamp = |v: f64, size: usize| (v.max(0.0) as usize).min(size - 1);
         let (x0, x1) = (clamp(b.x0, self.width), clamp(b.x1, self.width));
@@ -75,24 +78,27 @@ impl Overlay {
     }
 
     /// A black picture.
-    pub(crate) fn blank(width: usize, height: usize) -> Result<Self, umedsam::Error> {
+    ///
+    /// # Errors
+    /// If there is no memory for it.
+    pub fn blank(width: usize, height: usize) -> Result<Self, umedsam::Error> {
         Ok(Self { rgb: memory::filled(3 * width * height, 0)?, width, height })
     }
 
     /// Width and height.
-    pub(crate) const fn size(&self) -> (usize, usize) {
+    pub const fn size(&self) -> (usize, usize) {
         (self.width, self.height)
     }
 
     /// Lays another picture on this one, in which there is room for it.
-    pub(crate) fn put(&mut self, other: &Self, x: usize, y: usize) {
+    pub fn put(&mut self, other: &Self, x: usize, y: usize) {
         for (row, pixels) in other.rgb.chunks_exact(3 * other.width).enumerate() {
             self.rgb[((y + row) * self.width + x) * 3..][..3 * other.width].copy_from_slice(pixels);
         }
     }
 
     /// Writes a number into the lower left corner.
-    pub(crate) fn number(&mut self, number: usize) {
+    pub fn number(&mut self, number: usize) {
         /// Five rows of three cells each, from the upper left on.
         const DIGITS: [u16; 10] = [0x7b6f, 0x2c97, 0x73e7, 0x73cf, 0x5bc9, 0x79cf, 0x79ef, 0x7249, 0x7bef, 0x7bcf];
         const CELL: usize = 3;
@@ -115,18 +121,27 @@ impl Overlay {
     }
 
     /// The picture as PNG.
-    pub(crate) fn png(&self) -> anyhow::Result<Vec<u8>> {
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn png(&self) -> anyhow::Result<Vec<u8>> {
         rgb_png(&self.rgb, self.width, self.height)
     }
 
     /// Writes the picture as PNG.
-    pub(crate) fn save(&self, path: &Path) -> anyhow::Result<()> {
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn save(&self, path: &Path) -> anyhow::Result<()> {
         write_rgb(path, &self.rgb, self.width, self.height)
     }
 }
 
 /// Draws an image, or a slice of a volume: the one that is named, or the one with the most labelled voxels.
-pub(crate) fn draw_slice(
+///
+/// # Errors
+/// If it cannot be written.
+pub fn draw_slice(
     pixels: &[u8],
     labels: &[u16],
     size: VolumeSize,
@@ -148,7 +163,10 @@ pub(crate) fn draw_slice(
 }
 
 /// Draws an image with masks and boxes.
-pub(crate) fn draw(
+///
+/// # Errors
+/// If it cannot be written.
+pub fn draw(
     pixels: &[u8],
     labels: &[u16],
     width: usize,

@@ -1,13 +1,13 @@
 //! TIFF of several pages, as a volume.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
 use tiff::decoder::{Decoder, DecodingResult, Limits};
 use tiff::{ColorType, TiffError};
 use umedsam::VolumeSize;
+use umedsam::files::File;
 use umedsam::intensity::Values;
 
 use crate::read::{Problem, ReadError, ReadOptions};

@@ -1,6 +1,5 @@
 //! Picture files, on their way to the 8 bits that the network is given.
 
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Cursor, Seek};
 use std::path::Path;
 
@@ -10,13 +9,15 @@ use image::{DynamicImage, GrayImage, ImageDecoder, ImageFormat, ImageReader, Rgb
 use tiff::ColorType;
 use tiff::decoder::Decoder;
 use tiff::tags::Tag;
+use umedsam::files::File;
 use umedsam::intensity::{Intake, Step, Values, Window};
 use umedsam::{ImageView, memory};
-use umedsam_demo::pages;
+
+use crate::pages;
 
 /// A picture in memory: 8 bits, gray or RGB, as it is to be shown.
 #[derive(Debug)]
-pub(crate) struct Picture {
+pub struct Picture {
     pixels: Vec<u8>,
     width: usize,
     height: usize,
@@ -37,18 +38,28 @@ struct Decoded {
 
 impl Picture {
     /// Reads a picture file, which may take `limit` bytes of memory; of a TIFF the page, from 0.
-    pub(crate) fn read(path: &Path, page: Option<usize>, limit: u64) -> anyhow::Result<Self> {
+    ///
+    /// # Errors
+    /// If it is damaged, of a kind that is not read, or takes more memory.
+    pub fn read(path: &Path, page: Option<usize>, limit: u64) -> anyhow::Result<Self> {
         let file = File::open(path).with_context(|| path.display().to_string())?;
         Self::of(BufReader::new(file), page, limit)
             .with_context(|| format!("{}: not a readable picture", path.display()))
     }
 
     /// Decodes a picture in memory.
-    pub(crate) fn decode(bytes: &[u8]) -> anyhow::Result<Self> {
+    ///
+    /// # Errors
+    /// If it is damaged or of a kind that is not read.
+    pub fn decode(bytes: &[u8]) -> anyhow::Result<Self> {
         Self::of(Cursor::new(bytes), None, u64::MAX).context("built-in picture")
     }
 
-    pub(crate) fn of(source: impl BufRead + Seek, page: Option<usize>, limit: u64) -> anyhow::Result<Self> {
+    /// Reads a picture, as [`Self::read`] does.
+    ///
+    /// # Errors
+    /// As for [`Self::read`].
+    pub fn of(source: impl BufRead + Seek, page: Option<usize>, limit: u64) -> anyhow::Result<Self> {
         let mut reader = guessed(source)?;
         // The bound is checked below, where the size is known.
         reader.no_limits();
@@ -108,7 +119,11 @@ impl Picture {
         Ok(Self { pixels, width: width as usize, height: height as usize, rgb, intake })
     }
 
-    pub(crate) fn view(&self) -> Result<ImageView<'_>, umedsam::Error> {
+    /// The picture for the network.
+    ///
+    /// # Errors
+    /// If it is empty, or too large.
+    pub fn view(&self) -> Result<ImageView<'_>, umedsam::Error> {
         if self.rgb {
             ImageView::rgb8(&self.pixels, self.width, self.height)
         } else {
@@ -116,27 +131,32 @@ impl Picture {
         }
     }
 
-    pub(crate) fn pixels(&self) -> &[u8] {
+    /// Rows from top to bottom, channels interleaved.
+    pub fn pixels(&self) -> &[u8] {
         &self.pixels
     }
 
     /// Height, width and channels.
-    pub(crate) const fn shape(&self) -> (usize, usize, usize) {
+    pub const fn shape(&self) -> (usize, usize, usize) {
         (self.height, self.width, if self.rgb { 3 } else { 1 })
     }
 
-    pub(crate) fn into_pixels(self) -> Vec<u8> {
+    /// The same, as they are.
+    pub fn into_pixels(self) -> Vec<u8> {
         self.pixels
     }
 
     /// What was done to its values.
-    pub(crate) const fn intake(&self) -> &Intake {
+    pub const fn intake(&self) -> &Intake {
         &self.intake
     }
 }
 
 /// A reader of the format that the content tells. `image` reads BigTIFF, but does not know it by its content.
-pub(crate) fn guessed<R: BufRead + Seek>(mut source: R) -> io::Result<ImageReader<R>> {
+///
+/// # Errors
+/// Those of the source.
+pub fn guessed<R: BufRead + Seek>(mut source: R) -> io::Result<ImageReader<R>> {
     let big = matches!(source.fill_buf()?, [b'I', b'I', 43, 0, ..] | [b'M', b'M', 0, 43, ..]);
     let mut reader = ImageReader::new(source).with_guessed_format()?;
     if big {

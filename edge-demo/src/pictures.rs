@@ -4,7 +4,7 @@ use umedsam::{Error, ImageView, PixelBox, VolumeSize};
 
 use crate::montage::{rows, stacked, tile};
 use crate::output::Outputs;
-use crate::overlay::{draw, draw_slice};
+use umedsam_demo::overlay::{draw, draw_slice};
 
 /// Longer side of an image in a report, in pixels, at most.
 const SIDE: usize = 900;

@@ -10,13 +10,14 @@ use umedsam_demo::scan::Applied;
 use umedsam_demo::{objects, pages};
 
 use crate::SegmentArguments;
-use crate::formats::Found;
 use crate::mask::MaskArguments;
-use crate::output::{Outputs, write_gray};
-use crate::picture::Picture;
+use crate::output::Outputs;
 use crate::pictures::Drawn;
 use crate::report::{Report, objects, put_names, stages};
 use crate::uncertainty::{self, Uncertainty};
+use umedsam_demo::label_file::Found;
+use umedsam_demo::picture::Picture;
+use umedsam_demo::png_file::write_gray;
 
 /// How an image is segmented.
 pub(crate) struct PlaneOptions<'a> {

@@ -8,7 +8,8 @@ use umedsam::{PixelBox, VoxelBox};
 use umedsam_demo::boxes::{FileBoxes, PatientBox, System, read_boxes};
 use umedsam_demo::scan::{Applied, Scan};
 
-use crate::input::{Kind, parse_box, parse_box3d};
+use crate::input::{parse_box, parse_box3d};
+use umedsam_demo::kind::Kind;
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct PromptArguments {

@@ -5,14 +5,14 @@ use std::time::Instant;
 
 use umedsam::{PixelBox, outln};
 
-use crate::input::Kind;
 use crate::mask::MaskArguments;
 use crate::output::{Wanted, plan};
-use crate::picture::Picture;
 use crate::plane::{Input, PlaneOptions, segment_picture};
 use crate::report::print;
 use crate::segment::open;
 use crate::{ModelArguments, ZoomArguments};
+use umedsam_demo::kind::Kind;
+use umedsam_demo::picture::Picture;
 
 /// A built-in image and the boxes that a person would draw in it.
 pub(crate) struct Sample {

@@ -13,13 +13,13 @@ use umedsam_demo::read::{ReadOptions, read};
 use umedsam_demo::scan::{Applied, Window};
 
 use crate::SegmentArguments;
-use crate::formats::{self, Format};
 use crate::output::Outputs;
 use crate::pictures::Drawn;
 use crate::plane::{PlaneOptions, write_maps};
 use crate::prompts::{Prompts, Task};
 use crate::report::{Report, network, objects, put_names, stages};
 use crate::volume::{Found, follow, segment_volume};
+use umedsam_demo::label_file::{self, Format};
 
 /// How DICOM and NIfTI are read.
 #[derive(Args, Clone, Debug)]
@@ -103,7 +103,7 @@ pub(crate) fn segment_scan(
     let postprocess: Duration = start.elapsed().saturating_sub(network);
     let start = Instant::now();
     let (input, grid) = (path, Grid::from(&scan));
-    let found = formats::Found { input, labels: &labels, shape: &shape, grid, scan: Some(&scan), objects: &told };
+    let found = label_file::Found { input, labels: &labels, shape: &shape, grid, scan: Some(&scan), objects: &told };
     outputs.write(&found)?;
     put_names(&mut objects, &told);
     let spacing = scan.spacing.map(|[x, y, _]| [x, y]);

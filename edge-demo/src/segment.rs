@@ -9,13 +9,14 @@ use umedsam_demo::pages;
 
 use crate::case::segment_case;
 use crate::html::Run;
-use crate::input::{Kind, files};
+use crate::input::files;
 use crate::interrupt::{self, Interrupted};
 use crate::output::{Outputs, Wanted, is_result, plan};
 use crate::plane::{PlaneOptions, segment_file};
 use crate::report::print;
 use crate::scans::segment_scan;
 use crate::{ModelArguments, SegmentArguments, cache, table};
+use umedsam_demo::kind::Kind;
 
 /// Segments every input; a failing one is reported and does not stop the others.
 pub(crate) fn run(arguments: &SegmentArguments) -> anyhow::Result<()> {

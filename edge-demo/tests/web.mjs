@@ -1,4 +1,5 @@
-// The page without a server, in a real browser: its masks beside those of the command, and how long an encode takes.
+// The page without a server, in a real browser: pictures, volumes and DICOM, its masks beside those of the command, and how
+// long an encode takes.
 // UMEDSAM_CLIENT_MODULES names a folder with the package playwright-core; CHROMIUM the browser, /usr/bin/chromium if left
 // out.
 //
@@ -6,13 +7,14 @@
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { inflateSync } from 'node:zlib';
+import { gunzipSync, inflateSync } from 'node:zlib';
 
 import { serve } from '../web/files.mjs';
+import { SHAPE, dicom, nifti, png, tiff } from './made.mjs';
 
 const [site, program, picture] = process.argv.slice(2);
 const modules = createRequire(join(process.env.UMEDSAM_CLIENT_MODULES, 'x.js'));
@@ -89,13 +91,138 @@ try {
   const ms = Number(await page.getAttribute('#canvas', 'data-ms'));
   console.log(`a mask that follows its box: ${ms.toFixed(0)} ms`);
 
-  // What is no picture is refused in words.
+  const status = text => page.waitForFunction(text => document.getElementById('status').textContent.includes(text), text);
+  const opened = async (name, position) => {
+    await page.waitForFunction(([name, position]) => document.getElementById('offers').options[0].textContent === name
+      && (document.getElementById('slices').hidden ? '' : document.getElementById('position').textContent) === position
+      && document.getElementById('status').textContent !== `Opening ${name}…`, [name, position]).catch(async error => {
+      throw new Error(`${name}: ${await page.textContent('#status')}`, { cause: error });
+    });
+  };
+  const open = async (name, buffer, position) => {
+    await page.setInputFiles('#file', { name, mimeType: '', buffer });
+    await opened(name, position);
+  };
+  const drop = files => page.evaluate(files => {
+    const dataTransfer = new DataTransfer();
+    for (const [name, text] of files) dataTransfer.items.add(new File([Uint8Array.from(atob(text), c => c.charCodeAt(0))], name));
+    dispatchEvent(new DragEvent('drop', { dataTransfer, cancelable: true }));
+  }, files.map(([name, bytes]) => [name, bytes.toString('base64')]));
+  const save = async format => {
+    const [download] = await Promise.all([page.waitForEvent('download'), page.click(`[data-format=${format}]`)]);
+    return readFileSync(await download.path());
+  };
+  const voxels = file => {
+    const bytes = gunzipSync(file);
+    assert.deepEqual([bytes.readInt16LE(42), bytes.readInt16LE(44), bytes.readInt16LE(46)], [width, height, depth]);
+    return bytes.subarray(bytes.readFloatLE(108));
+  };
+  /** What the command finds of the same box: the only file that it writes. */
+  const segment = (input, ...more) => {
+    const out = mkdtempSync(join(folder, 'out-'));
+    execFileSync(program, ['segment', input, ...more, '--out', out], { stdio: ['ignore', 'ignore', 'inherit'] });
+    const [name, ...others] = readdirSync(out);
+    assert.deepEqual(others, []);
+    return readFileSync(join(out, name));
+  };
+  const { width, height, depth } = SHAPE;
+  const middle = [width / 4, height / 4, width * 3 / 4, height * 3 / 4].join(',');
+  const compared = [];
+  const agree = (name, ...masks) => compared.push([name, dice(...masks, 1)]);
+  /** A box in the middle of the slice that is shown, and the object of it in all slices. */
+  const follow = async () => {
+    await page.focus('#canvas');
+    await page.keyboard.press('b');
+    await page.waitForFunction(() => document.querySelector('#objects .size')?.textContent.includes('score'));
+    await page.keyboard.press('f');
+    await page.waitForFunction(() => document.getElementById('work').hidden === false);
+    let steps = 0;
+    for (; await page.isVisible('#work'); await page.waitForTimeout(20)) steps += await page.evaluate(() => document.getElementById('progress').value > 0);
+    assert.ok(steps > 0);
+    await status('voxels in slices');
+  };
+
+  // NIfTI: slices, planes, a window, an object through the slices, its file.
+  writeFileSync(join(folder, 'blob.nii.gz'), nifti());
+  await open('blob.nii.gz', nifti(), '5 / 9');
+  await page.focus('#canvas');
+  await page.keyboard.press('PageDown');
+  await page.waitForFunction(() => document.getElementById('position').textContent === '6 / 9');
+  await page.keyboard.press('x');
+  await page.waitForFunction(() => document.getElementById('position').textContent === '41 / 80');
+  for (const plane of [2, 0]) await page.keyboard.press('x', { delay: plane });
+  await page.waitForFunction(() => document.getElementById('position').textContent === '6 / 9');
+  await page.selectOption('#window', 'bone');
+  await page.waitForFunction(() => document.getElementById('levels').textContent === 'level 400, width 1800');
+  const levels = await page.textContent('#levels');
+  await page.selectOption('#window', 'auto');
+  await page.waitForFunction(levels => document.getElementById('levels').textContent !== levels, levels);
+  const began = performance.now();
+  await follow();
+  console.log(`an object through ${depth} slices: ${((performance.now() - began) / 1000).toFixed(1)} s`);
+  const followed = voxels(await save('nifti'));
+  agree('NIfTI, followed', followed, voxels(segment(join(folder, 'blob.nii.gz'), '--slice', '5', '--box', middle)));
+
+  // Cancelled after the first report, and the page goes on.
+  const before3d = await page.textContent('#objects .size');
+  await page.click('#follow');
+  await page.waitForFunction(() => document.getElementById('progress').value > 0);
+  await page.click('#cancel');
+  await status('Cancelled');
+  assert.equal(await page.textContent('#objects .size'), before3d);
+  await page.keyboard.press('PageUp');
+
+  // A DICOM series: files that are dropped together, the same as an archive, and one of them.
+  const series = Array.from({ length: depth }, (_, z) => [`${z}.dcm`, dicom(z)]);
+  mkdirSync(join(folder, 'series'));
+  for (const [name, bytes] of series) writeFileSync(join(folder, 'series', name), bytes);
+  await drop(series);
+  await opened('0.dcm', '5 / 9');
+  await page.waitForFunction(() => document.getElementById('notes').textContent.includes('MR'));
+  await follow();
+  const dropped = voxels(await save('nifti'));
+  agree('DICOM, followed', dropped, voxels(segment(join(folder, 'series'), '--slice', '4', '--box', middle, '--format', 'nifti')));
+  const seg = await save('seg');
+  assert.equal(seg.toString('latin1', 128, 132), 'DICM');
+  writeFileSync(join(folder, 'page.seg.dcm'), seg);
+  writeFileSync(join(folder, 'command.seg.dcm'), segment(join(folder, 'series'), '--slice', '4', '--box', middle));
+  const scores = execFileSync(program, ['eval', 'command.seg.dcm', 'page.seg.dcm', '--json'], { cwd: folder });
+  compared.push(['DICOM segmentation', JSON.parse(scores).cases[0].dsc]);
+  execFileSync('python3', ['-m', 'zipfile', '-c', 'series.zip', 'series'], { cwd: folder });
+  await open('series.zip', readFileSync(join(folder, 'series.zip')), '5 / 9');
+  await drop(series.slice(3, 4));
+  await opened('3.dcm', '');
+
+  // A picture of 16 bits, and the pages of a TIFF.
+  writeFileSync(join(folder, 'deep.png'), png());
+  await open('deep.png', png(), '');
+  await page.focus('#canvas');
+  await page.keyboard.press('b');
+  await page.waitForFunction(() => document.querySelector('#objects .size')?.textContent.includes('score'));
+  agree('PNG of 16 bits', await saved(), gray(segment(join(folder, 'deep.png'), '--box', middle)));
+  await open('pages.tiff', tiff(), '');
+
+  // A case of a volume, with its boxes.
+  for (const name of ['images', 'labels', 'cases']) mkdirSync(join(folder, name));
+  writeFileSync(join(folder, 'images/blob.nii.gz'), nifti());
+  writeFileSync(join(folder, 'labels/blob.nii.gz'), await (async () => segment(join(folder, 'blob.nii.gz'), '--slice', '5', '--box', middle))());
+  execFileSync(program, ['convert', 'images', 'labels', '--out', 'cases'], { cwd: folder, stdio: ['ignore', 'ignore', 'inherit'] });
+  const [kase] = readdirSync(join(folder, 'cases'));
+  await page.setInputFiles('#file', join(folder, 'cases', kase));
+  await page.waitForFunction(kase => document.getElementById('offers').options[0].textContent === kase && document.querySelectorAll('#objects li').length === 1, kase);
+
+  // What cannot be read is refused in the readers' words: no image, too much memory, too large a file.
   await page.setInputFiles('#file', { name: 'x.nii', mimeType: '', buffer: Buffer.from('no picture') });
-  await page.waitForFunction(() => document.getElementById('status').textContent.includes('umedsam serve'));
-  // So is a PNG of 16 bits, whose low bytes a browser drops.
-  const deep = Buffer.from('89504e470d0a1a0a0000000d494844520000000100000001100000000', 'hex');
-  await page.setInputFiles('#file', { name: 'deep.png', mimeType: 'image/png', buffer: deep });
-  await page.waitForFunction(() => document.getElementById('status').textContent.startsWith('deep.png: 16 bits'));
+  await status('x.nii: ');
+  await page.setInputFiles('#file', { name: 'large.nii.gz', mimeType: '', buffer: nifti([2000, 2000, 500], false) });
+  await status('bytes of memory to read, beyond the limit of 1073741824');
+  const refusal = await page.evaluate(async () => {
+    const { Session } = await import(new URL('page/api.js', location.href));
+    const part = new Blob([new Uint8Array(1 << 26)]);
+    const large = new File(Array(17).fill(part), 'large.zip');
+    return (await Session.open()).send([large], large.name).then(() => 'opened', error => error.message);
+  });
+  assert.equal(refusal, 'large.zip: takes 1140850688 bytes of memory to read, beyond the limit of 1073741824 (--memory)');
 
   // How long an encode takes, each time of another picture.
   const times = await page.evaluate(async () => {
@@ -107,8 +234,8 @@ try {
       const context = canvas.getContext('2d');
       context.fillStyle = `rgb(${40 * i}, 90, 200)`;
       context.fillRect(30 * i, 40, 90, 120);
-      const image = session.image(await session.send(await canvas.convertToBlob(), 'x.png'));
-      times.push(await image.ahead());
+      const image = session.image(await session.send([await canvas.convertToBlob()], 'x.png'));
+      times.push(await image.ahead(0, [0]));
     }
     return times.sort((a, b) => a - b);
   });
@@ -123,10 +250,12 @@ try {
 
   execFileSync(program, [], { cwd: folder, stdio: ['ignore', 'ignore', 'inherit'] });
   const command = name => gray(readFileSync(join(folder, 'out', name)));
-  // A browser's JPEG decoder may differ by one from the command's, and 8 bits round by the machine.
-  const agreement = [dice(web, command('retina.mask.png'), 1), dice(web, command('retina.mask.png'), 2), dice(cell, command('cell.mask.png'), 1)];
-  console.log(`DSC to the command's masks: ${agreement.map(v => v.toFixed(4)).join(', ')}`);
-  assert.ok(agreement.every(v => v > 0.98));
+  agree('a disc', web, command('retina.mask.png'));
+  compared.push(['a macula', dice(web, command('retina.mask.png'), 2)]);
+  agree('a cell', cell, command('cell.mask.png'));
+  // 8 bits round by the machine.
+  console.log(`DSC to the command's masks: ${compared.map(([name, v]) => `${name} ${v.toFixed(4)}`).join(', ')}`);
+  assert.ok(compared.every(([, v]) => v > 0.98));
 } finally {
   await browser.close();
   server.close();

@@ -1,6 +1,4 @@
-// In place of the server's API: the network runs in this page.
-
-import { png } from './png.js';
+// In place of the server's API: readers and network run in this page.
 
 const base = new URL('.', import.meta.url);
 const worker = new Worker(new URL('worker.js', base), { type: 'module' });
@@ -10,53 +8,52 @@ let last = 0;
 /** What was refused, in the words of who refused it. */
 export class Refused extends Error {}
 
-worker.addEventListener('message', ({ data: { id, result, error } }) => {
-  const { resolve, reject } = waiting.get(id);
+worker.addEventListener('message', ({ data: { id, result, report, error, name } }) => {
+  const { resolve, reject, told } = waiting.get(id);
+  if (report) return told(...report);
   waiting.delete(id);
   if (error === undefined) resolve(result);
-  else reject(new Refused(error));
+  else reject(name ? new DOMException(error, name) : new Refused(error));
 });
 worker.addEventListener('error', event => {
   for (const { reject } of waiting.values()) reject(new Refused(event.message ?? 'the worker failed'));
   waiting.clear();
 });
 
-const call = (name, asked) => new Promise((resolve, reject) => {
-  waiting.set(++last, { resolve, reject });
+const call = (name, asked, told) => new Promise((resolve, reject) => {
+  waiting.set(++last, { resolve, reject, told });
   worker.postMessage({ id: last, name, asked });
 });
 
 /** The samples of the command, with the boxes that a person would draw. */
 const SAMPLES = [
-  { name: 'retina.jpg', boxes: [[118, 538, 322, 766], [560, 570, 860, 840]] },
-  { name: 'cell.png', boxes: [[360, 305, 496, 442]] },
+  { name: 'retina.jpg', boxes: [[118, 538, 0, 322, 766, 0], [560, 570, 0, 860, 840, 0]] },
+  { name: 'cell.png', boxes: [[360, 305, 0, 496, 442, 0]] },
 ];
 
 /** Loads the library and the model. */
 export async function enter() {
   const address = name => new URL(name, base).href;
-  const model = await call('load', { library: address('umedsam.wasm'), model: address('model.umedsam') });
-  return { ok: true, ...model, offers: SAMPLES.map(sample => sample.name), windows: [] };
+  const { told } = await call('load', { library: address('umedsam.wasm'), model: address('model.umedsam') });
+  return { ...told, offers: SAMPLES.map(sample => sample.name) };
 }
 
 export class Session {
+  static several = true;
+
   static async open() {
     return new Session();
   }
 
-  async send(file, name) {
-    try {
-      return described(name, [], await call('open', { file }));
-    } catch (error) {
-      throw new Refused(`${name}: ${error.message} This page opens pictures; for volumes and DICOM there is umedsam serve.`);
-    }
+  async send(files, name) {
+    return (await call('open', { files, name })).told;
   }
 
   async offer(id) {
     const { name, boxes } = SAMPLES[id];
     const answer = await fetch(new URL(name, base));
     if (!answer.ok) throw new Refused(`${name}: ${answer.status} ${answer.statusText}`);
-    return described(name, boxes, await call('open', { file: await answer.blob() }));
+    return { ...await this.send([await answer.blob()], name), boxes };
   }
 
   image(info) {
@@ -66,58 +63,58 @@ export class Session {
   leave() {}
 }
 
-function described(name, boxes, { width, height, values }) {
-  return {
-    name,
-    shape: [1, height, width],
-    channels: 3,
-    spacing: null,
-    modality: null,
-    axes: null,
-    stored: { type: 'u8', slope: 1, intercept: 0 },
-    inverted: false,
-    window: '',
-    range: [0, 255],
-    notes: ['8 bits a channel, as this browser decodes it'],
-    boxes: boxes.map(([x0, y0, x1, y1]) => [x0, y0, 0, x1, y1, 0]),
-    formats: ['png'],
-    values,
-  };
-}
-
-/** The picture that is open. */
+/** The image that is open. */
 export class Image {
   constructor(info) {
     this.info = info;
+    this.number = info.image;
   }
 
   // Opening another forgets it.
   async forget() {}
 
-  async slice() {
-    const [, height, width] = this.info.shape;
-    return { width, height, channels: 3, type: 'u8', values: this.info.values };
+  #ask(question, more, told) {
+    return call('ask', { image: this.number, question, ...more }, told);
   }
 
-  ahead() {
-    return call('encode');
+  async slice(axis, index) {
+    const { told, bytes } = await this.#ask({ ask: 'slice', axis, index });
+    return { ...told, values: told.type === 'i16' ? new Int16Array(bytes.buffer) : bytes };
+  }
+
+  /** Encodes slices while there is nothing else to do; how long the first took in ms, 0 if something else came first. */
+  async ahead(axis, slices) {
+    return (await call('ahead', { image: this.number, axis, slices })).ms;
   }
 
   async mask(axis, slice, box, heat, seq) {
-    return { map: null, ...await call('mask', { box, heat }), seq };
+    const { told, bytes, ms } = await this.#ask({ ask: 'mask', axis, slice, box, heat });
+    const length = Math.ceil(told.width / 8) * told.height;
+    return { ...told, bits: bytes.subarray(0, length), map: told.heat ? bytes.subarray(length) : null, ms, seq };
+  }
+
+  async window(window) {
+    const { told } = await this.#ask({ ask: 'window', window });
+    this.info = { ...told, image: this.number };
+    return this.info;
+  }
+
+  async volume(asked, report, signal) {
+    // The worker looks whether this file is still there.
+    const wanted = URL.createObjectURL(new Blob(['wanted']));
+    const withdraw = () => URL.revokeObjectURL(wanted);
+    signal.addEventListener('abort', withdraw);
+    try {
+      const { told } = await this.#ask({ ask: 'volume', asked }, { wanted }, report);
+      if (!told) throw new DOMException('cancelled', 'AbortError');
+      return told;
+    } finally {
+      withdraw();
+    }
   }
 
   async labels(format, objects) {
-    const [, height, width] = this.info.shape;
-    const labels = new Uint8Array(width * height);
-    if (objects.length > 255) throw new Refused('a picture of labels has room for 255 objects');
-    objects.forEach(({ slices }, i) => slices.forEach(({ runs }) => {
-      let at = 0;
-      runs.forEach((run, n) => {
-        if (n % 2) labels.fill(i + 1, at, at + run);
-        at += run;
-      });
-    }));
-    return { name: `${this.info.name.replace(/\.[^.]*$/, '')}.mask.png`, blob: await png(labels, width, height) };
+    const { told: { name, type }, bytes } = await this.#ask({ ask: 'labels', asked: { format, objects } });
+    return { name, blob: new Blob([bytes], { type }) };
   }
 }

@@ -1,6 +1,5 @@
 //! The arrays of an NPZ file, with every size checked before memory is taken for it.
 
-use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
 use std::prelude::v1::*;
@@ -11,6 +10,7 @@ use zip::result::ZipError;
 use super::decode::Npy;
 use super::npy::Header;
 use super::{Boxes, Limits, NpzError, Problem, boxes};
+use crate::files::File;
 use crate::intensity::Values;
 
 /// Longest pickle of boxes that is read: 65535 of them, numbers of numpy among them, take less.

@@ -1,6 +1,5 @@
 //! Writing segmentations and cases, and recognising them.
 
-use std::fs::File;
 use std::io::{self, BufReader, Cursor, Write};
 use std::path::Path;
 use std::prelude::v1::*;
@@ -10,7 +9,7 @@ use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
 use super::npy::Header;
 use super::{Boxes, NpzError, Problem, Shape};
-use crate::files::write_atomically;
+use crate::files::{File, write_atomically};
 
 /// Comments of the archives that are written here, which numpy passes over.
 const COMMENT: &str = "umedsam segmentation";

@@ -48,6 +48,9 @@ export async function enter() {
 
 /** A session, whose images nobody else sees. */
 export class Session {
+  /** Whether files are opened together. */
+  static several = false;
+
   static async open() {
     const session = new Session();
     await session.claim();
@@ -69,7 +72,7 @@ export class Session {
     }
   }
 
-  send(file, name, choice = {}) {
+  send([file], name, choice = {}) {
     return this.#opened(`/images?${new URLSearchParams({ name, ...choice })}`, file);
   }
 

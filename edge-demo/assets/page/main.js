@@ -541,8 +541,8 @@ async function save(format) {
 function openFiles(files) {
   const [file] = files;
   if (!file) return;
-  if (files.length > 1) say('Several files: the first is opened. Pack a DICOM series as ZIP.', 6);
-  open(() => session.send(file, file.name), file.name);
+  if (files.length > 1 && !Session.several) say('Several files: the first is opened. Pack a DICOM series as ZIP.', 6);
+  open(() => session.send(files, file.name), file.name);
 }
 
 function wire() {

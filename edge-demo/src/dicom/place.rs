@@ -1,9 +1,9 @@
 //! Where DICOM files are: in folders, or in a ZIP archive.
 
-use std::fs::{self, File};
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
+use umedsam::files::{File, entries, is_dir, is_file};
 use zip::ZipArchive;
 
 use crate::read::{Problem, ReadError, Source, within};
@@ -92,18 +92,15 @@ fn too_many() -> Problem {
 pub(super) fn walk(folder: &Path) -> Result<Vec<Place>, ReadError> {
     fn list(folder: &Path, depth: usize, found: &mut Vec<Place>) -> Result<(), ReadError> {
         let io = |error| Problem::Io(error).at(folder);
-        let entries = fs::read_dir(folder).map_err(io)?;
-        let mut paths = entries.map(|e| Ok(e?.path())).collect::<Result<Vec<_>, _>>().map_err(io)?;
-        paths.sort();
-        for path in paths {
-            match fs::metadata(&path) {
-                Ok(kind) if kind.is_dir() && depth < DEPTH => list(&path, depth + 1, found)?,
-                Ok(kind) if kind.is_file() && found.len() < FILES => found.push(Place::File(path)),
-                Ok(kind) if kind.is_file() => {
+        // Neither a pipe nor a link to nothing is an image.
+        for path in entries(folder).map_err(io)? {
+            if is_file(&path) {
+                if found.len() >= FILES {
                     return Err(too_many().at(folder));
                 }
-                // Neither a pipe nor a link to nothing is an image.
-                _ => {}
+                found.push(Place::File(path));
+            } else if is_dir(&path) && depth < DEPTH {
+                list(&path, depth + 1, found)?;
             }
         }
         Ok(())

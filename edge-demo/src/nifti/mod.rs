@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 pub use header::Forms;
 use header::{Header, Voxel};
+use umedsam::files::is_file;
 use umedsam::intensity::{NumberType, Values};
 use umedsam::{VolumeSize, memory};
 pub(crate) use write::write_values;
@@ -60,7 +61,7 @@ fn voxels_of(header: &Path) -> PathBuf {
     let stem = stem.strip_suffix(".hdr").or(stem.strip_suffix(".HDR")).unwrap_or(stem);
     let plain = header.with_file_name(format!("{stem}.img"));
     let packed = header.with_file_name(format!("{stem}.img.gz"));
-    if !plain.exists() && packed.exists() { packed } else { plain }
+    if !is_file(&plain) && is_file(&packed) { packed } else { plain }
 }
 
 fn volume(path: &Path, header: &Header, mut source: Source, skip: u64, options: &ReadOptions) -> Result<Scan, Problem> {

@@ -1,14 +1,13 @@
 //! Label maps as segmentations of 3D Slicer: a header, and the labels packed by gzip.
 
 use std::fmt::Write as _;
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use umedsam::VolumeSize;
-use umedsam::files::write_atomically;
+use umedsam::files::{File, write_atomically};
 
 use crate::labels::Grid;
 use crate::nifti::write_values;

@@ -12,6 +12,7 @@ pub(crate) use numbers::{chunks, picked, plain, with_type};
 pub use options::ReadOptions;
 pub(crate) use options::within;
 pub(crate) use source::{Packing, Source};
+use umedsam::files::{is_dir, is_file};
 
 use crate::scan::Scan;
 use crate::{dicom, metaimage, nifti, nrrd, pages};
@@ -41,7 +42,7 @@ pub enum Format {
 /// [`ReadError`] if it cannot be read, or if it leaves a choice that the options do not make.
 pub fn read(path: &Path, options: &ReadOptions) -> Result<Scan, ReadError> {
     match format_of(path)? {
-        Format::Dicom if path.is_dir() => dicom::read_folder(path, options),
+        Format::Dicom if is_dir(path) => dicom::read_folder(path, options),
         Format::Nifti => nifti::read(header_of(path).as_deref().unwrap_or(path), options),
         Format::Nrrd => nrrd::read(path, options),
         Format::MetaImage => metaimage::read(path, options),
@@ -56,7 +57,7 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<Scan, ReadError> {
 /// # Errors
 /// [`ReadError`] if it is nothing that is read.
 pub fn format_of(path: &Path) -> Result<Format, ReadError> {
-    if path.is_dir() {
+    if is_dir(path) {
         return Ok(Format::Dicom);
     }
     if header_of(path).is_some() {
@@ -68,7 +69,7 @@ pub fn format_of(path: &Path) -> Result<Format, ReadError> {
 /// Whether a file is DICOM, or a folder has such a file in it, or in one of its folders.
 pub fn holds_dicom(path: &Path) -> bool {
     let is_dicom = |path: &Path| matches!(format(path), Ok(Format::Dicom));
-    if path.is_file() { is_dicom(path) } else { dicom::files(path).iter().any(|file| is_dicom(file)) }
+    if is_file(path) { is_dicom(path) } else { dicom::files(path).iter().any(|file| is_dicom(file)) }
 }
 
 /// The header of a pair, beside its voxels, which tell nothing by themselves.
@@ -76,7 +77,7 @@ fn header_of(voxels: &Path) -> Option<PathBuf> {
     let name = voxels.file_name()?.to_str()?;
     let stem = name.strip_suffix(".gz").unwrap_or(name).strip_suffix(".img")?;
     let beside = |ending: &str| voxels.with_file_name(format!("{stem}{ending}"));
-    [beside(".hdr"), beside(".hdr.gz")].into_iter().find(|header| header.is_file())
+    [beside(".hdr"), beside(".hdr.gz")].into_iter().find(|header| is_file(header))
 }
 
 /// Bytes that tell a file's format: DICOM's are the last.

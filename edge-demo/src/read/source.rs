@@ -1,10 +1,11 @@
 //! A file's bytes in order, unpacked where they are packed by gzip, and never more than asked for.
 
-use std::fs::File;
 use std::io::{self, BufReader, Read, Seek};
 use std::path::Path;
 
 use flate2::bufread::{MultiGzDecoder, ZlibDecoder};
+
+use umedsam::files::{self, File};
 
 use super::Problem;
 
@@ -30,7 +31,7 @@ pub(crate) struct Source {
 impl Source {
     pub(crate) fn open(path: &Path) -> Result<Self, Problem> {
         let mut file = File::open(path)?;
-        let length = file.metadata()?.len();
+        let length = files::length(&file)?;
         let mut magic = [0; 2];
         let packed = file.read(&mut magic)? == 2 && magic == [0x1f, 0x8b];
         file.rewind()?;

@@ -14,10 +14,12 @@ use axum::http::header::CONTENT_LENGTH;
 use futures_core::Stream;
 use tempfile::TempDir;
 use tokio::sync::Semaphore;
-use umedsam::{CacheOptions, EmbeddingCache, Model, Session, SessionOptions, ValidationStatus, errln, memory};
+use umedsam::{CacheOptions, EmbeddingCache, Model, Session, SessionOptions, errln, memory};
+
+use umedsam_demo::shown::{Choice, Recent, describe_model};
 
 use super::ServeArguments;
-use super::held::{Shared, no_room, room};
+use super::held::{RECENT, Shared, no_room, room};
 use super::image::Image;
 use super::limits::{Budget, Limits, Room, STALL};
 use super::nninteractive::{First, Leases};
@@ -66,19 +68,11 @@ impl App {
         let cache = EmbeddingCache::new(&CacheOptions::new().with_memory_bytes(CACHE))?;
         let limits =
             Limits { sessions: usize::from(arguments.sessions), ..Limits::within(u64::from(arguments.memory) << 20) };
-        let described = serde_json::json!({
-            "architecture": model.manifest().architecture,
-            "storage": model.manifest().storage.to_string(),
-            "licence": model.manifest().licence,
-            "validation": match model.validation() {
-                ValidationStatus::Passed(_) => "passed".to_string(),
-                other => other.to_string(),
-            },
-        });
+        let described = describe_model(&model);
         let pool = Pool::new(&Arc::new(model), &options, &cache, workers, limits.queue)?;
         Ok(Self {
             first: First::default(),
-            shared: Shared { budget: Budget::new(limits.memory), recent: Arc::default() },
+            shared: Shared { budget: Budget::new(limits.memory), recent: Arc::new(Recent::new(RECENT)) },
             pool,
             sessions: Sessions::new(limits.sessions, limits.idle),
             leases: Leases::new(limits.sessions, Duration::from_secs(u64::from(arguments.idle))),
@@ -101,7 +95,7 @@ impl App {
     }
 
     /// Reads what is offered.
-    pub(super) fn read_offer(&self, id: usize, choice: &super::image::Choice) -> Result<Image, Refusal> {
+    pub(super) fn read_offer(&self, id: usize, choice: &Choice) -> Result<Image, Refusal> {
         let names = self.offers();
         if let (Some(path), Some(name)) = (self.offered.get(id), names.get(id)) {
             return Image::of_file(name, path, choice, &self.shared);

@@ -2,7 +2,6 @@
 
 mod api;
 mod app;
-mod bits;
 mod form;
 mod guard;
 mod held;
@@ -13,7 +12,6 @@ mod monailabel;
 mod nninteractive;
 mod page;
 mod patience;
-mod planes;
 mod pool;
 mod refusal;
 mod sessions;

@@ -13,15 +13,15 @@ use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use umedsam::{PixelBox, VolumeSize, VoxelBox};
+use umedsam_demo::label_file::Format;
+use umedsam_demo::shown::{Choice, Object, Output, Plane, Prompt, each_row, sides};
 
 use super::app::{App, secret};
 use super::form::parts;
 use super::held::room;
-use super::image::{Choice, Image, Output};
-use super::planes::{Plane, each_row, sides};
+use super::image::Image;
 use super::refusal::Refusal;
-use super::volume::{Object, Prompt, start};
-use crate::formats::Format;
+use super::volume::start;
 
 /// The only image of a session.
 const IMAGE: u64 = 1;
@@ -173,7 +173,7 @@ async fn infer(
     let name = parameters.name().to_owned();
     let names = [umedsam_demo::objects::check_name(&name).is_ok().then(|| name.clone())];
     let file = app.read(move || {
-        let written = image.write(&labels(&object, size)?, &names, Output::Labels(Format::Nrrd), &folder);
+        let written = image.file(&labels(&object, size)?, &names, Output::Labels(Format::Nrrd), &folder);
         drop(room);
         written
     });

@@ -4,7 +4,8 @@ use axum::Json;
 use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use umedsam::terminal;
+use umedsam::{errln, terminal};
+use umedsam_demo::shown::Unfit;
 
 /// A status and a text, which is sent as `{"detail": text}`.
 #[derive(Debug)]
@@ -64,6 +65,20 @@ impl From<umedsam::Error> for Refusal {
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, text)
             }
             _ => Self::bad(text),
+        }
+    }
+}
+
+impl From<Unfit> for Refusal {
+    fn from(unfit: Unfit) -> Self {
+        match unfit {
+            Unfit::Asked(words) => Self::bad(words),
+            Unfit::Failed(error) => error.into(),
+            // The error may name folders of this machine.
+            Unfit::Unwritten(error) => {
+                errln!("umedsam: {}", terminal::chain(error.as_ref()));
+                Self::failed()
+            }
         }
     }
 }

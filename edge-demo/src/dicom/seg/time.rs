@@ -1,7 +1,5 @@
 //! Dates and times as DICOM writes them.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 /// Whether this is a date, YYYYMMDD.
 pub(super) fn is_date(text: &[u8]) -> bool {
     text.len() == 8 && text.iter().all(u8::is_ascii_digit)
@@ -16,10 +14,20 @@ pub(super) fn is_time(text: &[u8]) -> bool {
 
 /// Date and time now (UTC).
 pub(super) fn now() -> (String, String) {
-    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+    let seconds = seconds();
     let (days, seconds) = (seconds / 86_400, seconds % 86_400);
     (date(days), format!("{:02}{:02}{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60))
 }
+
+/// Seconds since 1970.
+#[cfg(not(all(target_arch = "wasm32", target_os = "unknown")))]
+fn seconds() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |time| time.as_secs())
+}
+
+#[cfg(all(target_arch = "wasm32", target_os = "unknown"))]
+use crate::web::seconds;
 
 /// The date so many days after 1970-01-01.
 fn date(days: u64) -> String {

@@ -10,11 +10,10 @@ use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use umedsam_demo::shown::{Choice, Plane};
 
 use super::super::app::App;
-use super::super::held::Display;
-use super::super::image::{Choice, Image};
-use super::super::planes::Plane;
+use super::super::image::Image;
 use super::super::refusal::Refusal;
 use super::{Path, Query, json_body};
 
@@ -118,10 +117,7 @@ pub(super) async fn slice(
 ) -> Result<Response, Refusal> {
     let image = app.sessions.image(&session, id)?;
     let plane = Plane::new(axis, index, image.size)?;
-    let [height, width] = plane.size(image.size);
-    let kind = if matches!(image.display, Display::Bytes) { "u8" } else { "i16" };
-    let head = json!({ "width": width, "height": height, "channels": image.channels, "type": kind });
-    let bytes = image.slice(plane);
+    let (head, bytes) = image.slice(plane);
     let mut response =
         ([(CONTENT_TYPE, "application/octet-stream"), (CACHE_CONTROL, "no-store")], bytes).into_response();
     if let Ok(value) = HeaderValue::from_str(&head.to_string()) {

@@ -15,11 +15,9 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use umedsam::{PixelBox, errln};
+use umedsam_demo::shown::{Found, Plane, Unfit, runs};
 
 use super::super::app::App;
-use super::super::bits::runs;
-use super::super::held::Found;
-use super::super::planes::Plane;
 use super::super::pool::Kind;
 use super::super::refusal::Refusal;
 use super::{Path, json_body};
@@ -75,7 +73,7 @@ pub(super) async fn masks(
     }
     let boxes: Vec<PixelBox> = asked.boxes.iter().map(|b| PixelBox::new(b[0], b[1], b[2], b[3])).collect();
     let (shown, heat) = (image.current.get(), asked.heat && matches!(asked.form, Form::Bits));
-    let kind = shown.kind(plane);
+    let kind = if shown.is_encoded(plane) { Kind::Decode } else { Kind::Slice };
     let found = app.run(kind, move |session| shown.masks(session, plane, &boxes, heat)).await?;
     let ms = (start.elapsed().as_secs_f64() * 1e4).round() / 10.0;
     match (asked.form, &found[..]) {
@@ -93,16 +91,8 @@ pub(super) async fn masks(
 
 /// The packed mask, then the heat map if there is one; the header has their sizes.
 fn bits(found: &Found, seq: u64, ms: f64) -> Response {
-    let packed = found.packed();
-    let mut head = json!({
-        "seq": seq, "x": packed.x, "y": packed.y, "width": packed.width, "height": packed.height,
-        "area": packed.area, "iou": found.predicted_iou, "ms": ms,
-    });
-    let mut body = packed.bits;
-    if let Some(heat) = &found.heat {
-        head["heat"] = json!([heat.width, heat.height]);
-        body.extend_from_slice(&heat.values);
-    }
+    let (mut head, body) = found.bits();
+    (head["seq"], head["ms"]) = (seq.into(), ms.into());
     let mut response = ([(CONTENT_TYPE, "application/octet-stream")], body).into_response();
     if let Ok(value) = HeaderValue::from_str(&head.to_string()) {
         response.headers_mut().insert("x-mask", value);
@@ -145,7 +135,7 @@ pub(super) async fn ahead(
     }
     // No slice at all is of no axis either.
     Plane::new(asked.axis, 0, image.size)?;
-    let planes: Result<Vec<Plane>, Refusal> =
+    let planes: Result<Vec<Plane>, Unfit> =
         asked.slices.iter().map(|&index| Plane::new(asked.axis, index, image.size)).collect();
     let mut jobs = image.ahead.lock().unwrap_or_else(PoisonError::into_inner);
     // The jobs of the request before leave the queue first.

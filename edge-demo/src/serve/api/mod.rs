@@ -19,6 +19,8 @@ use axum::{Json, Router};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
+use umedsam_demo::shown::WINDOWS;
+
 use super::app::App;
 use super::refusal::Refusal;
 
@@ -110,7 +112,7 @@ async fn health(State(app): State<Arc<App>>) -> Json<serde_json::Value> {
         "version": env!("CARGO_PKG_VERSION"),
         "model": app.model,
         "offers": app.offers(),
-        "windows": ["auto", "abdomen", "lung", "brain", "mediastinum", "bone", "file", "percentiles"],
+        "windows": WINDOWS,
         "threads": app.pool.threads(),
         "running": load.running,
         "waiting": load.waiting,

@@ -21,13 +21,13 @@ use tokio::sync::OwnedMutexGuard;
 use umedsam::VolumeSize;
 use umedsam::intensity::Values;
 use umedsam::npz::{Limits, Problem, read_npy};
+use umedsam_demo::shown::{Region, sides};
 
 use super::super::api::json_body;
 use super::super::app::App;
 use super::super::form::parts;
 use super::super::held::room;
 use super::super::limits::Room;
-use super::super::planes::{Region, sides};
 use super::super::refusal::Refusal;
 use super::array::Kind;
 use super::leases::Work;

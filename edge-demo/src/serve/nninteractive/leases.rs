@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
 
+use umedsam_demo::shown::Shown;
+
 use super::super::app::secret;
-use super::super::held::Shown;
 use super::super::limits::Room;
 use super::super::refusal::Refusal;
 use super::target::Target;

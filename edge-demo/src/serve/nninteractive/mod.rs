@@ -24,10 +24,11 @@ use tokio::sync::OwnedMutexGuard;
 use umedsam::VolumeSize;
 use umedsam::intensity::{Intake, Values, Window};
 use umedsam::{Error, Frame, errln};
+use umedsam_demo::shown::{Shown, sides};
 
 use super::api::json_body;
 use super::app::App;
-use super::held::{Shown, room};
+use super::held::room;
 use super::limits::Room;
 use super::refusal::Refusal;
 use array::{Kind, Packed};
@@ -150,7 +151,7 @@ fn take(values: Values, size: VolumeSize, app: &App) -> Result<(Arc<Shown>, Room
     let room = room(&app.shared.budget, (depth * height * width) as u64)?;
     let (pixels, intake) = shown(values)?;
     errln!("umedsam: nnInteractive: an image of {depth}x{height}x{width}, {intake}");
-    Ok((Arc::new(Shown::new(pixels, 1, size, &app.shared)), room))
+    Ok((Arc::new(Shown::new(pixels, 1, size, &app.shared.recent)), room))
 }
 
 /// Refuses a volume with a side of 0 or an absurd one, in whichever plane it is looked at.
@@ -188,7 +189,7 @@ struct Buffer {
 async fn set_target_buffer(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Answer {
     let mut work = work(&app, &headers).await?;
     let asked: Buffer = json_body(&app, &headers, body).await?;
-    let shape = super::planes::sides(work.image()?.size);
+    let shape = sides(work.image()?.size);
     if asked.shape != shape {
         return Err(Refusal::bad(format!("shape is {:?}; that of the image, {shape:?}, is expected", asked.shape)));
     }

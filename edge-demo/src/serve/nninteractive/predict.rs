@@ -13,13 +13,13 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::OwnedMutexGuard;
 use umedsam::{PixelBox, VoxelBox, errln};
+use umedsam_demo::shown::{Plane, Prompt, Region, sides};
 
 use super::super::api::json_body;
 use super::super::app::App;
 use super::super::held::room;
-use super::super::planes::{Plane, Region, sides};
 use super::super::refusal::Refusal;
-use super::super::volume::{Prompt, start};
+use super::super::volume::start;
 use super::array::{Packed, pack};
 use super::leases::{Touch, Work};
 use super::target::Target;

@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
+use umedsam_demo::shown::{Plane, Region, cut, paste};
+
 use super::super::limits::{Budget, Room};
-use super::super::planes::{Plane, Region, cut, paste};
 use super::array::Kind;
 
 /// Steps back that are kept.

@@ -2,19 +2,24 @@
 
 /// A mask cut to its bounding box, one bit a pixel. Rows begin at a byte, and the first pixel is the highest bit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Packed {
-    pub(super) x: usize,
-    pub(super) y: usize,
-    pub(super) width: usize,
-    pub(super) height: usize,
+pub struct Packed {
+    /// The first column.
+    pub x: usize,
+    /// The first row.
+    pub y: usize,
+    /// Columns.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
     /// Pixels that are set.
-    pub(super) area: usize,
-    pub(super) bits: Vec<u8>,
+    pub area: usize,
+    /// The rows, one after the other.
+    pub bits: Vec<u8>,
 }
 
 impl Packed {
     /// The pixels of `mask`, in rows of `width`, that are not 0.
-    pub(super) fn new(mask: &[u8], width: usize) -> Self {
+    pub fn new(mask: &[u8], width: usize) -> Self {
         let (mut x0, mut x1, mut y0, mut y1, mut area) = (usize::MAX, 0, usize::MAX, 0, 0);
         for (y, row) in mask.chunks_exact(width.max(1)).enumerate() {
             let Some(first) = row.iter().position(|&v| v != 0) else { continue };
@@ -38,7 +43,7 @@ impl Packed {
 }
 
 /// Run lengths in row-major order: background first, then object, and so on.
-pub(super) fn runs(mask: &[u8]) -> Vec<u32> {
+pub fn runs(mask: &[u8]) -> Vec<u32> {
     let mut runs = Vec::new();
     let (mut set, mut length) = (false, 0);
     for &v in mask {
@@ -53,7 +58,7 @@ pub(super) fn runs(mask: &[u8]) -> Vec<u32> {
 }
 
 /// Calls `paint` with the ranges of `pixels` that runs set; nothing if they are longer than that.
-pub(super) fn each_set(runs: &[u32], pixels: usize, mut paint: impl FnMut(std::ops::Range<usize>)) -> Option<()> {
+pub fn each_set(runs: &[u32], pixels: usize, mut paint: impl FnMut(std::ops::Range<usize>)) -> Option<()> {
     let mut position = 0usize;
     for (i, &run) in runs.iter().enumerate() {
         let end = position.checked_add(run as usize).filter(|&end| end <= pixels)?;

@@ -4,26 +4,28 @@ use std::ops::Range;
 
 use umedsam::VolumeSize;
 
-use super::refusal::Refusal;
+use super::Unfit;
 
 /// A slice of a volume: axis 0 counts slices as they are stored, axis 1 rows, axis 2 columns. Its own rows are those of
 /// the first remaining axis, its columns those of the second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Plane {
-    pub(super) axis: usize,
-    pub(super) index: usize,
+pub struct Plane {
+    /// The axis that it is across.
+    pub axis: usize,
+    /// Its number, from 0.
+    pub index: usize,
 }
 
 /// Sizes along the axes 0, 1 and 2.
-pub(super) const fn sides(size: VolumeSize) -> [usize; 3] {
+pub const fn sides(size: VolumeSize) -> [usize; 3] {
     [size.depth, size.height, size.width]
 }
 
 /// A part of a volume: voxels along the three axes.
-pub(super) type Region = [Range<usize>; 3];
+pub type Region = [Range<usize>; 3];
 
 /// Calls `take` with the places of each row of a region.
-pub(super) fn each_row(shape: [usize; 3], region: &Region, mut take: impl FnMut(Range<usize>)) {
+pub fn each_row(shape: [usize; 3], region: &Region, mut take: impl FnMut(Range<usize>)) {
     for z in region[0].clone() {
         for y in region[1].clone() {
             let row = (z * shape[1] + y) * shape[2];
@@ -33,14 +35,14 @@ pub(super) fn each_row(shape: [usize; 3], region: &Region, mut take: impl FnMut(
 }
 
 /// The voxels of a region.
-pub(super) fn cut(volume: &[u8], shape: [usize; 3], region: &Region) -> Vec<u8> {
+pub fn cut(volume: &[u8], shape: [usize; 3], region: &Region) -> Vec<u8> {
     let mut part = Vec::with_capacity(region.iter().map(Range::len).product());
     each_row(shape, region, |row| part.extend_from_slice(&volume[row]));
     part
 }
 
 /// Puts the voxels of a region in their place.
-pub(super) fn paste(volume: &mut [u8], shape: [usize; 3], region: &Region, part: &[u8]) {
+pub fn paste(volume: &mut [u8], shape: [usize; 3], region: &Region, part: &[u8]) {
     let mut part = part.chunks_exact(region[2].len().max(1));
     each_row(shape, region, |row| {
         if let Some(part) = part.next() {
@@ -51,18 +53,21 @@ pub(super) fn paste(volume: &mut [u8], shape: [usize; 3], region: &Region, part:
 
 impl Plane {
     /// A slice that a volume of this size has.
-    pub(super) fn new(axis: usize, index: usize, size: VolumeSize) -> Result<Self, Refusal> {
+    ///
+    /// # Errors
+    /// If it has no such axis or slice.
+    pub fn new(axis: usize, index: usize, size: VolumeSize) -> Result<Self, Unfit> {
         let Some(&count) = sides(size).get(axis) else {
-            return Err(Refusal::bad(format!("axis is {axis}; 0, 1 or 2 expected")));
+            return Err(Unfit::asked(format!("axis is {axis}; 0, 1 or 2 expected")));
         };
         if index >= count {
-            return Err(Refusal::bad(format!("slice is {index}; 0 to {} expected along axis {axis}", count - 1)));
+            return Err(Unfit::asked(format!("slice is {index}; 0 to {} expected along axis {axis}", count - 1)));
         }
         Ok(Self { axis, index })
     }
 
     /// The axes of its rows and of its columns.
-    pub(super) const fn axes(self) -> [usize; 2] {
+    pub const fn axes(self) -> [usize; 2] {
         match self.axis {
             0 => [1, 2],
             1 => [0, 2],
@@ -71,12 +76,12 @@ impl Plane {
     }
 
     /// Its height and width.
-    pub(super) fn size(self, size: VolumeSize) -> [usize; 2] {
+    pub fn size(self, size: VolumeSize) -> [usize; 2] {
         self.axes().map(|axis| sides(size)[axis])
     }
 
     /// Calls `take` with the place of the first value of each of its rows, and the distance of the row's values.
-    pub(super) fn rows(self, size: VolumeSize, mut take: impl FnMut(usize, usize)) {
+    pub fn rows(self, size: VolumeSize, mut take: impl FnMut(usize, usize)) {
         let strides = [size.height * size.width, size.width, 1];
         let [down, across] = self.axes();
         for row in 0..sides(size)[down] {
@@ -85,7 +90,7 @@ impl Plane {
     }
 
     /// Its values, of `channels` each.
-    pub(super) fn values<T: Copy>(self, volume: &[T], size: VolumeSize, channels: usize) -> Vec<T> {
+    pub fn values<T: Copy>(self, volume: &[T], size: VolumeSize, channels: usize) -> Vec<T> {
         let [height, width] = self.size(size);
         let mut values = Vec::with_capacity(height * width * channels);
         self.rows(size, |first, step| {

@@ -1,6 +1,7 @@
-//! Writing files atomically: nobody ever sees half of one, not even after a loss of power.
+//! The system's files.
 
-use std::fs::{self, File};
+use std::fs;
+pub use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::prelude::v1::*;
@@ -9,6 +10,34 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// What names of temporary files begin and end with.
 const PREFIX: &str = ".umedsam-";
 const ENDING: &str = ".tmp";
+
+/// Bytes of a file.
+///
+/// # Errors
+/// The system's.
+pub fn length(file: &File) -> io::Result<u64> {
+    Ok(file.metadata()?.len())
+}
+
+/// Whether a file has this path.
+pub fn is_file(path: &Path) -> bool {
+    path.is_file()
+}
+
+/// Whether a folder has this path.
+pub fn is_dir(path: &Path) -> bool {
+    path.is_dir()
+}
+
+/// The files and folders in a folder, by name.
+///
+/// # Errors
+/// The system's.
+pub fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
+    found.sort();
+    Ok(found)
+}
 
 /// Replaces the file `path` by the temporary file that `write` is given to fill.
 ///
