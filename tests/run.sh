@@ -62,6 +62,10 @@ tests=(--release --workspace
 cargo test "${tests[@]}" --no-run
 "${CARGO_TARGET_DIR:-target}/release/umedsam-export" checkpoint "$UMEDSAM_WHEEL" --out "$UMEDSAM_WEIGHTS"
 cargo test "${tests[@]}"
+# The API, beside its own description.
+if [ -n "$clients" ]; then
+  edge-demo/tests/schema.sh "${CARGO_TARGET_DIR:-target}/release/umedsam" "$(tests/clients.sh schemathesis)"
+fi
 # The page, as a person uses it.
 if command -v npm >/dev/null && [ "$(node -p 'parseInt(process.versions.node)')" -ge 20 ] &&
   CHROMIUM=$(command -v chromium || command -v chromium-browser); then
