@@ -152,16 +152,22 @@ impl Page {
                 }))
             }
             Question::Allow { name, bytes } => {
+                // What was left by files of which one was refused.
+                clear();
                 within(bytes, MEMORY).map_err(|problem| asked(format!("{name}: {problem}")))?;
                 told(json!({}))
             }
             Question::File { name } => {
-                files::put(&Path::new(FOLDER).join(name), input);
+                let path = Path::new(FOLDER).join(&name);
+                if files::is_file(&path) {
+                    return Err(asked(format!("two files are named {name}; pack them as ZIP")));
+                }
+                files::put(&path, input);
                 told(json!({}))
             }
             Question::Open { name } => {
                 let opened = self.open(&name);
-                list().iter().for_each(|path| drop(files::take(path)));
+                clear();
                 let image = opened?;
                 let info = image.describe(0);
                 self.image = Some(image);
@@ -239,6 +245,10 @@ impl Page {
         let path = if holds_dicom(folder) { folder } else { first().map_or(folder, PathBuf::as_path) };
         Image::of_file(name, path, &choice, recent)
     }
+}
+
+fn clear() {
+    list().iter().for_each(|path| drop(files::take(path)));
 }
 
 /// The files that are there.

@@ -216,6 +216,10 @@ try {
   await status('x.nii: ');
   await page.setInputFiles('#file', { name: 'large.nii.gz', mimeType: '', buffer: nifti([2000, 2000, 500], false) });
   await status('bytes of memory to read, beyond the limit of 1073741824');
+  // Of two files with one name none is dropped in silence, and the next image opens.
+  await drop([['IM1', Buffer.from('one')], ['IM1', Buffer.from('another')]]);
+  await status('two files are named IM1');
+  await open('again.nii.gz', nifti(), '5 / 9');
   const refusal = await page.evaluate(async () => {
     const { Session } = await import(new URL('page/api.js', location.href));
     const part = new Blob([new Uint8Array(1 << 26)]);
