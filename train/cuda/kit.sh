@@ -5,7 +5,8 @@
 #
 #     train/cuda/kit.sh --data CASES [--validation CASES] [--weights FILE] [--state DIR] [--out .gpu]
 #
-# --program takes a umedsam-cuda that is built already, as the test does.
+# --program takes a umedsam-cuda that is built already, as the test does. `kit.sh --check [DIR]` makes nothing, and says whether
+# the folders of an older kit still fit into a call: what git tracks has grown since.
 #
 # Each folder and the files that git tracks are at most --most bytes together (66 MB), which is what one call takes along;
 # another call takes the next folder. Needs what tests/run.sh needs, and installs imagecodecs for Python, which encodes JPEG XL,
@@ -13,7 +14,25 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
+tracked=$(git ls-files -z | du -cb --files0-from=- | tail -1 | cut -f1)
+# Whether each folder and what git tracks are at most what a call takes along.
+fits() {
+  local folder bytes checked=0
+  for folder in "$out"/[0-9]*; do
+    [ -d "$folder" ] || continue
+    bytes=$(du -sb "$folder" | cut -f1) checked=$((checked + 1))
+    echo "$folder: $bytes bytes, with what git tracks $((bytes + tracked))"
+    [ $((bytes + tracked)) -le "$most" ] || { echo "kit.sh: $folder is too large" >&2 && exit 1; }
+  done
+  [ "$checked" -gt 0 ] || { echo "kit.sh: $out has no folders" >&2 && exit 1; }
+}
+
 out=.gpu most=66000000 data= validation= weights= state= program= small=28 folders=2
+if [ "${1:-}" = --check ]; then
+  out=${2:-$out}
+  fits
+  exit
+fi
 while [ $# -gt 0 ]; do
   case $1 in
   --data | --validation | --weights | --state | --program | --out | --most | --folders) printf -v "${1#--}" %s "$2" && shift 2 ;;
@@ -72,7 +91,6 @@ if [ -n "$validation" ]; then
   pack "$validation" --out "$part/1/validation" --sizes 2500000 --slices 2
 fi
 
-tracked=$(git ls-files -z | du -cb --files0-from=- | tail -1 | cut -f1)
 taken=$(du -sb "$part/1" | cut -f1)
 # Less what folders themselves count for.
 room=$((most - tracked - 20000)) first=$((most - tracked - taken - 20000))
@@ -103,8 +121,4 @@ fi
 mkdir -p "$out"
 find "$out" -maxdepth 1 -name '[0-9]*' -exec rm -rf {} +
 for folder in "$part"/[0-9]*; do mv "$folder" "$out/"; done
-for folder in "$out"/[0-9]*; do
-  bytes=$(du -sb "$folder" | cut -f1)
-  echo "$folder: $bytes bytes, with what git tracks $((bytes + tracked))"
-  [ $((bytes + tracked)) -le "$most" ] || { echo "kit.sh: $folder is too large" >&2 && exit 1; }
-done
+fits

@@ -42,7 +42,15 @@ said() { grep -q "$1" "$root/answer/report.txt" || { echo "test.sh: no '$1' was 
 short=(--device cpu --seconds 12 --set training.batch=1 --set training.workers=1 --set model.precision=f32)
 
 make_kit
+train/cuda/kit.sh --check "$root/kit"
 run keep
+# A folder that did not travel is missed.
+mkdir "$root/work/kit/3"
+if "$program" check --device cpu --kit "$root/work/kit" --work "$root/gap" >"$root/gap.txt" 2>&1; then
+  echo "test.sh: a kit without its second folder was taken" && exit 1
+fi
+grep -q 'no folder 2' "$root/gap.txt" || { cat "$root/gap.txt" && exit 1; }
+rmdir "$root/work/kit/3"
 run check --device cpu
 said ' compared, 0 failed, '
 run time --device cpu --seconds 8
