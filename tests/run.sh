@@ -73,13 +73,13 @@ if command -v npm >/dev/null && [ "$(node -p 'parseInt(process.versions.node)')"
   export CHROMIUM UMEDSAM_CLIENT_MODULES
   node edge-demo/tests/page.mjs "${CARGO_TARGET_DIR:-target}/release/umedsam"
   # The same without a server.
-  if rustup target add wasm32-unknown-unknown >/dev/null 2>&1; then
+  if rustup target add wasm32-unknown-unknown >/dev/null 2>&1 && rustup component add rust-src >/dev/null 2>&1; then
     site=$(mktemp -d)
     trap 'rm -rf "$site"' EXIT
     edge-demo/web/build.sh "$site/page"
     node edge-demo/tests/web.mjs "$site/page" "${CARGO_TARGET_DIR:-target}/release/umedsam"
   else
-    echo "run.sh: no target wasm32-unknown-unknown, so the page without a server is NOT tested" >&2
+    echo "run.sh: no target wasm32-unknown-unknown or no rust-src, so the page without a server is NOT tested" >&2
   fi
 else
   echo "run.sh: no Chromium, no npm or Node.js older than 20, so the pages are NOT tested" >&2

@@ -1,5 +1,6 @@
-// An encode in the browser: the page without a server beside onnxruntime-web, on the same graph, in the same Chromium, on one
-// thread each, by turns. UMEDSAM_CLIENT_MODULES names a folder with the packages playwright-core and onnxruntime-web.
+// An encode in the browser: the page without a server beside onnxruntime-web, on the same graph, in the same Chromium, on as
+// many threads each, by turns: one, then those that the page takes. UMEDSAM_CLIENT_MODULES names a folder with the packages
+// playwright-core and onnxruntime-web.
 //
 // node web.mjs SITE [TIMES]   SITE is what edge-demo/web/build.sh made; the graph is taken out of its model
 
@@ -21,18 +22,18 @@ const head = Number(model.readBigUInt64LE(0));
 const [from, to] = JSON.parse(model.toString('utf8', 8, 8 + head))['encoder.onnx'].data_offsets;
 const graph = model.subarray(8 + head + from, 8 + head + to);
 
-const server = await serve(path => path === '/encoder.onnx' ? graph : path.startsWith('/ort/') ? join(runtime, path.slice(4)) : join(site, path));
+const place = path => path === '/encoder.onnx' ? graph : path.startsWith('/ort/') ? join(runtime, path.slice(4)) : join(site, path);
 
-const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: ['--no-sandbox'] });
-try {
+async function measure(browser, isolated) {
+  const server = await serve(place, { isolated });
   const page = await browser.newPage();
   await page.goto(`${server.url}page/icon.svg`);
-  const found = await page.evaluate(async times => {
-    const ort = await import('/ort/ort.wasm.min.mjs');
-    Object.assign(ort.env.wasm, { numThreads: 1, wasmPaths: '/ort/' });
-    const peer = await ort.InferenceSession.create('/encoder.onnx', { executionProviders: ['wasm'] });
+  const { threads, all } = await page.evaluate(async times => {
     const { Session, enter } = await import('/page/api.js');
-    await enter();
+    const { threads } = await enter();
+    const ort = await import('/ort/ort.wasm.min.mjs');
+    Object.assign(ort.env.wasm, { numThreads: threads, wasmPaths: '/ort/' });
+    const peer = await ort.InferenceSession.create('/encoder.onnx', { executionProviders: ['wasm'] });
     const session = await Session.open();
     const [own, theirs] = [[], []];
     for (let i = 0; i <= times; i++) {
@@ -48,15 +49,22 @@ try {
       theirs.push(performance.now() - start);
     }
     // The first is not counted.
-    return [own, theirs].map(all => all.slice(1).sort((a, b) => a - b));
+    return { threads, all: [own, theirs].map(all => all.slice(1).sort((a, b) => a - b)) };
   }, Number(times));
-  const [own, theirs] = found.map(all => ({ least: all[0], median: all[all.length >> 1] }));
-  console.log(`${await browser.version()}, onnxruntime-web ${version}, ${times} encodes each, one thread`);
-  const row = (name, { least, median }) => console.log(`| ${name} | ${least.toFixed(0)} ms | ${median.toFixed(0)} ms | ${(least / theirs.least).toFixed(2)} |`);
-  console.log('| | least | median | ratio |\n|---|---|---|---|');
+  await page.close();
+  server.close();
+  const [own, theirs] = all.map(all => ({ least: all[0], median: all[all.length >> 1] }));
+  const row = (name, { least, median }) => console.log(`| ${name} | ${threads} | ${least.toFixed(0)} ms | ${median.toFixed(0)} ms | ${(least / theirs.least).toFixed(2)} |`);
   row('umedsam', own);
   row('onnxruntime-web', theirs);
+}
+
+const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: ['--no-sandbox'] });
+try {
+  console.log(`${await browser.version()}, onnxruntime-web ${version}, ${times} encodes each`);
+  console.log('| | threads | least | median | ratio |\n|---|---|---|---|---|');
+  await measure(browser, false);
+  await measure(browser, true);
 } finally {
   await browser.close();
-  server.close();
 }

@@ -14,6 +14,7 @@ use umedsam::intensity::{Intake, Step, Values, Window};
 use umedsam::{ImageView, memory};
 
 use crate::pages;
+use crate::read::RAISED_BY;
 
 /// A picture in memory: 8 bits, gray or RGB, as it is to be shown.
 #[derive(Debug)]
@@ -179,7 +180,7 @@ fn bound(
     let pixels = u64::from(width) * u64::from(height);
     let bytes = pixels.saturating_mul(stored + copies * kept);
     if bytes > limit {
-        bail!("{width}x{height} pixels take {bytes} bytes of memory to read, beyond the limit of {limit} (--memory)");
+        bail!("{width}x{height} pixels take {bytes} bytes of memory to read, beyond the limit of {limit}{RAISED_BY}");
     }
     // The decoders cannot do without memory; here it can be told.
     memory::with_room::<u8>(usize::try_from(pixels.saturating_mul(stored)).unwrap_or(usize::MAX))?;

@@ -3,8 +3,12 @@
 //! The page fills the memory that [`umedsam_room`] gives with bytes and, after them, a question in JSON ([`Question`]), and
 //! calls [`umedsam_ask`] with the number of the bytes. The answer is five numbers of 32 bits: whether it is one (0: words
 //! why not), and where what is told and the bytes are, and how many there are of each. They stay until the next question.
+//!
+//! Threads beside the one that asks are workers that share its memory: each takes the stack and the room for variables that
+//! [`umedsam_thread_room`] gave for it, then calls `umedsam_thread`.
 #![allow(unsafe_code, reason = "names that the page calls")]
 
+use std::alloc::Layout;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -128,6 +132,23 @@ extern "C" fn umedsam_ask(bytes: usize) -> *const AtomicU32 {
         }
     });
     ANSWER.as_ptr()
+}
+
+/// Memory for a thread, never given back: its stack, or its variables. NULL where there is none.
+#[unsafe(no_mangle)]
+extern "C" fn umedsam_thread_room(bytes: usize, align: usize) -> *mut u8 {
+    match Layout::from_size_align(bytes.max(1), align) {
+        // SAFETY: the size is not 0.
+        Ok(layout) => unsafe { std::alloc::alloc(layout) },
+        Err(_) => std::ptr::null_mut(),
+    }
+}
+
+/// Works as one of the network's threads; returns when no session needs it any more.
+#[cfg(target_feature = "atomics")]
+#[unsafe(no_mangle)]
+extern "C" fn umedsam_thread() {
+    umedsam::runtime::lend_thread();
 }
 
 type Answer = Result<(Value, Vec<u8>), Unfit>;

@@ -9,7 +9,7 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gunzipSync, inflateSync } from 'node:zlib';
 
@@ -21,7 +21,10 @@ const modules = createRequire(join(process.env.UMEDSAM_CLIENT_MODULES, 'x.js'));
 const { chromium } = modules('playwright-core');
 const folder = mkdtempSync(join(tmpdir(), 'umedsam-web-'));
 
-const server = await serve(path => join(site, path));
+const place = path => join(site, path);
+const server = await serve(place);
+// Without the headers that let threads share memory.
+const plain = await serve(place, { isolated: false });
 
 /** The values of a gray PNG of 8 bits, whose rows have any of the filters. */
 function gray(bytes) {
@@ -66,7 +69,7 @@ try {
   page.on('pageerror', error => wrong.push(String(error)));
   const start = performance.now();
   await page.goto(server.url);
-  const found = name => page.waitForFunction(name => {
+  const found = (name, on = page) => on.waitForFunction(name => {
     const sizes = [...document.querySelectorAll('#objects .size')];
     return document.getElementById('offers').options[0]?.textContent === name && sizes.length && sizes.every(line => /\d/.test(line.textContent));
   }, name, { timeout: 60_000 });
@@ -74,11 +77,31 @@ try {
     throw new Error(`${await page.textContent('#status')} ${wrong.join('; ')}`, { cause: error });
   });
   console.log(`two masks of the first sample after ${((performance.now() - start) / 1000).toFixed(1)} s`);
-  const saved = async () => {
-    const [download] = await Promise.all([page.waitForEvent('download'), page.click('[data-format=png]')]);
+  const saved = async (on = page) => {
+    const [download] = await Promise.all([on.waitForEvent('download'), on.click('[data-format=png]')]);
     return gray(readFileSync(await download.path()));
   };
   const web = await saved();
+
+  // Threads: as many as the machine has, or one; the same mask, and a fault of one is told.
+  const threads = on => on.workers().filter(worker => worker.url().endsWith('/thread.js')).length;
+  const most = Math.min(availableParallelism(), 8);
+  assert.equal(threads(page), most > 1 ? most : 0);
+  const alone = await browser.newPage({ acceptDownloads: true });
+  await alone.goto(plain.url);
+  await found('retina.jpg', alone);
+  assert.equal(threads(alone), 0);
+  assert.deepEqual(await saved(alone), web);
+  await alone.close();
+  if (most > 1) {
+    const faulty = await browser.newPage();
+    await faulty.route('**/thread.js', route => route.fulfill({
+      contentType: 'text/javascript', headers: { 'Cross-Origin-Embedder-Policy': 'require-corp' }, body: "postMessage('provoked')",
+    }));
+    await faulty.goto(server.url);
+    await faulty.waitForFunction(() => document.getElementById('status').textContent.includes('the library failed (provoked); reload the page'));
+    await faulty.close();
+  }
 
   // Another sample, and a box drawn in it.
   await page.selectOption('#offers', '1');
@@ -87,7 +110,11 @@ try {
   const before = await page.locator('#objects .size').first().textContent();
   await page.focus('#canvas');
   for (let i = 0; i < 4; i++) await page.keyboard.press('Shift+ArrowLeft');
+  // What is saved at once is the last box's mask, too.
+  const early = await saved();
   await page.waitForFunction(before => document.querySelector('#objects .size').textContent !== before, before);
+  assert.deepEqual(early, await saved());
+  assert.notDeepEqual(early, cell);
   const ms = Number(await page.getAttribute('#canvas', 'data-ms'));
   console.log(`a mask that follows its box: ${ms.toFixed(0)} ms`);
 
@@ -226,7 +253,7 @@ try {
     const large = new File(Array(17).fill(part), 'large.zip');
     return (await Session.open()).send([large], large.name).then(() => 'opened', error => error.message);
   });
-  assert.equal(refusal, 'large.zip: takes 1140850688 bytes of memory to read, beyond the limit of 1073741824 (--memory)');
+  assert.equal(refusal, 'large.zip: takes 1140850688 bytes of memory to read, beyond the limit of 1073741824');
 
   // How long an encode takes, each time of another picture.
   const times = await page.evaluate(async () => {
@@ -244,7 +271,7 @@ try {
     return times.sort((a, b) => a - b);
   });
   assert.ok(times.every(ms => ms > 0));
-  console.log(`an encode in WebAssembly: least ${times[0].toFixed(0)} ms, median ${times[2].toFixed(0)} ms`);
+  console.log(`an encode in WebAssembly, ${most} threads: least ${times[0].toFixed(0)} ms, median ${times[2].toFixed(0)} ms`);
   if (picture) {
     await page.selectOption('#offers', '0');
     await found('retina.jpg');
@@ -263,5 +290,6 @@ try {
 } finally {
   await browser.close();
   server.close();
+  plain.close();
   rmSync(folder, { recursive: true, force: true });
 }

@@ -2,25 +2,44 @@
 
 const base = new URL('.', import.meta.url);
 const worker = new Worker(new URL('worker.js', base), { type: 'module' });
+/** Threads of the network: all of the machine, but not what gains nothing; one where the browser lets memory not be shared. */
+const THREADS = globalThis.crossOriginIsolated ? Math.min(navigator.hardwareConcurrency ?? 1, 8) : 1;
 const waiting = new Map();
 let last = 0;
+/** Why nothing works any more. */
+let broken = '';
 
 /** What was refused, in the words of who refused it. */
 export class Refused extends Error {}
 
-worker.addEventListener('message', ({ data: { id, result, report, error, name } }) => {
+worker.addEventListener('message', ({ data: { id, result, report, threads, error, name } }) => {
   const { resolve, reject, told } = waiting.get(id);
   if (report) return told(...report);
+  if (threads) return threads.forEach(start);
   waiting.delete(id);
   if (error === undefined) resolve(result);
   else reject(name ? new DOMException(error, name) : new Refused(error));
 });
-worker.addEventListener('error', event => {
-  for (const { reject } of waiting.values()) reject(new Refused(event.message ?? 'the worker failed'));
+worker.addEventListener('error', event => fail(event.message));
+
+/** Starts a thread, which ends with the page. */
+function start(thread) {
+  const worker = new Worker(new URL('thread.js', base), { type: 'module' });
+  worker.addEventListener('error', event => fail(event.message));
+  // It tells its fault only. The worker would wait for it without an end.
+  worker.addEventListener('message', ({ data }) => fail(data));
+  worker.postMessage(thread);
+}
+
+function fail(message) {
+  broken ||= `the library failed (${message ?? 'no worker'}); reload the page`;
+  for (const { reject } of waiting.values()) reject(new Refused(broken));
   waiting.clear();
-});
+  worker.terminate();
+}
 
 const call = (name, asked, told) => new Promise((resolve, reject) => {
+  if (broken) return reject(new Refused(broken));
   waiting.set(++last, { resolve, reject, told });
   worker.postMessage({ id: last, name, asked });
 });
@@ -34,7 +53,7 @@ const SAMPLES = [
 /** Loads the library and the model. */
 export async function enter() {
   const address = name => new URL(name, base).href;
-  const { told } = await call('load', { library: address('umedsam.wasm'), model: address('model.umedsam') });
+  const { told } = await call('load', { library: address('umedsam.wasm'), model: address('model.umedsam'), threads: THREADS });
   return { ...told, offers: SAMPLES.map(sample => sample.name) };
 }
 

@@ -1,5 +1,7 @@
 // The readers and the network in a thread of their own: src/web.rs as WebAssembly.
 
+import { instantiate, now, shared } from './library.js';
+
 let c = null;
 let memory = null;
 /** The number of the image that is open. */
@@ -25,7 +27,7 @@ function ask(question, bytes = new Uint8Array(0)) {
 
 /** What the library calls. */
 const page = {
-  now: () => Date.now() / 1000,
+  now,
   progress(done, of) {
     postMessage({ id: doing.id, report: [done, of] });
     // No message arrives while the library works: a file that is withdrawn says it.
@@ -40,28 +42,30 @@ const page = {
   },
 };
 
-/** What the library is given. */
-function imports(module) {
-  const given = { page };
-  // Random numbers by wasm-bindgen, which the crate `zip` brings for archives that are encrypted: those are not read.
-  for (const { module: from, name } of WebAssembly.Module.imports(module)) {
-    if (from.startsWith('__wbindgen')) (given[from] ??= {})[name] = () => { throw new Error(`${name} is not there`); };
-  }
-  return given;
+/** What each thread of the network is given: as much stack as Rust gives elsewhere. */
+function thread(module) {
+  const room = (bytes, align) => {
+    const at = c.umedsam_thread_room(bytes, align) >>> 0;
+    if (!at) throw new Error(`no memory left for a thread's ${bytes} bytes`);
+    return at;
+  };
+  const stack = 2 << 20;
+  return { module, memory, stack: room(stack, 16) + stack, variables: room(c.__tls_size.value, c.__tls_align.value) };
 }
 
 const calls = {
-  /** Loads the library and the model; what they are. */
-  async load({ library, model }) {
+  /** Loads the library and the model; what they are. Threads are started by the page: a worker that waits starts none. */
+  async load({ library, model, threads }) {
     const [wasm, bytes] = await Promise.all([library, model].map(async url => {
       const answer = await fetch(url);
       if (!answer.ok) throw new Error(`${url}: ${answer.status} ${answer.statusText}`);
       return answer.arrayBuffer();
     }));
     const module = await WebAssembly.compile(wasm);
-    c = (await WebAssembly.instantiate(module, imports(module))).exports;
-    ({ memory } = c);
-    return ask({ ask: 'load', threads: 1 }, new Uint8Array(bytes));
+    memory = shared();
+    c = await instantiate(module, memory, page);
+    if (threads > 1) postMessage({ id: doing.id, threads: Array.from({ length: threads }, () => thread(module)) });
+    return ask({ ask: 'load', threads }, new Uint8Array(bytes));
   },
 
   async open({ files, name }) {

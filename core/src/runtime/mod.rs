@@ -34,6 +34,8 @@ mod inline;
 mod kernels;
 #[cfg(feature = "runtime")]
 mod layout;
+#[cfg(all(feature = "runtime", target_os = "unknown", target_feature = "atomics"))]
+mod lent;
 #[cfg(feature = "runtime")]
 mod onnx;
 #[cfg(feature = "runtime")]
@@ -57,6 +59,8 @@ pub use engine::{Execution, Graph, GraphOptions};
 #[cfg(feature = "tract")]
 pub use inline::{InlineError, inline_functions};
 pub use kernels::Kernels;
+#[cfg(all(feature = "runtime", target_os = "unknown", target_feature = "atomics"))]
+pub use lent::lend_thread;
 pub use quantize::quantize_weights;
 #[cfg(feature = "runtime")]
 pub(crate) use shared::Shared;

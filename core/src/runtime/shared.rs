@@ -40,7 +40,12 @@ impl Shared {
         if threads <= 1 {
             return Ok(None);
         }
-        let start = || ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("umedsam-{i}")).build();
+        let start = || {
+            let pool = ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("umedsam-{i}"));
+            #[cfg(all(target_os = "unknown", target_feature = "atomics"))]
+            let pool = pool.spawn_handler(super::lent::ask);
+            pool.build()
+        };
         let pool = find_or_make(&self.pools, threads, start);
         Ok(Some(pool.map_err(|e| Error::Engine { stage: "threads: start".into(), message: e.to_string() })?))
     }

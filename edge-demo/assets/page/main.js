@@ -57,7 +57,11 @@ async function open(load, name, offer = '') {
     $('offers').options[0].textContent = info.name;
     $('offers').value = offer;
     bring(info.boxes);
+    // What was there is of the image before, until the slice is shown.
+    for (const id of ['objects', 'formats']) $(id).replaceChildren();
     await show(true);
+    if (turn !== opening) return;
+    offerFormats(info.formats);
     say(objects.items.length ? '' : 'Draw a box around an object', 6);
   } catch (error) {
     fail(error);
@@ -91,8 +95,11 @@ function describe(info) {
     line.textContent = text;
     return line;
   }));
+}
+
+function offerFormats(formats) {
   const names = { png: 'Labels (PNG)', overlay: 'Picture (PNG)', npz: 'NPZ', nifti: 'NIfTI', seg: 'DICOM SEG', nrrd: 'NRRD', geojson: 'GeoJSON', coco: 'COCO' };
-  $('formats').replaceChildren(...info.formats.map(format => {
+  $('formats').replaceChildren(...formats.map(format => {
     const button = document.createElement('button');
     button.textContent = names[format] ?? format;
     button.dataset.format = format;
@@ -524,6 +531,10 @@ function carry() {
 
 async function save(format) {
   try {
+    // The mask of the last box may be on its way.
+    const of = image;
+    while (live.busy) await new Promise(done => setTimeout(done, 20));
+    if (of !== image) return;
     const { name, blob } = await image.labels(format, objects.runs());
     const link = document.createElement('a');
     link.href = URL.createObjectURL(blob);

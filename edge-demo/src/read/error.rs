@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 use crate::dicom::Listed;
 use crate::labels::GridError;
 
+/// How the limit of memory is raised: in a browser it is not.
+pub(crate) const RAISED_BY: &str = if cfg!(target_arch = "wasm32") { "" } else { " (--memory)" };
+
 /// Why a file, a folder or an archive cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {problem}", path.display())]
@@ -48,7 +51,7 @@ pub enum Problem {
         expected: &'static str,
     },
     /// Reading it takes more memory than is allowed.
-    #[error("takes {bytes} bytes of memory to read, beyond the limit of {max} (--memory)")]
+    #[error("takes {bytes} bytes of memory to read, beyond the limit of {max}{}", RAISED_BY)]
     TooLarge {
         /// Bytes that it takes.
         bytes: u64,

@@ -7,6 +7,7 @@ mod source;
 
 use std::path::{Path, PathBuf};
 
+pub(crate) use error::RAISED_BY;
 pub use error::{Problem, ReadError};
 pub(crate) use numbers::{chunks, picked, plain, with_type};
 pub use options::ReadOptions;
