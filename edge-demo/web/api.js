@@ -2,7 +2,7 @@
 
 const base = new URL('.', import.meta.url);
 const worker = new Worker(new URL('worker.js', base), { type: 'module' });
-/** Threads of the network: all of the machine, but not what gains nothing; one where the browser lets memory not be shared. */
+/** Threads of the network: the machine's, at most 8; one where the browser does not let the page share memory. */
 const THREADS = globalThis.crossOriginIsolated ? Math.min(navigator.hardwareConcurrency ?? 1, 8) : 1;
 const waiting = new Map();
 let last = 0;
@@ -13,6 +13,8 @@ let broken = '';
 export class Refused extends Error {}
 
 worker.addEventListener('message', ({ data: { id, result, report, threads, error, name } }) => {
+  // After a fault nobody waits.
+  if (!waiting.has(id)) return;
   const { resolve, reject, told } = waiting.get(id);
   if (report) return told(...report);
   if (threads) return threads.forEach(start);
