@@ -110,6 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg_attr(miri, ignore = "syncs a folder, which Miri cannot")]
     fn a_file_is_whole_or_as_it_was() {
         let folder = std::env::temp_dir().join(format!("umedsam-files-{}", std::process::id()));
         fs::create_dir(&folder).unwrap();
