@@ -1,17 +1,24 @@
 //! TIFF of several pages, as a volume.
 
 use std::collections::BTreeMap;
-use std::io::BufReader;
+use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
-use tiff::decoder::{Decoder, DecodingResult, Limits};
+use tiff::decoder::{ChunkType, Decoder, DecodingResult, Limits};
+use tiff::tags::{CompressionMethod, Tag};
 use tiff::{ColorType, TiffError};
 use umedsam::VolumeSize;
 use umedsam::files::File;
 use umedsam::intensity::Values;
 
+use zune_jpeg::JpegDecoder;
+use zune_jpeg::zune_core::bytestream::ZCursor;
+
 use crate::read::{Problem, ReadError, ReadOptions};
 use crate::scan::{Applied, Display, Origin, Scan};
+
+/// Pixels of a tile's side that may lie beyond its page.
+const TILE: u32 = 1024;
 
 /// More pages than volumes have slices.
 const PAGES: usize = 1 << 16;
@@ -133,7 +140,58 @@ fn page(pages: &mut Pages) -> Result<Page, Problem> {
     Ok(Page { width, height, color: pages.colortype().map_err(problem)? })
 }
 
+/// Refuses a page in whose strips or tiles JPEG tells a greater size than they have: it would be decoded whole, however
+/// small the page is.
+///
+/// # Errors
+/// Those of the source; [`Problem::Damaged`] with both sizes.
+pub(crate) fn check_jpeg(decoder: &mut Decoder<impl Read + Seek>) -> Result<(), Problem> {
+    if decoder.find_tag_unsigned(Tag::Compression).map_err(problem)? != Some(CompressionMethod::ModernJPEG.to_u16()) {
+        return Ok(());
+    }
+    let (name, offsets, lengths) = match decoder.get_chunk_type() {
+        ChunkType::Strip => ("strip", Tag::StripOffsets, Tag::StripByteCounts),
+        ChunkType::Tile => ("tile", Tag::TileOffsets, Tag::TileByteCounts),
+    };
+    let offsets = decoder.get_tag_u64_vec(offsets).map_err(problem)?;
+    let lengths = decoder.get_tag_u64_vec(lengths).map_err(problem)?;
+    let tables = decoder.find_tag(Tag::JPEGTables).map_err(problem)?;
+    let tables = tables.map(|tables| tables.into_u8_vec().map_err(problem)).transpose()?;
+    let ((chunk_width, chunk_height), (width, height)) =
+        (decoder.chunk_dimensions(), decoder.dimensions().map_err(problem)?);
+    // Encoders fill the last block of 8 or 16.
+    let most =
+        |chunk: u32, page: u32| chunk.min(page.max(TILE)).checked_next_multiple_of(16).unwrap_or(u32::MAX) as usize;
+    let (most_width, most_height) = (most(chunk_width, width), most(chunk_height, height));
+    let mut bytes = Vec::new();
+    for (i, (offset, length)) in offsets.into_iter().zip(lengths).enumerate() {
+        bytes.clear();
+        let file = decoder.inner();
+        file.seek(SeekFrom::Start(offset))?;
+        file.take(length).read_to_end(&mut bytes)?;
+        // Tables that strips share end with a marker that is no end, and stand in for the first marker of each.
+        if let Some(tables) = &tables {
+            let head = tables.len().saturating_sub(2);
+            bytes.splice(..bytes.len().min(2), tables[..head].iter().copied());
+        }
+        let mut jpeg = JpegDecoder::new(ZCursor::new(&bytes));
+        let found = jpeg.decode_headers().map(|()| jpeg.dimensions());
+        match found {
+            Ok(Some((w, h))) if w <= most_width && h <= most_height => {}
+            Ok(found) => {
+                let (w, h) = found.unwrap_or_default();
+                return Err(Problem::Damaged(format!(
+                    "TIFF: JPEG of {w}x{h} in {name} {i} of {chunk_width}x{chunk_height}"
+                )));
+            }
+            Err(error) => return Err(Problem::Damaged(format!("TIFF: JPEG in {name} {i}: {error:?}"))),
+        }
+    }
+    Ok(())
+}
+
 fn read_page(pages: &mut Pages) -> Result<Values, Problem> {
+    check_jpeg(pages)?;
     Ok(values(pages.read_image().map_err(problem)?))
 }
 

@@ -73,6 +73,7 @@ impl Picture {
         if let Some(page) = page {
             decoder.seek_to_image(page).with_context(|| format!("a TIFF without a page {page}, counted from 0"))?;
         }
+        pages::check_jpeg(&mut decoder)?;
         let color = decoder.colortype()?;
         let format = decoder.find_tag_unsigned_vec::<u16>(Tag::SampleFormat)?.and_then(|v| v.first().copied());
         let decoded = if let ColorType::Gray(8 | 16 | 32 | 64) = color {

@@ -229,4 +229,11 @@ fn pages_are_slices_or_pictures() {
     // A tag of a thousand million values, found by fuzzing.
     let message = read(Path::new(&data("tests/data/pictures/tags.tif")), &ReadOptions::new()).unwrap_err().to_string();
     assert!(message.contains("tags.tif: damaged: TIFF: ") && message.contains("limits"), "{message}");
+    // A page of 40x30 whose JPEG is greater and would be decoded whole, found by fuzzing.
+    let greater = data("tests/data/pictures/jpeg-size.tif");
+    let message = read(Path::new(&greater), &ReadOptions::new()).unwrap_err().to_string();
+    let words = "damaged: TIFF: JPEG of 16158x10240 in strip 0 of 40x30";
+    assert!(message.contains(words), "{message}");
+    let message = failure(&umedsam(folder.path(), &["segment", &greater, "--box", "8,3,26,21"]));
+    assert!(message.contains(words), "{message}");
 }
