@@ -10,7 +10,6 @@ use tiff::{ColorType, TiffError};
 use umedsam::VolumeSize;
 use umedsam::files::File;
 use umedsam::intensity::Values;
-
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::bytestream::ZCursor;
 
