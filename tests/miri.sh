@@ -15,6 +15,8 @@ if rustup toolchain list | grep -q '^nightly-'; then
 else
   rustup -q toolchain install nightly --profile minimal --component miri,rust-src --no-self-update >&2
 fi
+# A property is tried on few inputs: Miri is some thousand times slower.
+export PROPTEST_CASES=${PROPTEST_CASES:-4}
 # Tests write files.
 export MIRIFLAGS=${MIRIFLAGS:--Zmiri-disable-isolation}
 cargo +nightly miri test -p umedsam --lib --no-default-features --features kernels -- "$@"
