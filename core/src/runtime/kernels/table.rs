@@ -235,6 +235,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg_attr(miri, ignore = "asks the CPU, which Miri cannot")]
     fn the_maker_of_the_cpu_decides_on_bf16() {
         assert_eq!(x86::bf16_or_f32(*b"AuthenticAMD"), Precision::Bf16);
         assert_eq!(x86::bf16_or_f32(*b"GenuineIntel"), Precision::F32);
