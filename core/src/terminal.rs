@@ -1,8 +1,8 @@
 //! Printing of the commands, which goes on when nobody reads it.
 //!
 //! A reader that closes the pipe (`| head -1`) or a full disk must not end the work: what is printed after the first
-//! failure is dropped, and the exit status stays that of the work. A failure other than a closed pipe is reported once
-//! on standard error.
+//! failure is dropped. A failure other than a closed pipe is reported once on standard error, and a command that prints
+//! its result fails by it ([`lost`]).
 
 use std::fmt;
 use std::io::{self, ErrorKind, Write};
@@ -26,6 +26,15 @@ macro_rules! errln {
 /// Whether standard output took everything so far.
 static OPEN: AtomicBool = AtomicBool::new(true);
 
+/// Whether something printed was lost otherwise than by a reader that closed the pipe.
+static LOST: AtomicBool = AtomicBool::new(false);
+
+/// Whether something that was to be printed on standard output was lost, as by a full disk; a reader that closed the pipe
+/// wanted no more.
+pub fn lost() -> bool {
+    LOST.load(Ordering::Relaxed)
+}
+
 /// Prints a line on standard output; [`outln!`](crate::outln) calls it.
 pub fn out(line: fmt::Arguments<'_>) {
     if !OPEN.load(Ordering::Relaxed) {
@@ -36,6 +45,7 @@ pub fn out(line: fmt::Arguments<'_>) {
         && OPEN.swap(false, Ordering::Relaxed)
         && error.kind() != ErrorKind::BrokenPipe
     {
+        LOST.store(true, Ordering::Relaxed);
         err(format_args!("standard output: {error}; nothing more is printed there, the work goes on"));
     }
 }

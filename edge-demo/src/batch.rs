@@ -4,6 +4,7 @@ use std::path::Path;
 use std::str::FromStr;
 
 use clap::Args;
+use umedsam_demo::read::files_of;
 
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct BatchArguments {
@@ -57,12 +58,15 @@ impl BatchArguments {
         is_whole: impl Fn(&Path) -> bool,
     ) -> bool {
         let time = |path: &Path| path.metadata().and_then(|found| found.modified()).ok();
-        let newest = made_of.iter().map(|path| time(path)).max().flatten();
-        let mut results = results.into_iter().peekable();
-        self.resume
-            && results.peek().is_some()
-            && results
-                .all(|path| is_whole(path) && time(path).is_some_and(|own| newest.is_some_and(|then| own >= then)))
+        if !self.resume {
+            return false;
+        }
+        let results: Vec<&Path> = results.into_iter().collect();
+        // A folder is as old as its files, its results among them left out.
+        let made_of = made_of.iter().flat_map(|path| files_of(path)).filter(|path| !results.contains(&path.as_path()));
+        let newest = made_of.map(|path| time(&path)).max().flatten();
+        let is_newer = |path: &Path| time(path).is_some_and(|own| newest.is_some_and(|then| own >= then));
+        !results.is_empty() && results.iter().all(|path| is_whole(path) && is_newer(path))
     }
 }
 

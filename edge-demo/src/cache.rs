@@ -11,9 +11,9 @@ pub(crate) struct CacheArguments {
     /// Results are the same. What is kept tells of the images: the folder needs the protection that they need.
     #[arg(long = "cache", value_name = "DIR")]
     folder: Option<PathBuf>,
-    /// Room in that folder, in MiB; what was used least recently is removed.
+    /// Room in that folder, in MiB, 8 or more; what was used least recently is removed.
     #[arg(long = "cache-size", value_name = "MIB", default_value_t = 1024, requires = "folder",
-        value_parser = clap::value_parser!(u32).range(1..))]
+        value_parser = clap::value_parser!(u32).range(8..))]
     room_mib: u32,
 }
 

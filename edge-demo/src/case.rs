@@ -59,6 +59,8 @@ pub(crate) fn segment_case(
     let before = session.stats();
     let size = case.shape.volume();
     outputs.check(path, size.depth, None)?;
+    let respaced = arguments.mask.check_spacing(case.shape.depth.is_some(), spacing);
+    let respaced = respaced.with_context(|| path.display().to_string())?;
     let numbers = (1..=u16::MAX).take(case.boxes.len());
     let told = arguments.format.objects(own.clone().unwrap_or_else(|| numbers.collect()));
     let told = told.with_context(|| path.display().to_string())?;
@@ -114,7 +116,7 @@ pub(crate) fn segment_case(
     let (encodes, cache_hits) = (after.encodes - before.encodes, after.cache_hits - before.cache_hits);
     let input = path.display().to_string();
     let own_labels = own.is_some();
-    let applied = Vec::new();
+    let applied = respaced.into_iter().collect();
     Ok(Report {
         input,
         shape,

@@ -7,11 +7,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use clap::Args;
 use serde::Serialize;
+use umedsam::files::same;
 use umedsam::intensity::{Intake, NumberType};
 use umedsam::metrics::group;
 use umedsam::npz::{Boxes, NewCase, Shape, is_case, write_case};
 use umedsam::{PixelBox, VolumeSize, VoxelBox, errln, outln, terminal};
 use umedsam_demo::labels::{Grid, LabelMap, Orientation, Selection};
+use umedsam_demo::pages;
 use umedsam_demo::read::{self, ReadOptions, read};
 use umedsam_demo::scan::{Affine, Applied, Origin};
 
@@ -19,7 +21,7 @@ use crate::batch::BatchArguments;
 use crate::formats::series;
 use crate::input::packed;
 use crate::labelled;
-use crate::pairing::{Maps, bare, same, stem};
+use crate::pairing::{Maps, bare, stem};
 use crate::scans::ScanArguments;
 use umedsam_demo::kind::Kind;
 use umedsam_demo::picture::Picture;
@@ -118,6 +120,10 @@ pub(crate) fn run(arguments: &ConvertArguments) -> anyhow::Result<()> {
         if let Some(other) = stems.insert(stem(image), image) {
             bail!("{} and {} would become one case", other.display(), image.display());
         }
+    }
+    let only_of_scans = arguments.scan.is_given() || arguments.orient.is_some();
+    if only_of_scans && !pairs.is_empty() && pairs.iter().all(|(image, _)| is_picture(image)) {
+        bail!("--window, --series, --gaps and --orient are for DICOM, NIfTI and the like, and no image is any of them");
     }
     fs::create_dir_all(&arguments.out).with_context(|| format!("{}: make folder", arguments.out.display()))?;
     let (mut pairs, mut failures) = (arguments.batch.share(pairs), arguments.batch.share(failures));
@@ -232,16 +238,29 @@ struct Image {
     applied: Vec<Applied>,
 }
 
+fn is_picture(path: &Path) -> bool {
+    let kind = Kind::by_name(path).filter(|_| path.is_file()).map(|kind| kind.with_boxes(path, true));
+    kind == Some(Kind::Picture)
+}
+
 fn open(path: &Path, arguments: &ConvertArguments) -> anyhow::Result<Image> {
     let memory = u64::from(arguments.mib) << 20;
     let modality = arguments.modality.clone();
-    if let Some(Kind::Picture) = Kind::by_name(path).filter(|_| path.is_file()).map(|kind| kind.with_boxes(path, true))
-    {
+    if is_picture(path) {
         let picture = Picture::read(path, arguments.scan.frame, memory)?;
         let (height, width, channels) = picture.shape();
         let (intake, grid) = (picture.intake().clone(), Grid::new(VolumeSize { depth: 1, height, width }, None));
         let pixels = picture.into_pixels();
-        return Ok(Image { pixels, channels, grid, origin: None, modality, intake, applied: Vec::new() });
+        let idle = [
+            (
+                arguments.scan.is_given() || arguments.orient.is_some(),
+                "--window, --series, --gaps and --orient are for DICOM, NIfTI and the like: not used",
+            ),
+            (arguments.scan.frame.is_some() && pages::count(path) == 0, "--frame is for TIFF and volumes: not used"),
+        ];
+        let applied =
+            idle.into_iter().filter(|(given, _)| *given).map(|(_, note)| Applied::Note(note.into())).collect();
+        return Ok(Image { pixels, channels, grid, origin: None, modality, intake, applied });
     }
     let mut scan = read(path, &arguments.scan.options(memory))?;
     scan.modality = modality.or(scan.modality);

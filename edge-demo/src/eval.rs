@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use umedsam::files::write_atomically;
+use umedsam::files::{same, write_atomically};
 use umedsam::metrics::{CaseScore, Report, on_all_cores};
 use umedsam::npz::{self, Limits, Truth, read_affine, read_segs};
 use umedsam::{VolumeSize, errln, outln};
@@ -13,13 +13,18 @@ use umedsam_demo::scan::Affine;
 
 use crate::EvalArguments;
 use crate::labelled;
-use crate::pairing::{Maps, same};
+use crate::output::check_tables;
+use crate::pairing::Maps;
 
 /// Scores every case that can be scored, and fails if one cannot.
 pub(crate) fn run(arguments: &EvalArguments) -> anyhow::Result<()> {
     let segs = &arguments.segs;
     if segs.is_file() && !arguments.cases.is_file() {
         bail!("{}: a file of segmentations is for one case; of a folder, name the folder", segs.display());
+    }
+    if let Some(path) = &arguments.csv {
+        let header = Report::new(Vec::new()).csv();
+        check_tables(&[(path, &header)], std::iter::empty(), arguments.force)?;
     }
     let pairs = pairs(&arguments.cases, segs)?;
     // On all cores, in the order of the cases.

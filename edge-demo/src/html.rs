@@ -1,6 +1,8 @@
 //! `segment --report`: a page of a run, which needs no other file.
 
 use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, BufWriter, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -19,11 +21,16 @@ macro_rules! put {
     ($html:expr, $($text:tt)*) => { let _ = write!($html, $($text)*); };
 }
 
+/// What every page begins with.
+pub(crate) const BEGIN: &str =
+    "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"generator\" content=\"umedsam\">";
+
 /// What a page tells of.
 pub(crate) struct Run<'a> {
     /// The model, in words.
     pub(crate) model: &'a str,
-    pub(crate) reports: &'a [Report],
+    /// Number of inputs that are done.
+    pub(crate) done: usize,
     /// Inputs that failed.
     pub(crate) failed: &'a [PathBuf],
     /// Number of inputs, those of an interrupted run among them that were not begun.
@@ -35,17 +42,42 @@ fn name(path: &Path) -> String {
     escape(&path.file_name().unwrap_or(path.as_os_str()).to_string_lossy())
 }
 
-impl Run<'_> {
-    pub(crate) fn write(&self, path: &Path) -> anyhow::Result<()> {
-        let page = self.page();
-        write_atomically(path, |file| file.write_all(page.as_bytes())).with_context(|| path.display().to_string())
+/// What a page tells of each input, in a temporary file: pictures of many have no room in memory.
+pub(crate) struct Sections {
+    file: BufWriter<File>,
+}
+
+impl Sections {
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self { file: BufWriter::new(tempfile::tempfile()?) })
     }
 
-    fn page(&self) -> String {
-        let mut html = String::from("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">");
+    /// Adds an input, whose pictures nobody needs any more.
+    pub(crate) fn add(&mut self, report: &mut Report) -> io::Result<()> {
+        let mut html = String::new();
+        section(&mut html, report);
+        report.pictures = Vec::new();
+        self.file.write_all(html.as_bytes())
+    }
+}
+
+impl Run<'_> {
+    pub(crate) fn write(&self, sections: Sections, path: &Path) -> anyhow::Result<()> {
+        let copy = |to: &mut dyn Write| {
+            let mut sections = sections.file.into_inner().map_err(io::IntoInnerError::into_error)?;
+            sections.rewind()?;
+            to.write_all(self.head().as_bytes())?;
+            io::copy(&mut sections, to)?;
+            to.write_all(self.foot().as_bytes())
+        };
+        write_atomically(path, copy).with_context(|| path.display().to_string())
+    }
+
+    fn head(&self) -> String {
+        let mut html = String::from(BEGIN);
         html += r#"<meta name="viewport" content="width=device-width, initial-scale=1">"#;
         put!(html, "<title>Segmentation of {} images</title><style>{STYLE}</style></head><body><main>\n", self.of);
-        let (done, failed) = (self.reports.len(), self.failed.len());
+        let (done, failed) = (self.done, self.failed.len());
         put!(html, "<header><h1>Segmentation</h1><p>{done} of {} inputs are done", self.of);
         if failed > 0 {
             put!(html, ", {failed} failed");
@@ -60,7 +92,11 @@ impl Run<'_> {
              is the network's own estimate of a mask's quality, 0 to 1. Slices count from 0.</p></header>\n",
             env!("CARGO_PKG_VERSION")
         );
-        self.reports.iter().for_each(|report| section(&mut html, report));
+        html
+    }
+
+    fn foot(&self) -> String {
+        let mut html = String::new();
         for path in self.failed {
             put!(html, "<section><h2>{}</h2><p class=\"bad\">Could not be segmented.</p></section>\n", name(path));
         }

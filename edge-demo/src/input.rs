@@ -95,6 +95,14 @@ fn entries(folder: &Path) -> io::Result<Vec<(PathBuf, Kind)>> {
     }
     // Folders in it are looked through only where nothing beside them is read.
     dicom = dicom || files.is_empty() && folders.iter().any(|folder| read::holds_dicom(folder));
+    if let Some(first) = folders.first().filter(|_| !dicom && !files.is_empty()) {
+        errln!(
+            "umedsam: {} folders in {} are passed over, such as {}",
+            folders.len(),
+            folder.display(),
+            first.display()
+        );
+    }
     files.extend(dicom.then(|| (folder.to_path_buf(), Kind::Scan)));
     Ok(files)
 }

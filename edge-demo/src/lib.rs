@@ -9,6 +9,7 @@
 
 pub mod boxes;
 pub mod dicom;
+mod jpeg;
 pub mod kind;
 pub mod label_file;
 pub mod labels;

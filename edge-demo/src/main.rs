@@ -119,7 +119,7 @@ struct SegmentArguments {
     #[arg(long)]
     json: bool,
     /// How boxes are carried from slice to slice of a volume.
-    #[arg(long, value_name = "HOW", default_value_t)]
+    #[arg(long, value_name = "HOW", default_value_t, conflicts_with = "slice")]
     propagation: Propagation,
     #[command(flatten)]
     memory: MemoryArguments,
@@ -176,7 +176,8 @@ struct MemoryArguments {
     mib: u32,
     /// Memory for slices of a volume that are passed upwards by one object and downwards by another, in MiB, 4 a slice;
     /// a slice that finds no room is encoded twice.
-    #[arg(long = "slice-memory", value_name = "MIB", default_value_t = (VolumeOptions::new().cache_bytes >> 20) as u32)]
+    #[arg(long = "slice-memory", value_name = "MIB", default_value_t = (VolumeOptions::new().cache_bytes >> 20) as u32,
+        conflicts_with = "slice")]
     slice_mib: u32,
 }
 
@@ -199,15 +200,15 @@ struct ZoomArguments {
     #[arg(long, value_name = "WHEN", default_value_t)]
     zoom: Zoom,
     /// What a crop shows on each side of its box, 0 to 4 lengths of the box's longer side.
-    #[arg(long, value_name = "M", default_value_t = ZoomOptions::new().margin,
+    #[arg(long, value_name = "M", default_value_t = ZoomOptions::new().margin, requires = "zoom",
         value_parser = |text: &str| input::parse_within(text, 0.0..=4.0), allow_hyphen_values = true)]
     zoom_margin: f64,
     /// A box is small if its longer side is at most this share, 0 to 1, of the image's longer side.
-    #[arg(long, value_name = "S", default_value_t = ZoomOptions::new().max_share,
+    #[arg(long, value_name = "S", default_value_t = ZoomOptions::new().max_share, requires = "zoom",
         value_parser = |text: &str| input::parse_within(text, 0.0..=1.0), allow_hyphen_values = true)]
     zoom_share: f64,
     /// Most crops of an image, each of which takes as long as the whole of it; the others stay in the whole image.
-    #[arg(long, value_name = "N", default_value_t = ZoomOptions::new().max_windows)]
+    #[arg(long, value_name = "N", default_value_t = ZoomOptions::new().max_windows, requires = "zoom")]
     zoom_crops: usize,
 }
 
@@ -265,6 +266,9 @@ struct EvalArguments {
     /// Also write one line for each case.
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
+    /// Replace a file that is no table of this command.
+    #[arg(long)]
+    force: bool,
     /// Print JSON instead of a table.
     #[arg(long)]
     json: bool,
@@ -303,6 +307,7 @@ fn main() -> ExitCode {
         Some(Command::Info { file, json }) => info::run(file.as_deref(), json),
     };
     match result {
+        Ok(()) if terminal::lost() => ExitCode::FAILURE,
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             errln!("umedsam: {}", terminal::chain(error.as_ref()));

@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
+use anyhow::bail;
 use clap::Args;
 use serde::Serialize;
 use umedsam::mask::{CleanOptions, Cleaner, Diameter, MeasureOptions, Measurer, ObjectMeasures, Spacing};
 use umedsam::{Error, VolumeSize};
+use umedsam_demo::scan::Applied;
 
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct MaskArguments {
@@ -28,23 +30,31 @@ pub(crate) struct MaskArguments {
     /// of an input than its file.
     #[arg(long, value_name = "FILE", conflicts_with = "resume")]
     pub(crate) report: Option<PathBuf>,
-    /// Size of a pixel or voxel in mm, for --stats, --csv and --report; if left out that of the NPZ case, or lengths are in pixels.
+    /// Size of a pixel or, with Z, of a voxel in mm, for --stats, --csv and --report, instead of the input's own; where there is
+    /// neither, lengths are in pixels.
     #[arg(long, value_name = "X,Y[,Z]", value_parser = parse_spacing, allow_hyphen_values = true)]
-    spacing: Option<Spacing>,
+    spacing: Option<Given>,
+}
+
+/// A spacing that is given, and whether it is one of voxels.
+#[derive(Clone, Copy, Debug)]
+struct Given {
+    spacing: Spacing,
+    solid: bool,
 }
 
 /// `x,y` or `x,y,z` in mm.
-fn parse_spacing(text: &str) -> Result<Spacing, String> {
+fn parse_spacing(text: &str) -> Result<Given, String> {
     let numbers: Vec<f64> = text
         .split(',')
         .map(|part| part.trim().parse().map_err(|_| format!("'{part}' is not a number")))
         .collect::<Result<_, _>>()?;
-    match numbers[..] {
+    let spacing = match numbers[..] {
         [x, y] => Spacing::new(x, y, 1.0),
         [x, y, z] => Spacing::new(x, y, z),
         _ => return Err(format!("{} numbers; x,y or x,y,z expected", numbers.len())),
-    }
-    .map_err(|error| error.to_string())
+    };
+    Ok(Given { spacing: spacing.map_err(|error| error.to_string())?, solid: numbers.len() == 3 })
 }
 
 /// Measures of an object. Positions are along x, y and z, in voxels.
@@ -103,6 +113,26 @@ impl MaskArguments {
         self.spacing.is_some() && !self.measures()
     }
 
+    /// Refuses a spacing that says nothing of the distance of a volume's slices, and tells where one takes the place of
+    /// the input's own.
+    pub(crate) fn check_spacing(&self, is_volume: bool, stored: Option<[f64; 3]>) -> anyhow::Result<Option<Applied>> {
+        let Some(Given { spacing, solid }) = self.spacing else { return Ok(None) };
+        if is_volume && !solid {
+            bail!("a volume, whose --spacing is X,Y,Z");
+        }
+        let [x, y, z] = [spacing.x(), spacing.y(), spacing.z()];
+        let axes = if is_volume { 3 } else { 2 };
+        let other = stored.filter(|stored| stored[..axes] != [x, y, z][..axes]);
+        Ok(other.map(|stored| {
+            let words = |lengths: [f64; 3]| lengths[..axes].iter().map(f64::to_string).collect::<Vec<_>>().join(" x ");
+            Applied::Note(format!(
+                "measured by --spacing, {} mm, not the file's own {}",
+                words([x, y, z]),
+                words(stored)
+            ))
+        }))
+    }
+
     /// Measures of the objects 1 to `count`, nothing for one without a voxel. `pixels` are interleaved where they are not
     /// gray. `stored` is the input's own spacing.
     pub(crate) fn measure(
@@ -114,7 +144,7 @@ impl MaskArguments {
         stored: Option<Spacing>,
         count: usize,
     ) -> Result<Vec<Option<Measures>>, Error> {
-        let spacing = self.spacing.or(stored);
+        let spacing = self.spacing.map(|given| given.spacing).or(stored);
         let options = MeasureOptions::new().with_spacing(spacing.unwrap_or_default()).with_diameters();
         let mut measurer = Measurer::new();
         let found = if pixels.len() == labels.len() {

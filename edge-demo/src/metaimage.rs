@@ -2,7 +2,7 @@
 //! well-kept reader bounds what it reads.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use umedsam::VolumeSize;
 use umedsam::intensity::NumberType;
@@ -38,6 +38,12 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<Scan, ReadError> {
         }
     };
     volume(path, &header, source, options).map_err(|problem| problem.at(&data))
+}
+
+/// The file of the values, where they are beside their header.
+pub(crate) fn data_file(path: &Path) -> Option<PathBuf> {
+    let header = Source::open(path).and_then(|mut source| Header::read(&mut source)).ok()?;
+    (header.file != "LOCAL").then(|| path.with_file_name(header.file))
 }
 
 /// The fields that matter.
@@ -181,6 +187,7 @@ fn volume(path: &Path, header: &Header, mut source: Source, options: &ReadOption
     source.skip(before)?;
     let count = usize::try_from(voxels).map_err(|_| beyond())?;
     let values = plain(header.kind, &mut source, count * header.channels, header.big)?;
+    applied.extend(source.finish(all - before - bytes, options)?);
     let affine = header.affine()?;
     if affine.is_none() {
         applied.push(Applied::Note("the file tells no place in the patient".into()));

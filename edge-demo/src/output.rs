@@ -1,9 +1,9 @@
 //! Where results go, and how they are known again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -105,6 +105,50 @@ pub(crate) fn plan(inputs: &[(PathBuf, Kind)], folder: &Path, wanted: Wanted<'_>
         probe(folder, longest).with_context(|| format!("{}: write", folder.join(longest).display()))?;
     }
     Ok(outputs)
+}
+
+/// Refuses tables and pages, each with what one begins with, in the place of a result, of each other, and unless `force` is
+/// true, of a file that is none; and where none can be written.
+pub(crate) fn check_tables<'a>(
+    tables: &[(&'a Path, &str)],
+    results: impl Iterator<Item = &'a PathBuf>,
+    force: bool,
+) -> anyhow::Result<()> {
+    let mut taken: BTreeSet<PathBuf> = results.map(|path| place(path)).collect();
+    for &(path, begin) in tables {
+        let there = path.metadata();
+        if there.as_ref().is_ok_and(fs::Metadata::is_dir) {
+            bail!("{}: a folder", path.display());
+        } else if there.as_ref().is_ok_and(|there| !there.is_file()) {
+            // A pipe or a device takes what it is given.
+            continue;
+        } else if !taken.insert(place(path)) {
+            bail!("{}: another result would be there, too", path.display());
+        } else if !force && there.is_ok() && !begins(path, begin) {
+            bail!("{}: is there, and is no result of umedsam; --force replaces it", path.display());
+        }
+        probe(folder_of(path), path.file_name().unwrap_or_default())
+            .with_context(|| format!("{}: write", path.display()))?;
+    }
+    Ok(())
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Where a file would be, by whatever way it is named.
+fn place(path: &Path) -> PathBuf {
+    let folder = folder_of(path);
+    let folder = folder.canonicalize().unwrap_or_else(|_| folder.into());
+    folder.join(path.file_name().unwrap_or_default())
+}
+
+/// Whether a file begins so; an empty one may be replaced, too.
+pub(crate) fn begins(path: &Path, text: &str) -> bool {
+    let mut start = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(text.len() as u64).read_to_end(&mut start));
+    read.is_ok() && (start.is_empty() || start == text.as_bytes())
 }
 
 /// Finds out whether a file of this name can be written, with room for what a temporary file's name has more.

@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use umedsam::metrics::group;
 
 /// Endings of files whose names mean something without them.
-const ENDINGS: [&str; 18] = [
+const ENDINGS: [&str; 20] = [
     ".nii.gz",
     ".nii",
     ".seg.nrrd",
@@ -24,6 +24,8 @@ const ENDINGS: [&str; 18] = [
     ".jpeg",
     ".tif",
     ".tiff",
+    ".bmp",
+    ".webp",
     ".hdr",
     ".img",
     ".zip",
@@ -66,11 +68,6 @@ pub(crate) fn bare(stem: &str) -> &str {
 fn unmarked(stem: &str) -> &str {
     let mark = MARKS.iter().find(|mark| stem.len() > mark.len() && stem.ends_with(**mark));
     mark.map_or(stem, |mark| &stem[..stem.len() - mark.len()])
-}
-
-/// Whether both paths lead to the same file or folder.
-pub(crate) fn same(one: &Path, other: &Path) -> bool {
-    matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
 }
 
 /// The label maps of a folder by their names.

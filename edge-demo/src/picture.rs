@@ -13,8 +13,8 @@ use umedsam::files::File;
 use umedsam::intensity::{Intake, Step, Values, Window};
 use umedsam::{ImageView, memory};
 
-use crate::pages;
 use crate::read::RAISED_BY;
+use crate::{jpeg, pages};
 
 /// A picture in memory: 8 bits, gray or RGB, as it is to be shown.
 #[derive(Debug)]
@@ -64,6 +64,13 @@ impl Picture {
         let mut reader = guessed(source)?;
         // The bound is checked below, where the size is known.
         reader.no_limits();
+        if reader.format() == Some(ImageFormat::Jpeg) {
+            let mut source = reader.into_inner();
+            jpeg::check(&mut source)?;
+            source.rewind()?;
+            reader = guessed(source)?;
+            reader.no_limits();
+        }
         if reader.format() != Some(ImageFormat::Tiff) {
             return Self::new(decode(reader.into_decoder()?, limit)?);
         }

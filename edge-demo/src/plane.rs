@@ -120,7 +120,10 @@ pub(crate) fn segment_file(
     let told = arguments.format.objects((1..=u16::MAX).take(boxes.len())).with_context(|| name.clone())?;
     let input = Input { name: &name, picture: &picture, boxes, told: &told, read };
     let mut report = segment_picture(session, &input, options, outputs).with_context(|| name.clone())?;
-    let page = |index| Applied::Frame { index, of: pages::count(path) };
+    let page = |index| match pages::count(path) {
+        0 => Applied::Note("--frame is for TIFF and volumes: not used".into()),
+        of => Applied::Frame { index, of },
+    };
     report.applied.extend(arguments.scan.frame.map(page));
     Ok(report)
 }

@@ -71,6 +71,7 @@ pub(crate) fn segment_scan(
     let (size, shape, is_volume) = (scan.size, scan.shape(), scan.size.depth > 1);
     let (task, asked) = prompts.task(&scan).with_context(named)?;
     outputs.check(path, size.depth, Some(&scan))?;
+    let respaced = options.mask.check_spacing(is_volume, scan.spacing).with_context(named)?;
     let told = arguments.format.objects((1..=u16::MAX).take(task.count())).with_context(named)?;
     let seg = outputs.labels.iter().any(|(format, _)| *format == Format::Seg);
     let unplaced = seg && scan.affine.is_some() && Segmentation::of(&scan).is_ok_and(|seg| !seg.is_placed());
@@ -116,6 +117,7 @@ pub(crate) fn segment_scan(
     let ms = stages(before, after, read, postprocess, start.elapsed());
     let (encodes, cache_hits) = (after.encodes - before.encodes, after.cache_hits - before.cache_hits);
     let mut applied = [scan.applied, shown.applied, asked].concat();
+    applied.extend(respaced);
     if unplaced {
         let note = "the segmentation has no place in the patient, as the images name no frame of reference";
         applied.push(Applied::Note(note.into()));

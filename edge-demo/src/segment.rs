@@ -8,10 +8,10 @@ use umedsam::{Model, Precision, Session, SessionOptions, ValidationStatus, errln
 use umedsam_demo::pages;
 
 use crate::case::segment_case;
-use crate::html::Run;
+use crate::html::{self, Run, Sections};
 use crate::input::files;
 use crate::interrupt::{self, Interrupted};
-use crate::output::{Outputs, Wanted, is_result, plan};
+use crate::output::{Outputs, Wanted, check_tables, is_result, plan};
 use crate::plane::{PlaneOptions, segment_file};
 use crate::report::print;
 use crate::scans::segment_scan;
@@ -43,6 +43,10 @@ pub(crate) fn run(arguments: &SegmentArguments) -> anyhow::Result<()> {
         formats: &arguments.format.formats,
     };
     let outputs = plan(&files, &arguments.out, wanted)?;
+    let tables = [(&arguments.mask.csv, table::HEADER), (&arguments.mask.report, html::BEGIN)];
+    let tables: Vec<(&Path, &str)> =
+        tables.iter().filter_map(|(path, begin)| Some((path.as_deref()?, *begin))).collect();
+    check_tables(&tables, outputs.iter().flat_map(Outputs::paths), arguments.force)?;
     let only_of_scans = prompts.are_of_scans() || arguments.scan.is_given();
     if only_of_scans && !files.iter().any(|(_, kind)| *kind == Kind::Scan) {
         bail!(
@@ -63,6 +67,8 @@ pub(crate) fn run(arguments: &SegmentArguments) -> anyhow::Result<()> {
     session.set_cache(arguments.cache.open()?);
     let progress = bar(todo.len() as u64, "files");
     let (mut failed, mut reports, mut interrupted) = (Vec::new(), Vec::new(), None);
+    let sections = arguments.mask.report.as_ref().map(|_| Sections::new());
+    let mut sections = sections.transpose().context("--report: temporary file")?;
     for (path, kind, outputs) in &todo {
         if interrupt::is_asked() {
             interrupted = Some(String::new());
@@ -80,13 +86,15 @@ pub(crate) fn run(arguments: &SegmentArguments) -> anyhow::Result<()> {
             break;
         }
         progress.suspend(|| match result {
-            Ok(report) => {
+            Ok(mut report) => {
                 if arguments.json {
                     outln!("{}", serde_json::json!(report));
                 } else {
                     print(&report);
                 }
+                let kept = sections.as_mut().map_or(Ok(()), |sections| sections.add(&mut report));
                 reports.push(report);
+                kept
             }
             Err(error) => {
                 failed.push(path.clone());
@@ -95,17 +103,18 @@ pub(crate) fn run(arguments: &SegmentArguments) -> anyhow::Result<()> {
                     outln!("{}", serde_json::json!({ "input": path.display().to_string(), "error": error }));
                 }
                 errln!("umedsam: {error}");
+                Ok(())
             }
-        });
+        })?;
         progress.inc(1);
     }
     progress.finish_and_clear();
     if let Some(path) = &arguments.mask.csv {
         table::write(path, &reports)?;
     }
-    if let Some(path) = &arguments.mask.report {
-        let run = Run { model: &model_facts(&arguments.model)?, reports: &reports, failed: &failed, of: todo.len() };
-        run.write(path)?;
+    if let Some((path, sections)) = arguments.mask.report.as_ref().zip(sections) {
+        let (model, done) = (model_facts(&arguments.model)?, reports.len());
+        Run { model: &model, done, failed: &failed, of: todo.len() }.write(sections, path)?;
     }
     if let Some(dropped) = interrupted {
         let others = if failed.is_empty() { String::new() } else { format!(", {} failed", failed.len()) };

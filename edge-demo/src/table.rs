@@ -8,7 +8,8 @@ use umedsam::files::write_atomically;
 
 use crate::report::Report;
 
-const HEADER: &str = "input,label,name,size,predicted_iou,score,unit,area,volume,first_x,first_y,first_z,last_x,last_y,last_z,\
+/// What every table begins with.
+pub(crate) const HEADER: &str = "input,label,name,size,predicted_iou,score,unit,area,volume,first_x,first_y,first_z,last_x,last_y,last_z,\
 extent_x,extent_y,extent_z,centroid_x,centroid_y,centroid_z,longest_diameter,perpendicular_diameter,diameter_slice,\
 mean_intensity";
 

@@ -1,6 +1,8 @@
 //! Shares of a folder, and what is done already.
 
 mod common;
+#[path = "common/dicom.rs"]
+mod dicom;
 #[path = "common/nifti.rs"]
 mod made;
 
@@ -62,6 +64,24 @@ fn shares_at_the_same_time_make_what_one_run_makes() {
     assert_eq!(after.len(), 5);
     let same = before.iter().filter(|entry| after.contains(entry)).count();
     assert_eq!(same, 3, "{before:?} {after:?}");
+    // A header is as new as its values, and a folder as what is in it.
+    for (name, part) in [("scan.mhd", "scan.raw"), ("series", "series/slice")] {
+        fs::create_dir_all(path("series")).unwrap();
+        let header =
+            "ObjectType = Image\nNDims = 3\nDimSize = 8 8 2\nElementType = MET_UCHAR\nElementDataFile = scan.raw\n";
+        fs::write(path("scan.mhd"), header).unwrap();
+        fs::write(path("scan.raw"), [7u8; 128]).unwrap();
+        fs::write(path("series/slice"), dicom::file(&dicom::slice(0, 2.5), "1.2.840.10008.1.2.1")).unwrap();
+        let prompt = if name == "series" { ["--box", "1,1,4,3"] } else { ["--box3d", "1,1,0,6,6,1"] };
+        let run = || {
+            let run = umedsam(folder.path(), &[&["segment", name, "--resume", "--json"][..], &prompt].concat());
+            out(&run).lines().count()
+        };
+        assert_eq!((run(), run()), (1, 0), "{name}");
+        let later = SystemTime::now() + std::time::Duration::from_secs(9);
+        fs::File::options().write(true).open(path(part)).unwrap().set_modified(later).unwrap();
+        assert_eq!(run(), 1, "{name}");
+    }
     let output = umedsam(folder.path(), &["segment", "in", "--out", "shared", "--shard", "6/7", "--json"]);
     assert_eq!(out(&output), "", "more shares than inputs");
 }

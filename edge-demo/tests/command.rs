@@ -271,10 +271,19 @@ fn mistakes_are_answered_in_words() {
     assert!(message.contains("case.npz: not a model bundle: an NPZ file"), "{message}");
     let message = run(&["info", "absent.umedsam"]);
     assert!(message.contains("absent.umedsam") && message.matches("No such file").count() == 1, "{message}");
+    // A decoder would make up what is missing.
+    let jpeg = std::fs::read(data("assets/samples-overlay.jpg")).unwrap();
+    std::fs::write(folder.path().join("cut.jpg"), &jpeg[..jpeg.len() * 3 / 4]).unwrap();
+    let message = run(&["segment", "cut.jpg", "--box", "1,1,9,9"]);
+    assert!(message.contains("cut.jpg: not a readable picture: a JPEG that ends before its end marker"), "{message}");
+    let message = run(&["segment", &cell, "--box", "1,1,9,9", "--zoom-margin", "1"]);
+    assert!(message.contains("--zoom"), "{message}");
+    let message = run(&["segment", &cell, "--slice", "1", "--box", "1,1,9,9", "--propagation", "middle"]);
+    assert!(message.contains("cannot be used with"), "{message}");
     let message = run(&["segment", &cell, "--box", "1e308,1,-1e308,20"]);
     assert!(message.contains("box 1: x0 = 1e308 lies beyond x1 = -1e308"), "{message}");
     // Nothing but what the tests put there, and an empty folder for results.
-    assert_eq!(files(folder.path()), ["case.npz", "cut.png", "out"]);
+    assert_eq!(files(folder.path()), ["case.npz", "cut.jpg", "cut.png", "out"]);
     assert!(files(&folder.path().join("out")).is_empty());
 }
 

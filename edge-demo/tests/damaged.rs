@@ -116,7 +116,7 @@ fn slopes_follow_the_rule_of_nibabel() {
     assert_eq!(scaled(0.5, 0.0), Values::F32(vec![2.5, -3.5]));
 }
 
-/// 1 GB of zeros in 1 MB of gzip: no more is unfolded than the header tells.
+/// 256 MB of zeros in 1 MB of gzip: little more is unfolded than the header tells.
 #[test]
 fn a_gzip_bomb_stays_packed() {
     let folder = Folder::new();
@@ -125,7 +125,14 @@ fn a_gzip_bomb_stays_packed() {
     let zeros = vec![0; 1 << 20];
     (0..256).for_each(|_| encoder.write_all(&zeros).unwrap());
     let bomb = encoder.finish().unwrap();
-    assert_eq!(try_read(&folder.write("bomb.nii.gz", &bomb)).unwrap().values.len(), 1000);
+    assert!(refused(&folder.write("bomb.nii.gz", &bomb)).contains("goes on for more than 1048576 bytes"));
+    // So much belongs to other volumes that it is not looked through, which is told.
+    let mut many = header([4, 10, 10, 10, 30_000, 1, 1, 1], 16);
+    many.resize(352 + 4 * 30_000_000, 0);
+    let many = folder.write("many.nii.gz", &packed(&many));
+    let scan = read(&many, &ReadOptions::new().with_memory(64 << 20).with_frame(1)).unwrap();
+    assert!(scan.applied.iter().any(|applied| applied.to_string().contains("no checksum was compared")));
+    assert!(read(&many, &ReadOptions::new().with_frame(1)).unwrap().applied.len() < scan.applied.len());
     // A header that tells more than the file can hold, and one that tells more than may be taken.
     let small = packed(&header([3, 1000, 1000, 1000, 1, 1, 1, 1], 2));
     assert!(refused(&folder.write("small.nii.gz", &small)).contains("ends too early"));
@@ -146,6 +153,31 @@ fn a_gzip_bomb_stays_packed() {
     }
     let zip = zip.finish().unwrap().into_inner();
     assert!(refused(&folder.write("bomb.zip", &zip)).contains("beyond the limit of 67108864"));
+}
+
+/// A bit that is wrong in the voxels is found by the checksum behind them, of the last volume and of others.
+#[test]
+fn what_gzip_unfolds_is_compared_with_its_checksum() {
+    let folder = Folder::new();
+    let mut bytes = header([4, 10, 10, 10, 2, 1, 1, 1], 2);
+    bytes.extend((0..2000u32).map(|i| (i.wrapping_mul(i) >> 3) as u8));
+    let whole = packed(&bytes);
+    let read = |bytes: &[u8], frame| read(&folder.write("a.nii.gz", bytes), &ReadOptions::new().with_frame(frame));
+    let mut wrong = whole.clone();
+    let checksum = wrong.len() - 8;
+    wrong[checksum] ^= 1;
+    for frame in [0, 1] {
+        read(&whole, frame).unwrap();
+        let message = read(&wrong, frame).unwrap_err().to_string();
+        assert!(message.contains("damaged: what is packed: ") && message.contains("checksum"), "{message}");
+        assert!(read(&whole[..checksum], frame).is_err(), "no checksum");
+    }
+    let head = "NRRD0004\ntype: uint8\ndimension: 3\nsizes: 10 10 10\nencoding: gzip\n\n";
+    let mut nrrd = [head.as_bytes(), &packed(&bytes[352..1352])].concat();
+    try_read(&folder.write("a.nrrd", &nrrd)).unwrap();
+    let checksum = nrrd.len() - 8;
+    nrrd[checksum] ^= 1;
+    assert!(refused(&folder.write("a.nrrd", &nrrd)).contains("checksum"));
 }
 
 #[test]
@@ -265,8 +297,9 @@ fn series_are_sorted_by_position_and_told_apart() {
     }
     let list = refused(&path);
     assert!(list.contains("holds 2 series") && list.contains("echo 1") && list.contains("echo 2"), "{list}");
-    let second = read(&path, &ReadOptions::new().with_series("2".to_string())).unwrap();
-    assert_eq!(second.shape(), [4, 4, 6]);
+    let series = |text: &str| read(&path, &ReadOptions::new().with_series(text.to_string()));
+    assert_eq!(series("2").unwrap().shape(), [4, 4, 6]);
+    assert!(series("3").is_err(), "no number of the list, though a UID may end so");
     for name in ["a", "c", "z", "deep/er/b"] {
         fs::remove_file(path.join(name)).unwrap();
     }

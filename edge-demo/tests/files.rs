@@ -58,8 +58,33 @@ fn nobodys_file_is_replaced() {
     out(&case(&["--out", ".", "--force"]));
     assert_eq!(read_segs(&path("case.npz"), &Limits::new()).unwrap().1, [80, 120]);
 
+    // Tables and pages, which say what they are by what they begin with.
+    let run = |more: &[&str]| run(&[&["scan.png", "--out", "t"], more].concat());
+    for option in ["--csv", "--report"] {
+        for theirs in ["scan.png", "case.npz"] {
+            let before = fs::read(path(theirs)).unwrap();
+            let message = failure(&run(&[option, theirs]));
+            assert!(message.contains(&format!("{theirs}: is there, and is no result of umedsam")), "{message}");
+            assert!(fs::read(path(theirs)).unwrap() == before);
+        }
+        let message = failure(&run(&[option, "t/../t/scan.mask.png"]));
+        assert!(message.contains("another result would be there, too"), "{message}");
+        assert!(failure(&run(&[option, "absent/table"])).contains("absent/table: write"));
+        assert!(!path("t/scan.mask.png").exists(), "all of it is found before the work");
+        (0..2).for_each(|_| drop(out(&run(&[option, &format!("t/{option}")]))));
+        fs::remove_file(path("t/scan.mask.png")).unwrap();
+    }
+    assert!(failure(&run(&["--csv", "t/same", "--report", "t/same"])).contains("another result would be there, too"));
+    if cfg!(unix) {
+        let text = out(&run(&["--csv", "/dev/stdout"]));
+        assert!(text.contains("\nscan.png,1,"), "{text}");
+    }
+    let message = failure(&umedsam(folder.path(), &["eval", "case.npz", "segs/case.npz", "--csv", "scan.png"]));
+    assert!(message.contains("scan.png: is there"), "{message}");
+
     fs::create_dir(path("b")).unwrap();
     picture(&path("b/scan.png"));
+    let run = |more: &[&str]| umedsam(folder.path(), &[&["segment"], more, &BOX].concat());
     let message = failure(&run(&["scan.png", "b/scan.png"]));
     assert!(message.contains("scan.png and b/scan.png would write the same result, out/scan.mask.png"), "{message}");
 }
@@ -170,7 +195,7 @@ fn what_is_no_model_is_named() {
     }
 }
 
-/// A reader that left and a full disk end neither the work nor change its status.
+/// A reader that left and a full disk do not end the work; what is lost on a full disk makes it fail.
 #[test]
 fn the_work_goes_on_when_nobody_reads() {
     let folder = tempfile::tempdir().unwrap();
@@ -197,7 +222,7 @@ fn the_work_goes_on_when_nobody_reads() {
 
     if let Ok(full) = File::options().write(true).open("/dev/full") {
         let output = command(&["a.png", "b.png"]).stdout(full.try_clone().unwrap()).output().unwrap();
-        assert!(output.status.success(), "{}", err(&output));
+        assert_eq!(output.status.code(), Some(1), "{}", err(&output));
         assert_eq!(err(&output).matches("standard output: ").count(), 1, "{}", err(&output));
         assert_eq!(written(), ["a.mask.png", "b.mask.png"]);
         // Nor does a standard error that takes nothing.

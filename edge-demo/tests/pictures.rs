@@ -221,6 +221,12 @@ fn pages_are_slices_or_pictures() {
     assert_eq!([0, 1, 2, 3].map(|z| values[z * 1200]), [2000.0, 2001.0, 2002.0, 2003.0]);
     let report: Value = serde_json::from_str(&out(&run(&["--box", "8,3,26,21", "--frame", "2"]))).unwrap();
     assert_eq!(report["applied"], json!([{ "applied": "frame", "index": 2, "of": 4 }]));
+    let both = [&["segment", &data("assets/cell.png"), &pages, "--json"], &["--box", "8,3,26,21", "--frame", "2"][..]];
+    let both = out(&umedsam(folder.path(), &both.concat()));
+    assert!(
+        both.lines().next().is_some_and(|line| line.contains("--frame is for TIFF and volumes: not used")),
+        "{both}"
+    );
     assert_eq!(report["intake"]["steps"][0]["low"], 2002.0);
     let report: Value = serde_json::from_str(&out(&run(&["--box", "8,3,26,21"]))).unwrap();
     assert_eq!(report["intake"]["steps"][0]["step"], "first-image-only");

@@ -140,10 +140,16 @@ fn a_box_in_one_slice_or_in_mm_finds_the_same_ball() {
         (&["--mm", "voxels", "--box3d", corners], "'voxels' is neither ras nor lps"),
         (&["--mm", "ras", "--box3d", "90,-6,21.2,99,6,40.4"], "box 1: x range -86.2"),
         (&["--boxes", "none.csv"], "none.csv: "),
+        (
+            &["--box3d", "18,12,2,42,36,8", "--stats", "--spacing", "1,1"],
+            "ball.nii: a volume, whose --spacing is X,Y,Z",
+        ),
     ] {
         let message = failure(&umedsam(folder.path(), &[&["segment", "ball.nii"], more].concat()));
         assert!(message.contains(expected), "{more:?}: {message}");
     }
+    let (report, _) = run(&["--box3d", "18,12,2,42,36,8", "--stats", "--spacing", "1,1,3"]);
+    assert!(report["applied"].to_string().contains("--spacing, 1 x 1 x 3 mm, not the file's own 0.8"), "{report}");
     let text = out(&umedsam(folder.path(), &["segment", "ball.nii", "--slice", "5", "--box", "18,12,42,36"]));
     assert!(text.contains("from slice 5: slices 2 to 8") && text.contains("before 2: "), "{text}");
 }

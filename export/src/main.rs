@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use umedsam::files::write_atomically;
+use umedsam::files::{check_output, write_atomically};
 use umedsam::runtime::inline_functions;
 use umedsam::{Storage, errln, outln, terminal};
 use umedsam_export::checkpoint::{self, ImportOptions, Trust};
@@ -133,10 +133,14 @@ fn main() -> ExitCode {
     // A model that is refused has status 1 for itself.
     let judges = matches!(command, Command::Validate(_) | Command::Pipeline(_));
     let failure = if judges { ExitCode::from(2) } else { ExitCode::FAILURE };
-    run(command).unwrap_or_else(|error| {
-        errln!("umedsam-export: {}", terminal::chain(error.as_ref()));
-        failure
-    })
+    match run(command) {
+        Ok(_) if terminal::lost() => failure,
+        Ok(code) => code,
+        Err(error) => {
+            errln!("umedsam-export: {}", terminal::chain(error.as_ref()));
+            failure
+        }
+    }
 }
 
 fn run(command: Command) -> anyhow::Result<ExitCode> {
@@ -144,15 +148,18 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Validate(command) => return command.run(),
         Command::Pipeline(command) => return command.run(),
         Command::Checkpoint { input, out, allow_unknown } => {
+            check_output(&out, &[&input])?;
             let trust = if allow_unknown { Trust::Any } else { Trust::Known };
             outln!("{}", checkpoint::import(&ImportOptions::new(input, out).with_trust(trust))?);
         }
         Command::Part { weights, base, out } => {
+            check_output(&out, &[&weights, &base])?;
             let part = commands::load(&weights)?.changed_from(&commands::load(&base)?)?;
             write_atomically(&out, |file| file.write_all(&part)).with_context(|| out.display().to_string())?;
             outln!("{} ({} bytes)", out.display(), part.len());
         }
         Command::Apply { base, part, licence, source, out } => {
+            check_output(&out, &[&base, &part])?;
             let base = commands::load(&base)?;
             let mut provenance = base.provenance().clone();
             provenance.licence = licence.or(provenance.licence);
@@ -181,6 +188,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             }
         }
         Command::Bundle { weights: path, out, storage, name, licence, .. } => {
+            check_output(&out, &[&path])?;
             let mut weights = commands::load(&path)?;
             if let Some(licence) = licence {
                 weights = weights.with_licence(licence);

@@ -14,7 +14,7 @@ use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
 use console::Console;
 use tch::{Device, nn};
-use umedsam::files::write_atomically;
+use umedsam::files::{check_output, write_atomically};
 use umedsam::{errln, outln, terminal};
 use umedsam_train::config::{self, CacheConfig, CacheKind, PRESETS, Precision, QuantizationConfig};
 use umedsam_train::cuda;
@@ -237,6 +237,7 @@ fn main() -> ExitCode {
         Command::Config(arguments) => show(&arguments),
     };
     match result {
+        Ok(()) if terminal::lost() => ExitCode::FAILURE,
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             errln!("umedsam-train: {}", terminal::chain(error.as_ref()));
@@ -255,6 +256,8 @@ impl ConfigArguments {
 }
 
 fn average(arguments: &AverageArguments) -> anyhow::Result<()> {
+    let inputs: Vec<&Path> = arguments.files.iter().map(PathBuf::as_path).collect();
+    check_output(&arguments.out, &inputs)?;
     let equal = vec![1.0 / arguments.files.len() as f64; arguments.files.len()];
     let shares = if arguments.shares.is_empty() { &equal } else { &arguments.shares };
     Ok(umedsam_train::soup::average(&arguments.files, shares, &arguments.out)?)
@@ -295,6 +298,7 @@ fn measure(
 
 fn calibrate(arguments: &CalibrateArguments) -> anyhow::Result<()> {
     let CalibrateArguments { weights, cases, out, evaluation, device } = arguments;
+    check_output(out, &[weights])?;
     let (variables, found) = measure(weights, cases, evaluation, device)?;
     let Some(before) = found.calibration() else { bail!("{}: no object to calibrate on", cases.display()) };
     umedsam_train::calibrate::fold(&variables, before.line);

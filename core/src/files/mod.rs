@@ -13,7 +13,7 @@ pub use memory::{File, entries, is_dir, is_file, length, put, take, write_atomic
 #[cfg(all(feature = "runtime", not(all(target_arch = "wasm32", target_os = "unknown"))))]
 pub(crate) use system::is_temporary;
 #[cfg(not(all(target_arch = "wasm32", target_os = "unknown")))]
-pub use system::{File, entries, is_dir, is_file, length, replace, write_atomically};
+pub use system::{File, check_output, entries, is_dir, is_file, length, replace, same, write_atomically};
 
 #[cfg(all(feature = "runtime", target_arch = "wasm32", target_os = "unknown"))]
 pub(crate) const fn is_temporary(_: &str) -> bool {

@@ -29,6 +29,28 @@ pub fn is_dir(path: &Path) -> bool {
     path.is_dir()
 }
 
+/// Whether both paths lead to the same file or folder.
+pub fn same(one: &Path, other: &Path) -> bool {
+    matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
+}
+
+/// Refuses to write in the place of something that is read.
+///
+/// # Errors
+/// [`io::ErrorKind::InvalidInput`] if one of `inputs` is the file `path`.
+pub fn check_output(path: &Path, inputs: &[&Path]) -> io::Result<()> {
+    if inputs.iter().any(|input| same(path, input)) {
+        let message = format!("{}: an input, which the result would replace", path.display());
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+    }
+    Ok(())
+}
+
+/// Whether there is something that is neither a file nor a folder: a device, a pipe.
+fn is_special(path: &Path) -> bool {
+    path.metadata().is_ok_and(|found| !found.is_file() && !found.is_dir())
+}
+
 /// The files and folders in a folder, by name.
 ///
 /// # Errors
@@ -45,10 +67,13 @@ pub fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
 /// when anything fails; `path` then stays as it was.
 ///
 /// # Errors
-/// Those of `write`, and the system's.
+/// Those of `write`, and the system's; [`io::ErrorKind::InvalidInput`] if there is a device or a pipe.
 pub fn replace<E: From<io::Error>>(path: &Path, write: impl FnOnce(&Path) -> Result<(), E>) -> Result<(), E> {
+    let refuse = |why| Err(io::Error::new(io::ErrorKind::InvalidInput, why).into());
     if path.file_name().is_none() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a file name").into());
+        return refuse("not a file name");
+    } else if is_special(path) {
+        return refuse("neither a file nor a place for one");
     }
     let temporary = reserve(path)?;
     let result = write(&temporary).and_then(|()| {
@@ -64,16 +89,20 @@ pub fn replace<E: From<io::Error>>(path: &Path, write: impl FnOnce(&Path) -> Res
     result
 }
 
-/// As [`replace`], with a buffered writer.
+/// As [`replace`], with a buffered writer. A device or a pipe, such as `/dev/stdout`, is written as it is.
 ///
 /// # Errors
 /// Those of `write`, and the system's.
 pub fn write_atomically(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
-    replace(path, |temporary| {
-        let mut file = io::BufWriter::new(File::create(temporary)?);
+    let fill = |file: io::Result<File>| {
+        let mut file = io::BufWriter::new(file?);
         write(&mut file)?;
         file.flush()
-    })
+    };
+    if is_special(path) {
+        return fill(File::options().write(true).open(path));
+    }
+    replace(path, |temporary| fill(File::create(temporary)))
 }
 
 /// Whether a file is a temporary one by its name: of a program that is writing, or that was killed while it was.
@@ -133,6 +162,16 @@ mod tests {
         assert!(last.len() == 10_000 && last.iter().all(|b| *b == last[0]));
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
         assert!(write_atomically(Path::new("/"), |_| Ok(())).is_err());
+        let null = Path::new("/dev/null");
+        if cfg!(unix) {
+            write_atomically(null, |file| file.write_all(b"nothing")).unwrap();
+            assert!(is_special(null), "replaced by a file");
+            assert!(replace(null, |_| Ok::<_, io::Error>(())).is_err());
+        }
+        assert!(
+            check_output(&path, &[&folder.join("..").join(folder.file_name().unwrap()).join("n".repeat(255))]).is_err()
+        );
+        check_output(&folder.join("new"), &[&path]).unwrap();
         fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -34,6 +34,9 @@ pub use seg::{SegError, Segmentation, Segments, is_segmentation};
 use crate::read::{Problem, ReadError, ReadOptions, within};
 use crate::scan::{Applied, Scan};
 
+/// Digits of a series' number in the list, at most; more are the end of a UID.
+const NUMBER: usize = 4;
+
 /// The identity of a series, for objects that refer to it.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -159,7 +162,9 @@ fn choose(
         Some(text) => {
             let number = |listed: &Listed| text.parse() == Ok(listed.number);
             let by_number = list.iter().position(number);
-            let ends = |listed: &Listed| !text.is_empty() && listed.uid.ends_with(text);
+            // A small number is one of the list, or a mistake.
+            let is_number = text.len() <= NUMBER && text.bytes().all(|b| b.is_ascii_digit());
+            let ends = |listed: &Listed| !is_number && listed.uid.ends_with(text);
             by_number.map_or_else(|| (0..list.len()).filter(|&i| ends(&list[i])).collect(), |i| vec![i])
         }
     };

@@ -55,7 +55,7 @@ fn open(path: &Path) -> Result<(Header, Source), Problem> {
 }
 
 /// The file of a pair's voxels: the header's name with `.img`, or `.img.gz` where that is there.
-fn voxels_of(header: &Path) -> PathBuf {
+pub(crate) fn voxels_of(header: &Path) -> PathBuf {
     let name = header.file_name().unwrap_or_default().to_string_lossy();
     let stem = name.strip_suffix(".gz").unwrap_or(&name);
     let stem = stem.strip_suffix(".hdr").or(stem.strip_suffix(".HDR")).unwrap_or(stem);
@@ -98,6 +98,7 @@ fn volume(path: &Path, header: &Header, mut source: Source, skip: u64, options: 
         (Voxel::Rgb, _) => plain(NumberType::U8, &mut source, 3 * count, false)?,
         (Voxel::Rgba, _) => opaque(&mut source, count)?,
     };
+    applied.extend(source.finish(bytes.saturating_mul(volumes - index - 1), options)?);
     if let Some((slope, intercept)) = scale {
         applied.push(Applied::Rescale { slope, intercept });
     }

@@ -4,7 +4,7 @@
 mod header;
 mod write;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use header::{Encoding, Header};
 pub use write::{is_segmentation, write_labels};
@@ -30,6 +30,12 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<Scan, ReadError> {
         None => path.into(),
     };
     volume(path, header, source, options).map_err(|problem| problem.at(&data))
+}
+
+/// The file of the values, where they are beside their header.
+pub(crate) fn data_file(path: &Path) -> Option<PathBuf> {
+    let header = Source::open(path).and_then(|mut source| Header::read(&mut source)).ok()?;
+    header.data_file.map(|name| path.with_file_name(name))
 }
 
 fn volume(path: &Path, header: Header, mut source: Source, options: &ReadOptions) -> Result<Scan, Problem> {
@@ -65,6 +71,7 @@ fn volume(path: &Path, header: Header, mut source: Source, options: &ReadOptions
         applied.push(Applied::Frame { index, of: shape.first });
         picked(header.kind, &mut source, count, header.big, (index, shape.first))?
     };
+    applied.extend(source.finish(0, options)?);
     let affine = header.affine(shape.first_axis)?;
     if affine.is_none() {
         applied.push(Applied::Note("the file tells no place in the patient".into()));

@@ -15,7 +15,7 @@ pub(crate) use options::within;
 pub(crate) use source::{Packing, Source};
 use umedsam::files::{is_dir, is_file};
 
-use crate::scan::Scan;
+use crate::scan::{Applied, Scan};
 use crate::{dicom, metaimage, nifti, nrrd, pages};
 
 /// What a file is, by its content.
@@ -42,15 +42,19 @@ pub enum Format {
 /// # Errors
 /// [`ReadError`] if it cannot be read, or if it leaves a choice that the options do not make.
 pub fn read(path: &Path, options: &ReadOptions) -> Result<Scan, ReadError> {
-    match format_of(path)? {
-        Format::Dicom if is_dir(path) => dicom::read_folder(path, options),
-        Format::Nifti => nifti::read(header_of(path).as_deref().unwrap_or(path), options),
-        Format::Nrrd => nrrd::read(path, options),
-        Format::MetaImage => metaimage::read(path, options),
-        Format::Tiff => pages::read(path, options),
-        Format::Dicom => dicom::read_file(path, options),
-        Format::Zip => dicom::read_zip(path, options),
+    let mut scan = match format_of(path)? {
+        Format::Dicom if is_dir(path) => return dicom::read_folder(path, options),
+        Format::Dicom => return dicom::read_file(path, options),
+        Format::Zip => return dicom::read_zip(path, options),
+        Format::Nifti => nifti::read(header_of(path).as_deref().unwrap_or(path), options)?,
+        Format::Nrrd => nrrd::read(path, options)?,
+        Format::MetaImage => metaimage::read(path, options)?,
+        Format::Tiff => pages::read(path, options)?,
+    };
+    if options.gaps || options.series.is_some() {
+        scan.applied.push(Applied::Note("a choice of series and gaps are for DICOM: not used".into()));
     }
+    Ok(scan)
 }
 
 /// As what [`read`] reads a file or folder. A ZIP archive and a folder may hold anything.
@@ -65,6 +69,22 @@ pub fn format_of(path: &Path) -> Result<Format, ReadError> {
         return Ok(Format::Nifti);
     }
     format(path).map_err(|problem| problem.at(path))
+}
+
+/// The files that [`read`] may read for a path: itself, of a folder those in it, of a header and its values both.
+pub fn files_of(path: &Path) -> Vec<PathBuf> {
+    let mut files = vec![path.to_path_buf()];
+    match format_of(path) {
+        Ok(Format::Dicom) if is_dir(path) => files.extend(dicom::files(path)),
+        Ok(Format::Nifti) => {
+            let header = header_of(path).unwrap_or_else(|| path.into());
+            files.extend([nifti::voxels_of(&header), header]);
+        }
+        Ok(Format::Nrrd) => files.extend(nrrd::data_file(path)),
+        Ok(Format::MetaImage) => files.extend(metaimage::data_file(path)),
+        _ => {}
+    }
+    files
 }
 
 /// Whether a file is DICOM, or a folder has such a file in it, or in one of its folders.

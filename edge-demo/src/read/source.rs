@@ -7,16 +7,24 @@ use flate2::bufread::{MultiGzDecoder, ZlibDecoder};
 
 use umedsam::files::{self, File};
 
-use super::Problem;
+use super::{Problem, ReadOptions};
+use crate::scan::Applied;
 
 /// What deflate can pack at most: 258 bytes in 2 bits.
 const DEFLATE: u64 = 1032;
+
+/// Bytes that may follow the voxels, though no header tells of them.
+const BEHIND: u64 = 1 << 20;
 
 /// How a part of a file is packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Packing {
     Gzip,
     Zlib,
+}
+
+fn damaged(error: io::Error) -> Problem {
+    Problem::Damaged(format!("what is packed: {error}"))
 }
 
 /// A file that is read once from its start.
@@ -99,12 +107,31 @@ impl Source {
                 Err(error) if self.packed && error.kind() == io::ErrorKind::UnexpectedEof => {
                     return Err(short(done as u64));
                 }
-                Err(error) if self.packed => return Err(Problem::Damaged(format!("what is packed: {error}"))),
+                Err(error) if self.packed => return Err(damaged(error)),
                 Err(error) => return Err(error.into()),
             }
         }
         self.position += done as u64;
         Ok(())
+    }
+
+    /// Reads what is packed to its end, `rest` bytes from here, where its checksum is: what was read before is only then
+    /// known to be right. Of more bytes than memory may be taken it is told that they were not looked through.
+    pub(crate) fn finish(mut self, rest: u64, options: &ReadOptions) -> Result<Option<Applied>, Problem> {
+        if !self.packed {
+            return Ok(None);
+        } else if rest > options.memory {
+            let note = format!("{rest} packed bytes behind the volume were not unpacked, and no checksum was compared");
+            return Ok(Some(Applied::Note(note)));
+        }
+        let most = rest.saturating_add(BEHIND);
+        let found = io::copy(&mut (&mut self.reader).take(most.saturating_add(1)), &mut io::sink()).map_err(damaged)?;
+        if found > most {
+            return Err(Problem::Damaged(format!(
+                "what is packed goes on for more than {most} bytes behind the voxels"
+            )));
+        }
+        Ok(None)
     }
 
     /// Passes over so many bytes.

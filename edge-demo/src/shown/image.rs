@@ -4,6 +4,7 @@ use std::io::{BufReader, Cursor};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use image::ImageFormat;
 use serde_json::{Value, json};
 use umedsam::files::{File, is_dir};
 use umedsam::intensity::{Intake, Step};
@@ -16,6 +17,7 @@ use crate::label_file::{Format, Found};
 use crate::labels::Grid;
 use crate::objects::{Object, check_name};
 use crate::overlay::draw;
+use crate::pages;
 use crate::picture::Picture;
 use crate::read::{ReadOptions, read};
 use crate::scan::{Origin, Scan, Window};
@@ -120,6 +122,18 @@ pub struct Choice {
 }
 
 impl Choice {
+    /// Refuses a choice that an image of 8 bits does not leave.
+    fn check_bytes(&self, pages: bool) -> Result<(), Unfit> {
+        if self.window()? != Window::Auto {
+            return Err(Unfit::asked("a window is for DICOM and NIfTI; this image has 8 bits"));
+        } else if self.series.is_some() || self.frame.is_some() && !pages {
+            return Err(Unfit::asked(
+                "a series is of DICOM, and a frame of TIFF and of volumes; this image has neither",
+            ));
+        }
+        Ok(())
+    }
+
     fn window(&self) -> Result<Window, Unfit> {
         self.window.as_deref().map_or(Ok(Window::Auto), |text| text.parse().map_err(Unfit::asked))
     }
@@ -136,10 +150,13 @@ impl Image {
     /// # Errors
     /// If it is damaged, or takes more memory than it may.
     pub fn of_picture(name: &str, bytes: &[u8], choice: &Choice, recent: &Arc<Recent>) -> Option<Result<Self, Unfit>> {
-        image::guess_format(bytes).is_ok().then(|| {
+        let format = image::guess_format(bytes).ok()?;
+        let read = || {
+            choice.check_bytes(format == ImageFormat::Tiff)?;
             let picture = Picture::of(Cursor::new(bytes), choice.frame, choice.memory);
             Self::picture(name, picture.map_err(|e| unreadable(name, terminal::chain(e.as_ref())))?, recent)
-        })
+        };
+        Some(read())
     }
 
     /// Reads a file, or a folder of DICOM files.
@@ -150,6 +167,7 @@ impl Image {
         match Kind::of(path) {
             Some(Kind::Npz) => Self::case(name, path, choice, recent),
             Some(Kind::Picture) => {
+                choice.check_bytes(pages::count(path) > 0)?;
                 let picture = File::open(path).map_err(|e| unreadable(name, e))?;
                 let picture = Picture::of(BufReader::new(picture), choice.frame, choice.memory);
                 Self::picture(name, picture.map_err(|e| unreadable(name, terminal::chain(e.as_ref())))?, recent)
@@ -171,6 +189,7 @@ impl Image {
     }
 
     fn case(name: &str, path: &Path, choice: &Choice, recent: &Arc<Recent>) -> Result<Self, Unfit> {
+        choice.check_bytes(false)?;
         let limits = NpzLimits::new().with_peak_bytes(choice.memory);
         let fail = |error: NpzError| {
             let array = error.array.map(|array| format!("array '{array}': ")).unwrap_or_default();

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Args;
-use umedsam::files::write_atomically;
+use umedsam::files::{check_output, write_atomically};
 use umedsam::{ContentKey, Storage, outln};
 use umedsam_export::checkpoint::Weights;
 use umedsam_export::quantize::probes::{self, Probe};
@@ -45,6 +45,7 @@ pub(crate) struct Pipeline {
 
 impl Pipeline {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        check_output(&self.out, &[&self.weights])?;
         let work = self.out.with_added_extension("work");
         fs::create_dir_all(&work).with_context(|| work.display().to_string())?;
         if let Some(calibration) = &self.calibration {

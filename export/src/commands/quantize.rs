@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
-use umedsam::files::write_atomically;
+use umedsam::files::{check_output, write_atomically};
 use umedsam::{Precision, Storage, outln};
 use umedsam_export::checkpoint::Weights;
 use umedsam_export::quantize::probes::Probe;
@@ -70,6 +70,7 @@ struct Report {
 
 impl Quantize {
     pub(crate) fn run(self) -> anyhow::Result<()> {
+        check_output(&self.out, &[&self.weights])?;
         let weights = super::load(&self.weights)?;
         let probes = probes::read(&self.cases, self.settings.per_row)?;
         self.settings.quantize(&weights, &probes, self.report.as_deref())?.save(&self.out)?;
