@@ -183,6 +183,7 @@ mod tests {
 
     #[cfg(feature = "std")]
     #[test]
+    #[cfg_attr(miri, ignore = "searches megabytes, of safe code alone")]
     fn a_file_is_told_by_its_ends() {
         let path = std::env::temp_dir().join(std::format!("umedsam-kind-{}", std::process::id()));
         let long = |first: &[u8], last: &[u8]| [first, &vec![0; 3 * TELLING], last].concat();

@@ -34,6 +34,12 @@ fn a_closed_pipe_ends_no_work() {
     // The status is still the work's: 2 where a model cannot be judged.
     let (status, text) = run(&["validate", "model.umedsam", "--against", "weights.safetensors", "--cases", "."]);
     assert!(status == Some(2) && !text.contains("panicked"), "{text}");
+    let before = std::fs::read(&weights).unwrap();
+    for command in [&["bundle"][..], &["part", "--base", "weights.safetensors"], &["apply", "weights.safetensors"]] {
+        let (status, text) = run(&[command, &["weights.safetensors", "--out", "./weights.safetensors"]].concat());
+        assert!(status == Some(1) && text.contains("an input, which the result would replace"), "{text}");
+    }
+    assert!(std::fs::read(&weights).unwrap() == before);
     let (status, text) = run(&["bundle", "model.umedsam", "--out", "again.umedsam"]);
     assert!(status == Some(1) && text.contains("not weights in safetensors: a model bundle"), "{text}");
     let (status, text) = run(&["checkpoint", "weights.safetensors", "--out", "again"]);

@@ -74,6 +74,7 @@ fn trains_goes_on_and_scores() {
     let expected = 0.25 * first(&begun) + 0.75 * first(&weights);
     assert!(first(&begun) != first(&weights) && (first(&mean) - expected).abs() < 1e-6);
     fail(&["average", &begun, &weights, "--shares", "0.5,0.6", "--out", &mean], "add up to 1.1");
+    fail(&["average", &begun, &weights, "--out", &begun], "an input, which the result would replace");
     // One object: the nearest line is flat, at its true IoU.
     let calibrated = at("calibrated.safetensors");
     let printed = succeed(&["calibrate", &weights, &at("scored"), "--out", &calibrated, "--device", "cpu"]);
