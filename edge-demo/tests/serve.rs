@@ -199,6 +199,13 @@ fn what_cannot_be_used_is_refused() {
         assert_eq!(refused.status, 400);
         assert!(refused.detail().contains(word) && !refused.detail().contains("/tmp"), "{}", refused.detail());
     }
+    let picture = std::fs::read(data("assets/cell.png")).unwrap();
+    for (more, word) in
+        [("&window=lung", "a window is for"), ("&frame=1", "a frame of TIFF"), ("&series=1", "a series is of")]
+    {
+        let refused = server.ask("POST", &format!("{images}{more}"), &[], &picture);
+        assert!(refused.status == 400 && refused.detail().contains(word), "{more}: {}", refused.detail());
+    }
     // Neither more than one request may have, nor more than there is, is waited for.
     let sample = server.post(&format!("{session}/offers/1"), &json!({})).json();
     for (length, status) in [("99999999999", 413), ("67108864", 503)] {
