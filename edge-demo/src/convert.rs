@@ -13,7 +13,6 @@ use umedsam::metrics::group;
 use umedsam::npz::{Boxes, NewCase, Shape, is_case, write_case};
 use umedsam::{PixelBox, VolumeSize, VoxelBox, errln, outln, terminal};
 use umedsam_demo::labels::{Grid, LabelMap, Orientation, Selection};
-use umedsam_demo::pages;
 use umedsam_demo::read::{self, ReadOptions, read};
 use umedsam_demo::scan::{Affine, Applied, Origin};
 
@@ -22,6 +21,7 @@ use crate::formats::series;
 use crate::input::packed;
 use crate::labelled;
 use crate::pairing::{Maps, bare, stem};
+use crate::plane::page;
 use crate::scans::ScanArguments;
 use umedsam_demo::kind::Kind;
 use umedsam_demo::picture::Picture;
@@ -67,6 +67,13 @@ pub(crate) struct ConvertArguments {
     /// Print one JSON object for each image instead of text; of one that failed with `error`.
     #[arg(long)]
     json: bool,
+}
+
+impl ConvertArguments {
+    /// Whether something is asked for that pictures do not have.
+    fn is_of_scans(&self) -> bool {
+        self.scan.is_given() || self.orient.is_some()
+    }
 }
 
 pub(crate) fn parse_labels(text: &str) -> Result<Selection, String> {
@@ -121,8 +128,7 @@ pub(crate) fn run(arguments: &ConvertArguments) -> anyhow::Result<()> {
             bail!("{} and {} would become one case", other.display(), image.display());
         }
     }
-    let only_of_scans = arguments.scan.is_given() || arguments.orient.is_some();
-    if only_of_scans && !pairs.is_empty() && pairs.iter().all(|(image, _)| is_picture(image)) {
+    if arguments.is_of_scans() && !pairs.is_empty() && pairs.iter().all(|(image, _)| is_picture(image)) {
         bail!("--window, --series, --gaps and --orient are for DICOM, NIfTI and the like, and no image is any of them");
     }
     fs::create_dir_all(&arguments.out).with_context(|| format!("{}: make folder", arguments.out.display()))?;
@@ -238,6 +244,7 @@ struct Image {
     applied: Vec<Applied>,
 }
 
+/// Whether it is read as a picture, of which one page of several is taken.
 fn is_picture(path: &Path) -> bool {
     let kind = Kind::by_name(path).filter(|_| path.is_file()).map(|kind| kind.with_boxes(path, true));
     kind == Some(Kind::Picture)
@@ -251,15 +258,12 @@ fn open(path: &Path, arguments: &ConvertArguments) -> anyhow::Result<Image> {
         let (height, width, channels) = picture.shape();
         let (intake, grid) = (picture.intake().clone(), Grid::new(VolumeSize { depth: 1, height, width }, None));
         let pixels = picture.into_pixels();
-        let idle = [
-            (
-                arguments.scan.is_given() || arguments.orient.is_some(),
-                "--window, --series, --gaps and --orient are for DICOM, NIfTI and the like: not used",
-            ),
-            (arguments.scan.frame.is_some() && pages::count(path) == 0, "--frame is for TIFF and volumes: not used"),
-        ];
-        let applied =
-            idle.into_iter().filter(|(given, _)| *given).map(|(_, note)| Applied::Note(note.into())).collect();
+        let mut applied = Vec::new();
+        if arguments.is_of_scans() {
+            let note = "--window, --series, --gaps and --orient are for DICOM, NIfTI and the like: not used";
+            applied.push(Applied::Note(note.into()));
+        }
+        applied.extend(arguments.scan.frame.map(|index| page(path, index)));
         return Ok(Image { pixels, channels, grid, origin: None, modality, intake, applied });
     }
     let mut scan = read(path, &arguments.scan.options(memory))?;

@@ -145,7 +145,7 @@ fn place(path: &Path) -> PathBuf {
 }
 
 /// Whether a file begins so; an empty one may be replaced, too.
-pub(crate) fn begins(path: &Path, text: &str) -> bool {
+fn begins(path: &Path, text: &str) -> bool {
     let mut start = Vec::new();
     let read = File::open(path).and_then(|file| file.take(text.len() as u64).read_to_end(&mut start));
     read.is_ok() && (start.is_empty() || start == text.as_bytes())

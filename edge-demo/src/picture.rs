@@ -4,6 +4,8 @@ use std::io::{self, BufRead, BufReader, Cursor, Seek};
 use std::path::Path;
 
 use anyhow::{Context, bail};
+use image::codecs::png::PngDecoder;
+use image::codecs::webp::WebPDecoder;
 use image::metadata::Orientation;
 use image::{DynamicImage, GrayImage, ImageDecoder, ImageFormat, ImageReader, RgbImage};
 use tiff::ColorType;
@@ -61,20 +63,22 @@ impl Picture {
     /// # Errors
     /// As for [`Self::read`].
     pub fn of(source: impl BufRead + Seek, page: Option<usize>, limit: u64) -> anyhow::Result<Self> {
-        let mut reader = guessed(source)?;
-        // The bound is checked below, where the size is known.
-        reader.no_limits();
-        if reader.format() == Some(ImageFormat::Jpeg) {
-            let mut source = reader.into_inner();
-            jpeg::check(&mut source)?;
-            source.rewind()?;
-            reader = guessed(source)?;
-            reader.no_limits();
-        }
-        if reader.format() != Some(ImageFormat::Tiff) {
-            return Self::new(decode(reader.into_decoder()?, limit)?);
-        }
+        let reader = guessed(source)?;
+        let format = reader.format();
         let mut source = reader.into_inner();
+        let first = match format {
+            Some(ImageFormat::Jpeg) => jpeg::check(&mut source).map(|()| false)?,
+            Some(ImageFormat::Png) => PngDecoder::new(&mut source)?.is_apng()?,
+            Some(ImageFormat::WebP) => WebPDecoder::new(&mut source)?.has_animation(),
+            _ => false,
+        };
+        source.rewind()?;
+        if format != Some(ImageFormat::Tiff) {
+            let mut reader = guessed(source)?;
+            // The bound is checked below, where the size is known.
+            reader.no_limits();
+            return Self::new(Decoded { first, ..decode(reader.into_decoder()?, limit)? });
+        }
         let mut decoder = Decoder::new(&mut source)?;
         let several = page.is_none() && decoder.more_images();
         if let Some(page) = page {

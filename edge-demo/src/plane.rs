@@ -120,12 +120,16 @@ pub(crate) fn segment_file(
     let told = arguments.format.objects((1..=u16::MAX).take(boxes.len())).with_context(|| name.clone())?;
     let input = Input { name: &name, picture: &picture, boxes, told: &told, read };
     let mut report = segment_picture(session, &input, options, outputs).with_context(|| name.clone())?;
-    let page = |index| match pages::count(path) {
+    report.applied.extend(arguments.scan.frame.map(|index| page(path, index)));
+    Ok(report)
+}
+
+/// What is told of a picture of which a page was asked for.
+pub(crate) fn page(path: &Path, index: usize) -> Applied {
+    match pages::count(path) {
         0 => Applied::Note("--frame is for TIFF and volumes: not used".into()),
         of => Applied::Frame { index, of },
-    };
-    report.applied.extend(arguments.scan.frame.map(page));
-    Ok(report)
+    }
 }
 
 /// Writes the maps of an image, if there are any.

@@ -10,7 +10,9 @@ use image::{DynamicImage, ImageBuffer, ImageEncoder, Luma, Rgb};
 use serde_json::{Value, json};
 use tiff::encoder::TiffEncoder;
 use tiff::encoder::colortype::{ColorType, Gray32Float, GrayI16};
+use umedsam::intensity::Step;
 use umedsam::npz::{Labelled, Limits};
+use umedsam_demo::picture::Picture;
 use umedsam_demo::read::{ReadOptions, read};
 
 const WIDTH: u32 = 120;
@@ -230,6 +232,15 @@ fn pages_are_slices_or_pictures() {
     assert_eq!(report["intake"]["steps"][0]["low"], 2002.0);
     let report: Value = serde_json::from_str(&out(&run(&["--box", "8,3,26,21"]))).unwrap();
     assert_eq!(report["intake"]["steps"][0]["step"], "first-image-only");
+    // Of a moving picture the first one is read, and that is told, too.
+    let moving = folder.path().join("moving.png");
+    let mut encoder = png::Encoder::new(File::create(&moving).unwrap(), 40, 30);
+    encoder.set_animated(2, 0).unwrap();
+    let mut writer = encoder.write_header().unwrap();
+    (0..2).for_each(|value| writer.write_image_data(&[value; 1200]).unwrap());
+    writer.finish().unwrap();
+    let moving = Picture::read(&moving, None, 1 << 20).unwrap();
+    assert_eq!(moving.intake().steps, [Step::FirstImageOnly]);
     let message = failure(&run(&["--box", "8,3,26,21", "--frame", "4"]));
     assert!(message.contains("a TIFF without a page 4"), "{message}");
     // A tag of a thousand million values, found by fuzzing.

@@ -199,7 +199,7 @@ fn what_cannot_be_used_is_refused() {
         assert_eq!(refused.status, 400);
         assert!(refused.detail().contains(word) && !refused.detail().contains("/tmp"), "{}", refused.detail());
     }
-    let picture = std::fs::read(data("assets/cell.png")).unwrap();
+    let picture = fs::read(data("assets/cell.png")).unwrap();
     for (more, word) in
         [("&window=lung", "a window is for"), ("&frame=1", "a frame of TIFF"), ("&series=1", "a series is of")]
     {
