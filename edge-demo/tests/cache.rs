@@ -118,7 +118,7 @@ fn the_folder_stays_within_its_bound() {
     fs::write(place.path("file"), "no folder").unwrap();
     let refused = |more: &[&str]| failure(&umedsam(place.folder.path(), &place.arguments("out", more)));
     assert!(refused(&["--cache", "file"]).contains("umedsam: file: "));
-    assert!(refused(&["--cache", "kept", "--cache-size", "0"]).contains("0 is not in 1.."));
+    assert!(refused(&["--cache", "kept", "--cache-size", "4"]).contains("4 is not in 8.."));
     assert!(refused(&["--cache-size", "9"]).contains("--cache <DIR>"));
 }
 
