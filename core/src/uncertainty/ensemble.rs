@@ -281,6 +281,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "exponentials of whole maps, of safe code alone")]
     fn a_temperature_changes_probabilities_and_no_mask() {
         let logits = halves(10, [2.0, -3.0]);
         let (plain, warm) = (ensemble(&[&logits], Frame::MODEL, 1.0), ensemble(&[&logits], Frame::MODEL, 2.0));
