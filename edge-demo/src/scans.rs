@@ -29,7 +29,8 @@ pub(crate) struct ScanArguments {
     /// percentiles for all others. For DICOM and NIfTI.
     #[arg(long, value_name = "W", default_value_t, allow_hyphen_values = true)]
     pub(crate) window: Window,
-    /// The series of a folder or archive with several: its number in the list, or the end of its UID.
+    /// The series of a folder or archive with several: its number in the list, or the end of its UID; up to four
+    /// digits are a number.
     #[arg(long, value_name = "N|UID")]
     series: Option<String>,
     /// One volume of a 4D file, one frame of a multi-frame one, or one page of a TIFF, from 0.

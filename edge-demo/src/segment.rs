@@ -18,6 +18,9 @@ use crate::scans::segment_scan;
 use crate::{ModelArguments, SegmentArguments, cache, table};
 use umedsam_demo::kind::Kind;
 
+/// What is told of a failure of the page's temporary file.
+const SECTIONS: &str = "--report: temporary file";
+
 /// Segments every input; a failing one is reported and does not stop the others.
 pub(crate) fn run(arguments: &SegmentArguments) -> anyhow::Result<()> {
     let mut files = files(&arguments.inputs)?;
@@ -68,7 +71,7 @@ pub(crate) fn run(arguments: &SegmentArguments) -> anyhow::Result<()> {
     let progress = bar(todo.len() as u64, "files");
     let (mut failed, mut reports, mut interrupted) = (Vec::new(), Vec::new(), None);
     let sections = arguments.mask.report.as_ref().map(|_| Sections::new());
-    let mut sections = sections.transpose().context("--report: temporary file")?;
+    let mut sections = sections.transpose().context(SECTIONS)?;
     for (path, kind, outputs) in &todo {
         if interrupt::is_asked() {
             interrupted = Some(String::new());
@@ -92,7 +95,7 @@ pub(crate) fn run(arguments: &SegmentArguments) -> anyhow::Result<()> {
                 } else {
                     print(&report);
                 }
-                let kept = sections.as_mut().map_or(Ok(()), |sections| sections.add(&mut report));
+                let kept = sections.as_mut().map_or(Ok(()), |sections| sections.add(&mut report)).context(SECTIONS);
                 reports.push(report);
                 kept
             }

@@ -10,7 +10,8 @@ pub struct ReadOptions {
     pub memory: u64,
     /// The volume of a 4D file, or the frame of a multi-frame one, from 0.
     pub frame: Option<usize>,
-    /// The series of several: its number in the list, from 1, or its SeriesInstanceUID, or the end of that.
+    /// The series of several: its number in the list, from 1, or its SeriesInstanceUID, or the end of that; up to four digits are
+    /// a number.
     pub series: Option<String>,
     /// Accept series with slices missing; the spacing is the usual one.
     pub gaps: bool,
